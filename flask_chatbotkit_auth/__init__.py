@@ -1,0 +1,1 @@
+"""Passwordless sign-in for Flask whose user database is ChatBotKit."""

@@ -1,0 +1,251 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    ChatBotKitAuthError
+    ├── ConfigurationError
+    ├── InvalidEmail
+    ├── NoChallenge
+    ├── VerificationError
+    │   ├── InvalidCode(attempts_left)
+    │   ├── CodeExpired
+    │   └── TooManyAttempts(retry_after)
+    ├── RateLimited(retry_after)
+    ├── SignInDenied(reason)
+    ├── SignUpDisabled
+    ├── LifecycleDisabled
+    ├── MailError
+    ├── StoreError
+    └── APIError
+        ├── APIConnectionError
+        ├── APITimeout
+        └── APIStatusError(status, code, message)
+            ├── NotFound
+            ├── NotAuthenticated
+            ├── NotAuthorized
+            ├── Conflict
+            ├── TooManyRequests(retry_after)
+            └── LimitsReached
+
+The text of an exception is for developers and logs. It never holds a code, a secret or a whole address. What a person
+reads is written in the pages, chosen by :attr:`ChatBotKitAuthError.error_code`.
+"""
+
+from __future__ import annotations
+
+
+class ChatBotKitAuthError(Exception):
+    """The root: catch it to catch everything this package raises on purpose."""
+
+    error_code = "error"
+    """The machine-readable name of the error in JSON answers."""
+
+    http_status = 500
+    """The HTTP status of a page or JSON answer about it."""
+
+
+class ConfigurationError(ChatBotKitAuthError):
+    """A setting is missing or wrong. The text names the key and the cure."""
+
+    error_code = "configuration"
+
+
+class InvalidEmail(ChatBotKitAuthError):
+    """What was typed is not one e-mail address that a mail can be sent to."""
+
+    error_code = "invalid_email"
+    http_status = 400
+
+
+class NoChallenge(ChatBotKitAuthError):
+    """This browser has no sign-in under way: none was started here, or it has been used up."""
+
+    error_code = "no_challenge"
+    http_status = 400
+
+
+class VerificationError(ChatBotKitAuthError):
+    """A code was not accepted."""
+
+    error_code = "invalid_code"
+    http_status = 400
+
+
+class InvalidCode(VerificationError):
+    """The code is not the one that was sent.
+
+    :param attempts_left: how many more codes this challenge accepts, 0 when it has ended.
+    """
+
+    def __init__(self, attempts_left: int) -> None:
+        super().__init__(f"the code is wrong, {attempts_left} attempts left")
+        self.attempts_left = attempts_left
+
+
+class CodeExpired(VerificationError):
+    """Every code of this challenge is past its lifetime."""
+
+    error_code = "code_expired"
+
+    def __init__(self) -> None:
+        super().__init__("every code of this challenge has expired")
+
+
+class TooManyAttempts(VerificationError):
+    """The challenge has ended after too many wrong codes; even the right one is refused now.
+
+    :param retry_after: seconds until another code may be asked for.
+    """
+
+    error_code = "too_many_attempts"
+    http_status = 429
+
+    def __init__(self, retry_after: int = 1) -> None:
+        super().__init__("too many wrong codes, the challenge has ended")
+        self.retry_after = retry_after
+
+
+class RateLimited(ChatBotKitAuthError):
+    """A limit on requests or attempts is reached.
+
+    :param retry_after: whole seconds until the next one is allowed, at least 1.
+    :param limit: the name of the limit, such as ``"request:email"``.
+    """
+
+    error_code = "rate_limited"
+    http_status = 429
+
+    def __init__(self, retry_after: int, limit: str = "") -> None:
+        super().__init__(f"limit {limit or 'unnamed'} reached, retry in {retry_after} seconds")
+        self.retry_after = retry_after
+        self.limit = limit
+
+
+class SignInDenied(ChatBotKitAuthError):
+    """The application refused this person's sign-in.
+
+    Raise it in a :meth:`~flask_chatbotkit_auth.ChatBotKitAuth.sign_in_callback` with a reason for the person to read;
+    without one, or where the callback returns ``False``, the page says only that sign-in is not allowed.
+    """
+
+    error_code = "sign_in_denied"
+    http_status = 403
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(reason or "the application refused the sign-in")
+        self.reason = reason
+
+
+class SignUpDisabled(ChatBotKitAuthError):
+    """Nobody has this address and ``CHATBOTKIT_AUTH_AUTO_CREATE`` is off."""
+
+    error_code = "sign_up_disabled"
+    http_status = 403
+
+    def __init__(self) -> None:
+        super().__init__("no such user, and CHATBOTKIT_AUTH_AUTO_CREATE is off")
+
+
+class LifecycleDisabled(ChatBotKitAuthError):
+    """The operation is switched off by ``CHATBOTKIT_AUTH_AUTO_UPDATE`` or ``CHATBOTKIT_AUTH_AUTO_DELETE``.
+
+    :param switch: the configuration key that allows it.
+    """
+
+    error_code = "lifecycle_disabled"
+    http_status = 403
+
+    def __init__(self, switch: str) -> None:
+        super().__init__(f"set {switch} to true to allow this")
+        self.switch = switch
+
+
+class MailError(ChatBotKitAuthError):
+    """The mail could not be handed to the mail server."""
+
+    error_code = "mail_unavailable"
+    http_status = 503
+
+
+class StoreError(ChatBotKitAuthError):
+    """The store of challenges and sessions could not be reached or did not answer."""
+
+    error_code = "store_unavailable"
+    http_status = 503
+
+
+class APIError(ChatBotKitAuthError):
+    """The ChatBotKit API did not give a usable answer (also: one that is malformed, truncated or oversized)."""
+
+    error_code = "upstream_unavailable"
+    http_status = 503
+
+
+class APIConnectionError(APIError):
+    """No connection to the API, or it broke before the whole answer was read.
+
+    :param maybe_sent: whether the request may have reached the API, so that a write must not be repeated blindly.
+    """
+
+    def __init__(self, message: str, *, maybe_sent: bool = True) -> None:
+        super().__init__(message)
+        self.maybe_sent = maybe_sent
+
+
+class APITimeout(APIError):
+    """The API did not answer in time.
+
+    :param maybe_sent: whether the request may have reached the API.
+    """
+
+    def __init__(self, message: str, *, maybe_sent: bool = True) -> None:
+        super().__init__(message)
+        self.maybe_sent = maybe_sent
+
+
+class APIStatusError(APIError):
+    """The API answered with an error.
+
+    :param status: the HTTP status of the API's answer.
+    :param code: the ``code`` of the API's error object, such as ``"NOT_FOUND"``; empty when the body had none.
+    :param message: the API's sentence.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(f"the ChatBotKit API answered {status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class NotFound(APIStatusError):
+    """404: no such user or contact (or, with an HTML body, no ChatBotKit API at this address)."""
+
+
+class NotAuthenticated(APIStatusError):
+    """401: the secret is wrong or revoked."""
+
+
+class NotAuthorized(APIStatusError):
+    """403: the secret is right but may not do this, such as touch somebody else's sub-account."""
+
+
+class Conflict(APIStatusError):
+    """409: it exists already."""
+
+
+class TooManyRequests(APIStatusError):
+    """429: the API asks to slow down.
+
+    :param retry_after: seconds to wait, where the API says so.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, retry_after: float | None = None
+    ) -> None:
+        super().__init__(status, code, message)
+        self.retry_after = retry_after
+
+
+class LimitsReached(APIStatusError):
+    """429 ``LIMITS_REACHED``: the plan is used up; trying again does not help."""
