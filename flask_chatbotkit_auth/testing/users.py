@@ -1,0 +1,115 @@
+"""Sub-accounts and their tokens: what the API does with them, and the rules it keeps."""
+
+from __future__ import annotations
+
+import secrets
+
+from .records import Call, Problem, Record, Records, Reply, Token, apply, checked, forget, new_id, page
+
+TEXTS = ("name", "description", "image", "email")
+DEFAULT_SESSION_SECONDS = 3600
+LONGEST_SESSION_SECONDS = 1e10
+
+
+def list_users(records: Records, call: Call) -> Reply:
+    children = records.users.values() if call.account is None else ()
+    return page(children, call, email_filter=True)
+
+
+def fetch_user(records: Records, call: Call, user_id: str) -> Reply:
+    return Reply(_child(records, call, user_id))
+
+
+def create_user(records: Records, call: Call) -> Reply:
+    if call.account is not None:
+        raise Problem(403, "Only a top-level account may create users")
+    changes = _changes(call.body)
+    _refuse_taken_email(records, changes.get("email"), "")
+    user = records.stamp()
+    apply(user, changes)
+    records.users[user["id"]] = user
+    return Reply({"id": user["id"]})
+
+
+def update_user(records: Records, call: Call, user_id: str) -> Reply:
+    user = _child(records, call, user_id)
+    changes = _changes(call.body)
+    _refuse_taken_email(records, changes.get("email"), user_id)
+    apply(user, changes)
+    user["updatedAt"] = records.tick()
+    return Reply({"id": user_id})
+
+
+def delete_user(records: Records, call: Call, user_id: str) -> Reply:
+    _child(records, call, user_id)
+    del records.users[user_id]
+    for secret in [secret for secret, token in records.tokens.items() if token.user_id == user_id]:
+        del records.tokens[secret]
+    for key in [key for key, owner in records.owners.items() if owner == user_id]:
+        forget(records, key)
+    return Reply({"id": user_id})
+
+
+def create_session(records: Records, call: Call, user_id: str) -> Reply:
+    _child(records, call, user_id)
+    seconds = call.body.get("durationInSeconds", DEFAULT_SESSION_SECONDS)
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < LONGEST_SESSION_SECONDS:
+        raise Problem(400, "durationInSeconds must be a positive number of seconds")
+    expires_at = records.now() + int(seconds * 1000)
+    session = {"id": new_id()}
+    secret = _grant(records, call, user_id, session, expires_at)
+    return Reply({"id": session["id"], "token": secret, "expiresAt": expires_at})
+
+
+def create_token(records: Records, call: Call, user_id: str) -> Reply:
+    _child(records, call, user_id)
+    record = records.stamp()
+    apply(record, checked(call.body, texts=("name", "description"), objects=("meta",)))
+    secret = _grant(records, call, user_id, record, None)
+    return Reply({"id": record["id"], "token": secret, "createdAt": record["createdAt"]})
+
+
+def list_tokens(records: Records, call: Call, user_id: str) -> Reply:
+    _child(records, call, user_id)
+    listed = (token for token in records.tokens.values() if token.user_id == user_id and token.expires_at is None)
+    return page((token.record for token in listed), call)
+
+
+def delete_token(records: Records, call: Call, user_id: str, token_id: str) -> Reply:
+    _child(records, call, user_id)
+    for secret, token in records.tokens.items():
+        if token.user_id == user_id and token.record["id"] == token_id:
+            del records.tokens[secret]
+            return Reply({"id": token_id})
+    raise Problem(404, "Token not found")
+
+
+def _child(records: Records, call: Call, user_id: str) -> Record:
+    if user_id not in records.users:
+        raise Problem(404, "User not found")
+    if call.account is not None:
+        raise Problem(403, "The user is not a child of this account")
+    return records.users[user_id]
+
+
+def _changes(body: Record) -> Record:
+    changes = checked(body, texts=TEXTS, objects=("meta", "limits"))
+    if changes.get("email") == "":
+        changes["email"] = None
+    return changes
+
+
+def _refuse_taken_email(records: Records, email: str | None, user_id: str) -> None:
+    if email is not None and any(user.get("email") == email and key != user_id for key, user in records.users.items()):
+        raise Problem(409, "A user with this email exists")
+
+
+def _grant(records: Records, call: Call, user_id: str, record: Record, expires_at: int | None) -> str:
+    config = checked(call.body, objects=("config",)).get("config") or {}
+    contact_id = checked(config, texts=("contactId",)).get("contactId")
+    routes = config.get("allowedRoutes") or []
+    if not isinstance(routes, list) or not all(isinstance(route, str) for route in routes):
+        raise Problem(400, "allowedRoutes must be a list of strings")
+    secret = ("sk-" if expires_at is None else "") + secrets.token_hex(32)
+    records.tokens[secret] = Token(user_id, record, expires_at, tuple(routes), contact_id)
+    return secret
