@@ -240,9 +240,7 @@ class TooManyRequests(APIStatusError):
     :param retry_after: seconds to wait, where the API says so.
     """
 
-    def __init__(
-        self, status: int, code: str, message: str, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(status, code, message)
         self.retry_after = retry_after
 

@@ -1,0 +1,276 @@
+"""The configuration: one table of keys, read once, checked once."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import Any
+
+from .exceptions import ConfigurationError
+
+_log = logging.getLogger("flask_chatbotkit_auth")
+
+DEFAULT_RATE_LIMITS: Mapping[str, str] = {
+    "request:email": "5/15minutes",
+    "request:ip": "30/hour",
+    "verify:email": "20/hour",
+    "verify:ip": "100/hour",
+}
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("give a text that is not empty")
+    return value.strip()
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("1", "true", "yes", "on"):
+        return True
+    if isinstance(value, str) and value.strip().lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("give True or False")
+
+
+def _whole(minimum: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if isinstance(value, str) and value.strip().isdecimal():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise ValueError(f"give a whole number of at least {minimum}")
+        return value
+
+    return parse
+
+
+def _duration(minimum: int = 0) -> Callable[[object], timedelta]:
+    def parse(value: object) -> timedelta:
+        if isinstance(value, str) and value.strip().isdecimal():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = timedelta(seconds=value)
+        if not isinstance(value, timedelta) or value < timedelta(seconds=minimum):
+            raise ValueError(f"give whole seconds or a timedelta, at least {minimum} seconds")
+        return value
+
+    return parse
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    try:
+        number = float(value)  # type: ignore[arg-type]  # anything else raises TypeError, answered below
+    except TypeError:
+        number = 0.0
+    except ValueError:
+        number = 0.0
+    if isinstance(value, bool) or not 0 < number < 3600:
+        raise ValueError("give a number of seconds above 0")
+    return number
+
+
+def _one_of(*words: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise ValueError("give one of " + ", ".join(f'"{word}"' for word in words))
+        return str(value)
+
+    return parse
+
+
+def _path(value: object) -> str:
+    prefix = _text(value).rstrip("/")
+    if not prefix.startswith("/") or "//" in prefix:
+        raise ValueError('give a path that begins with a slash and is longer than it, such as "/auth"')
+    return prefix
+
+
+def _rate_limits(value: object) -> dict[str, str | None]:
+    cure = (
+        f"give a mapping from {', '.join(DEFAULT_RATE_LIMITS)} to a limit such as "
+        '"5/15minutes", or to None to switch it off (in an environment variable: as JSON)'
+    )
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise ValueError(cure) from None
+    if not isinstance(value, Mapping) or not value.keys() <= DEFAULT_RATE_LIMITS.keys():
+        raise ValueError(cure)
+    if not all(limit is None or (isinstance(limit, str) and limit) for limit in value.values()):
+        raise ValueError(cure)
+    return {**DEFAULT_RATE_LIMITS, **value}
+
+
+def _option(key: str, parse: Callable[[object], Any], default: Any, doc: str, *, secret: bool = False) -> Any:
+    metadata = {"key": key, "parse": parse, "doc": doc, "secret": secret}
+    if isinstance(default, Mapping):
+        return field(default_factory=lambda: default, repr=not secret, metadata=metadata)
+    return field(default=default, repr=not secret, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting of the extension, checked. The table of keys and defaults is this class itself.
+
+    Where an application gives no value, the environment variable of the same name is read, then the default is taken.
+    """
+
+    api_secret: str | None = _option(
+        "CHATBOTKIT_API_SECRET",
+        _text,
+        None,
+        "The secret key of the ChatBotKit account, beginning with ``sk-``.",
+        secret=True,
+    )
+    api_url: str = _option(
+        "CHATBOTKIT_API_URL", _text, "https://api.chatbotkit.com", "Origin of the API, hosted or your own."
+    )
+    api_timeout: float = _option(
+        "CHATBOTKIT_API_TIMEOUT", _seconds, 10.0, "Seconds to wait for a connection, and for an answer."
+    )
+    api_retries: int = _option(
+        "CHATBOTKIT_API_RETRIES", _whole(0), 2, "How often a call that failed in passing is tried again."
+    )
+    adapter: str = _option(
+        "CHATBOTKIT_AUTH_ADAPTER",
+        _one_of("partner", "contact"),
+        "partner",
+        'What a user is: ``"partner"``, a sub-account with bots and data of its own, or ``"contact"``.',
+    )
+    auto_create: bool = _option(
+        "CHATBOTKIT_AUTH_AUTO_CREATE", _switch, False, "Whether an unknown person gets an account by signing in."
+    )
+    auto_update: bool = _option(
+        "CHATBOTKIT_AUTH_AUTO_UPDATE", _switch, True, "Whether accounts may be changed, by people and at sign-in."
+    )
+    auto_delete: bool = _option(
+        "CHATBOTKIT_AUTH_AUTO_DELETE", _switch, False, "Whether accounts may be deleted, with all that is in them."
+    )
+    store_url: str | None = _option(
+        "CHATBOTKIT_AUTH_STORE_URL",
+        _text,
+        None,
+        "Where codes and sessions are kept; by default ``chatbotkit_auth.db`` (SQLite) in the instance folder.",
+        secret=True,  # it holds the database's password
+    )
+    code_length: int = _option("CHATBOTKIT_AUTH_CODE_LENGTH", _whole(1), 6, "Characters in a code.")
+    code_alphabet: str = _option(
+        "CHATBOTKIT_AUTH_CODE_ALPHABET", _text, "0123456789abcdef", "The characters that codes are made of."
+    )
+    code_lifetime: timedelta = _option(
+        "CHATBOTKIT_AUTH_CODE_LIFETIME", _duration(30), timedelta(minutes=10), "How long a code can be used."
+    )
+    code_attempts: int = _option("CHATBOTKIT_AUTH_CODE_ATTEMPTS", _whole(1), 5, "How many wrong codes end a challenge.")
+    resend_cooldown: timedelta = _option(
+        "CHATBOTKIT_AUTH_RESEND_COOLDOWN", _duration(), timedelta(seconds=30), "The wait between two codes."
+    )
+    resend_max: int = _option(
+        "CHATBOTKIT_AUTH_RESEND_MAX", _whole(0), 3, "How many more codes one challenge may send after its first."
+    )
+    rate_limits: Mapping[str, str | None] = _option(
+        "CHATBOTKIT_AUTH_RATE_LIMITS",
+        _rate_limits,
+        DEFAULT_RATE_LIMITS,
+        "Limits in the notation of the *limits* library, laid over the default; ``None`` switches one off.",
+    )
+    rate_limit_storage_uri: str | None = _option(
+        "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI",
+        _text,
+        None,
+        "Another place to count, as a URI of the *limits* library; by default the store's own database.",
+        secret=True,
+    )
+    unknown_user: str = _option(
+        "CHATBOTKIT_AUTH_UNKNOWN_USER",
+        _one_of("silent", "mail"),
+        "silent",
+        "With auto create off: whether an unknown address gets no mail, or one that says that no account exists.",
+    )
+    url_prefix: str = _option("CHATBOTKIT_AUTH_URL_PREFIX", _path, "/auth", "Where the pages are.")
+    sign_in_redirect: str = _option(
+        "CHATBOTKIT_AUTH_SIGN_IN_REDIRECT", _text, "/", "Where people go after signing in without a ``next``."
+    )
+    sign_out_redirect: str | None = _option(
+        "CHATBOTKIT_AUTH_SIGN_OUT_REDIRECT", _text, None, "Where people go after signing out; the sign-in page."
+    )
+    session_lifetime: timedelta = _option(
+        "CHATBOTKIT_AUTH_SESSION_LIFETIME", _duration(60), timedelta(days=30), "The longest a session can last."
+    )
+    session_idle: timedelta = _option(
+        "CHATBOTKIT_AUTH_SESSION_IDLE", _duration(60), timedelta(days=7), "How long a session lasts unused."
+    )
+    session_check: timedelta = _option(
+        "CHATBOTKIT_AUTH_SESSION_CHECK",
+        _duration(),
+        timedelta(seconds=5),
+        "How stale a worker's knowledge of a revoked session may be; 0 asks the store at every request.",
+    )
+    user_refresh: timedelta = _option(
+        "CHATBOTKIT_AUTH_USER_REFRESH",
+        _duration(),
+        timedelta(seconds=300),
+        "After how long the user is fetched from the API again; 0 fetches at every request.",
+    )
+    user_stale: timedelta = _option(
+        "CHATBOTKIT_AUTH_USER_STALE",
+        _duration(),
+        timedelta(days=1),
+        "How old a user may be while the API cannot be reached.",
+    )
+    site_name: str | None = _option(
+        "CHATBOTKIT_AUTH_SITE_NAME", _text, None, "The product's name on pages and mails; the application's name."
+    )
+    mail_sender: str | None = _option(
+        "CHATBOTKIT_AUTH_MAIL_SENDER", _text, None, "The sender of mails; ``MAIL_DEFAULT_SENDER`` of Flask-Mail."
+    )
+    logo_url: str | None = _option(
+        "CHATBOTKIT_AUTH_LOGO_URL", _text, None, "A picture for the top of pages and mails; none."
+    )
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
+        """Read every key from ``values`` (an ``app.config``) or else from ``environment``.
+
+        A ``CHATBOTKIT_AUTH_`` key that the table does not have, probably a slip of the pen, is logged as a warning.
+
+        :raises ConfigurationError: a value is wrong.
+        """
+        for sentence in unknown_keys(values):
+            _log.warning(sentence)
+        settings: dict[str, Any] = {}
+        for each in fields(cls):
+            key = each.metadata["key"]
+            value = values.get(key)
+            if value is None:
+                value = environment.get(key)
+            if value is None:
+                continue
+            try:
+                settings[each.name] = each.metadata["parse"](value)
+            except ValueError as error:
+                shown = "" if each.metadata["secret"] else f" is {value!r}"
+                raise ConfigurationError(f"{key}{shown}: {error}.") from None
+        return cls(**settings)
+
+
+def unknown_keys(values: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each ``CHATBOTKIT_AUTH_`` key in ``values`` that is no setting."""
+    known = [each.metadata["key"] for each in fields(Config)]
+    strays = [key for key in values if key.startswith("CHATBOTKIT_AUTH_") and key not in known]
+    if not strays:
+        return []
+    from difflib import get_close_matches  # only for a slip of the pen
+
+    sentences = []
+    for key in strays:
+        near = get_close_matches(key, known, 1)
+        hint = f"Did you mean {near[0]}?" if near else "The configuration reference lists the keys that exist."
+        sentences.append(f"{key} is not a setting. {hint}")
+    return sentences

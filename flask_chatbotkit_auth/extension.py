@@ -1,0 +1,216 @@
+"""``ChatBotKitAuth``: the extension itself, which puts the parts together for an application."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import flask_mail
+from flask import Flask
+from flask_login import LoginManager
+
+from . import views  # noqa: F401  # adds its pages to the blueprint
+from .adapters import ContactAdapter, PartnerAdapter, UserAdapter
+from .blueprint import blueprint, problem
+from .client import ChatBotKitClient
+from .config import Config
+from .exceptions import ConfigurationError, StoreError
+from .login import TOKEN_PREFIX, SessionRegistry, load_user
+from .mail import Mailer
+from .provider import EmailCodeProvider
+from .proxies import current_auth
+from .ratelimit import RateLimiter
+from .state import AuthState, Hooks
+from .stores import Store, open_store
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+
+class ChatBotKitAuth:
+    """Passwordless sign-in for Flask applications whose users are ChatBotKit sub-accounts or contacts.
+
+    One object serves any number of applications. What is not given is made from each application's configuration.
+
+    :param app: the application, or ``None`` to call :meth:`init_app` later.
+    :param adapter: the user directory, or ``"partner"`` or ``"contact"``.
+    :param store: where challenges and sessions are kept.
+    :param provider: makes the codes.
+    :param client: the API.
+    :param login_manager: Flask-Login's; by default the application's own, or a new one.
+    :param mail: Flask-Mail's; by default the application's own, or a new one.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        adapter: UserAdapter | str | None = None,
+        store: Store | None = None,
+        provider: EmailCodeProvider | None = None,
+        client: ChatBotKitClient | None = None,
+        login_manager: LoginManager | None = None,
+        mail: flask_mail.Mail | None = None,
+    ) -> None:
+        self._adapter = adapter
+        self._store = store
+        self._provider = provider
+        self._client = client
+        self._login_manager = login_manager
+        self._mail = mail
+        self._hooks = Hooks()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Read the configuration and register the pages, the session registry and the error pages. Nothing is opened.
+
+        :raises ConfigurationError: a setting is missing or wrong; the text names it and the cure.
+        :raises RuntimeError: the application has a ``ChatBotKitAuth`` already.
+        """
+        if "chatbotkit_auth" in app.extensions:
+            raise RuntimeError(
+                "This application has a ChatBotKitAuth already. Call init_app once for each application."
+            )
+        config = Config.load(app.config, os.environ)
+        provider = self._provider or _provider(config)
+        client = self._client or _client(config, required=not isinstance(self._adapter, UserAdapter))
+        adapter = _adapter(self._adapter or config.adapter, client, config)
+        store = self._store or open_store(config.store_url or _default_store_url(app))
+        hooks = self._hooks
+        state = AuthState(
+            config=config,
+            provider=provider,
+            store=store,
+            limiter=RateLimiter(config.rate_limits, config.rate_limit_storage_uri or store.limits_storage()),
+            adapter=adapter,
+            optional_client=client,
+            mailer=Mailer(config, lambda: hooks.send_verification_request or provider.sender, provider.clock),
+            registry=SessionRegistry(store, adapter, config, provider.clock),
+            hooks=hooks,
+        )
+        _prepare_login(app, self._login_manager)
+        _prepare_mail(app, self._mail)
+        _prepare_cookies(app)
+        app.register_blueprint(blueprint, url_prefix=config.url_prefix)
+        app.register_error_handler(StoreError, problem)
+        app.extensions["chatbotkit_auth"] = state
+
+    def send_verification_request(self, callback: Callback) -> Callback:
+        """Register what sends codes in place of our mail: ``callback(identifier, code, expires_at, user_or_none)``.
+
+        Raise to say that it could not be sent: the person is told, and may ask for another. ``user_or_none`` is the
+        account where it was looked up, which is when auto create is off.
+        """
+        self._hooks.send_verification_request = callback
+        return callback
+
+    def sign_in_callback(self, callback: Callback) -> Callback:
+        """Register who may sign in: ``callback(identifier, user)``, called when the code was right.
+
+        Return ``False`` to refuse, or a sentence for the person to read, or raise
+        :exc:`~flask_chatbotkit_auth.exceptions.SignInDenied` with one. For a person who has no account yet the user's
+        ``id`` is ``""``, and refusing makes none.
+        """
+        self._hooks.sign_in = callback
+        return callback
+
+    def session_callback(self, callback: Callback) -> Callback:
+        """Register what ``/auth/session`` tells: ``callback(session, user)`` changes ``session``, or returns another."""
+        self._hooks.session = callback
+        return callback
+
+    def user_callback(self, callback: Callback) -> Callback:
+        """Register what ``current_user`` is: ``callback(user)`` may return the application's own Flask-Login user.
+
+        Called at sign-in and at every request; keep it quick. Its ``get_id()`` must be the ChatBotKit id. Return ``None``
+        to keep ours.
+        """
+        self._hooks.user = callback
+        return callback
+
+
+def _provider(config: Config) -> EmailCodeProvider:
+    return EmailCodeProvider(
+        alphabet=config.code_alphabet,
+        length=config.code_length,
+        lifetime=config.code_lifetime,
+        attempts=config.code_attempts,
+    )
+
+
+def _client(config: Config, *, required: bool) -> ChatBotKitClient | None:
+    if config.api_secret is None:
+        if required:
+            raise ConfigurationError(
+                "CHATBOTKIT_API_SECRET is not set. Make a secret key in the ChatBotKit dashboard and put it into the "
+                "configuration or the environment under this name. To try things out without one, run `flask "
+                "chatbotkit-auth sandbox`."
+            )
+        return None
+    return ChatBotKitClient(config.api_secret, config.api_url, timeout=config.api_timeout, retries=config.api_retries)
+
+
+def _adapter(adapter: UserAdapter | str, client: ChatBotKitClient | None, config: Config) -> UserAdapter:
+    if isinstance(adapter, UserAdapter):
+        return adapter
+    kinds = {"partner": PartnerAdapter, "contact": ContactAdapter}
+    if adapter not in kinds or client is None:
+        raise ConfigurationError(f'adapter={adapter!r}: give "partner", "contact" or a UserAdapter.')
+    return kinds[adapter](
+        client, auto_create=config.auto_create, auto_update=config.auto_update, auto_delete=config.auto_delete
+    )
+
+
+def _default_store_url(app: Flask) -> str:
+    return f"sqlite:///{os.path.join(app.instance_path, 'chatbotkit_auth.db')}"
+
+
+def _prepare_login(app: Flask, given: LoginManager | None) -> None:
+    manager: Any = given or getattr(app, "login_manager", None)
+    if manager is None:
+        manager = LoginManager()
+        # Our sign-in page needs no flashed sentence, which would turn up on the application's next page instead.
+        manager.login_message = None
+        manager.needs_refresh_message = None
+    if getattr(app, "login_manager", None) is not manager:
+        manager.init_app(app)
+    manager.login_view = manager.login_view or "chatbotkit_auth.sign_in"
+    manager.refresh_view = manager.refresh_view or "chatbotkit_auth.sign_in"
+    others = manager._user_callback
+    if getattr(others, "knows_chatbotkit", False):
+        return
+
+    def load(user_id: str) -> Any:
+        if not user_id.startswith(TOKEN_PREFIX):
+            return others(user_id) if others is not None else None
+        auth = current_auth
+        user = load_user(auth.registry, user_id)
+        if user is None or auth.hooks.user is None:
+            return user
+        mapped = auth.hooks.user(user)
+        return user if mapped is None else mapped
+
+    load.knows_chatbotkit = True  # type: ignore[attr-defined]
+    manager.user_loader(load)
+
+
+def _prepare_mail(app: Flask, given: flask_mail.Mail | None) -> None:
+    if "mail" not in app.extensions:
+        (given or flask_mail.Mail()).init_app(app)
+
+
+def _prepare_cookies(app: Flask) -> None:
+    # Only what the application has left open. `Secure` is for it to decide, who knows whether it is reached over HTTPS;
+    # `flask chatbotkit-auth doctor` reminds.
+    if app.config["SESSION_COOKIE_SAMESITE"] is None:
+        app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
+    app.config.setdefault("REMEMBER_COOKIE_SAMESITE", "Lax")
+    app.config.setdefault("REMEMBER_COOKIE_HTTPONLY", True)
+    app.config.setdefault("REMEMBER_COOKIE_SECURE", app.config["SESSION_COOKIE_SECURE"])
+    # Flask-WTF's own defaults, for its check of our forms where the application does not use it itself.
+    app.config.setdefault("WTF_CSRF_ENABLED", True)
+    app.config.setdefault("WTF_CSRF_METHODS", {"POST", "PUT", "PATCH", "DELETE"})
+    app.config.setdefault("WTF_CSRF_FIELD_NAME", "csrf_token")
+    app.config.setdefault("WTF_CSRF_HEADERS", ["X-CSRFToken", "X-CSRF-Token"])
+    app.config.setdefault("WTF_CSRF_SSL_STRICT", True)

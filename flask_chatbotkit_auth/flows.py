@@ -1,0 +1,328 @@
+"""The sign-in, step by step: the one path under pages and JSON.
+
+Each function works on the browser's own challenge, whose id is in its signed session cookie, and raises an exception of
+:mod:`~flask_chatbotkit_auth.exceptions` where it ends early. None of them knows how an answer looks.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from datetime import datetime, timedelta
+
+from flask import current_app, request, session
+from flask_login import current_user
+
+from .exceptions import (
+    APIError,
+    ChatBotKitAuthError,
+    CodeExpired,
+    InvalidCode,
+    MailError,
+    NoChallenge,
+    RateLimited,
+    SignInDenied,
+    TooManyAttempts,
+)
+from .identifier import mask, normalize_identifier
+from .login import current_session, enter, leave
+from .proxies import current_auth
+from .ratelimit import client_key
+from .signals import code_failed, code_sent, emit, sign_in_failed, user_created, user_signed_in, user_signed_out
+from .stores.base import Challenge, Outcome, State
+from .user import User
+
+_log = logging.getLogger("flask_chatbotkit_auth")
+
+_SESSION_KEY = "chatbotkit_auth"
+
+
+def request_code(email: str, *, next: str | None = None) -> Challenge:
+    """Begin a sign-in: make a challenge for ``email`` and send its first code.
+
+    Whether an account exists shows in nothing that comes back, nor in how long it takes.
+
+    :param next: a checked path to go to afterwards.
+    :raises InvalidEmail: it is not one address.
+    :raises RateLimited: too many requests for this address or from this client.
+    :raises APIError: auto create is off and the account could not be looked up; no challenge was made.
+    :raises MailError: the code could not be sent. The challenge stays, and :func:`resend_code` works at once.
+    """
+    auth = current_auth
+    identifier = normalize_identifier(email)
+    _count_request(identifier)
+    known, user = _look_up(identifier)
+    now = auth.provider.clock()
+    challenge = Challenge(
+        id=secrets.token_hex(16), identifier=identifier, sent_at=now, expires_at=now + auth.provider.lifetime
+    )
+    code = auth.provider.generate()
+    auth.store.add_challenge(challenge, _digests(challenge, code)[0])
+    auth.sweep()
+    session[_SESSION_KEY] = {"challenge": challenge.id, **({"next": next} if next else {})}
+    _deliver(challenge, code, challenge.expires_at, known, user)
+    return challenge
+
+
+def resend_code() -> Challenge:
+    """Send another code for this browser's challenge. The earlier ones keep working, and wrong attempts stay counted.
+
+    :raises NoChallenge: this browser has none, or it has been used.
+    :raises CodeExpired: it is past its lifetime.
+    :raises TooManyAttempts: too many wrong codes have ended it.
+    :raises RateLimited: too soon after the last code, or too many of them.
+    :raises MailError: the code could not be sent; this works again at once.
+    """
+    auth = current_auth
+    challenge = _open_challenge()
+    if challenge.state is State.VERIFIED:
+        return challenge
+    now = auth.provider.clock()
+    expires_at = now + auth.provider.lifetime
+    wait = resend_in(challenge)
+    if resends_left(challenge) <= 0:
+        raise RateLimited(_seconds(challenge.expires_at - now), "resend:max")
+    if wait:
+        raise RateLimited(wait, "resend:cooldown")
+    _count_request(challenge.identifier)
+    known, user = _look_up(challenge.identifier)
+    code = auth.provider.generate()
+    added = auth.store.add_code(
+        challenge.id,
+        _digests(challenge, code)[0],
+        now=now,
+        expires_at=expires_at,
+        sent_before=now - auth.config.resend_cooldown,
+        max_sends=auth.config.resend_max + 1,
+        max_attempts=auth.provider.attempts,
+    )
+    if not added:
+        # Between our look and this step another request of the same browser was faster.
+        raise RateLimited(_seconds(auth.config.resend_cooldown), "resend:cooldown")
+    _deliver(challenge, code, expires_at, known, user)
+    return _challenge(challenge.id)
+
+
+def verify_code(typed: str) -> Challenge:
+    """Try a code on this browser's challenge; a challenge that was verified before needs none.
+
+    :returns: the challenge, verified: go on with :func:`complete_sign_in`.
+    :raises NoChallenge: this browser has none, or it has been used.
+    :raises InvalidCode: it is wrong, and counted; one that is empty is not counted.
+    :raises CodeExpired: it is past its lifetime.
+    :raises TooManyAttempts: too many wrong codes have ended the challenge.
+    :raises RateLimited: too many wrong codes for this address or from this client, over all challenges.
+    """
+    auth = current_auth
+    challenge = _open_challenge()
+    if challenge.state is State.VERIFIED:
+        return challenge
+    code = auth.provider.normalize(typed)
+    if not code:
+        raise InvalidCode(attempts_left(challenge))
+    # Counted before the code is compared, so that no number of workers tries more than the limit allows.
+    client = client_key(request.remote_addr)
+    auth.limiter.hit("verify:ip", client)
+    auth.limiter.hit("verify:email", challenge.identifier)
+    attempt = auth.store.try_code(
+        challenge.id,
+        _digests(challenge, code),
+        now=auth.provider.clock(),
+        max_attempts=auth.provider.attempts,
+    )
+    if attempt.outcome is Outcome.ACCEPTED:
+        auth.limiter.clear("verify:email", challenge.identifier)
+        auth.limiter.refund("verify:ip", client)
+        return challenge
+    error = _refusal(challenge, attempt.outcome, attempt.attempts)
+    _log.info("code refused for %s: %s", mask(challenge.identifier), error)
+    emit(code_failed, _app(), identifier=challenge.identifier, error=error)
+    raise error
+
+
+def complete_sign_in(challenge: Challenge) -> User:
+    """Sign in the person behind a verified challenge, making the account where that is allowed.
+
+    It can be tried again, without a new code, for as long as the challenge lasts; it succeeds once.
+
+    :raises SignUpDisabled: there is no account, and auto create is off.
+    :raises SignInDenied: the application refused.
+    :raises APIError: the API could not be reached; the challenge stays verified.
+    :raises NoChallenge: another request has completed it.
+    """
+    auth = current_auth
+    identifier = challenge.identifier
+    try:
+        user, created = auth.adapter.resolve(identifier, lambda found: _approve(identifier, found))
+        mapped = auth.hooks.user(user) if auth.hooks.user else None
+        entering = user if mapped is None else mapped
+        if not entering.is_active:
+            raise SignInDenied
+    except ChatBotKitAuthError as error:
+        level = logging.ERROR if isinstance(error, APIError) else logging.INFO
+        _log.log(level, "sign-in of %s failed: %s", mask(identifier), error)
+        emit(sign_in_failed, _app(), identifier=identifier, error=error)
+        raise
+    token, record = auth.registry.draft(
+        user, ip=request.remote_addr, user_agent=request.user_agent.string[:400] or None
+    )
+    if not auth.store.complete(challenge.id, record, now=auth.provider.clock()):
+        raise _spent()
+    before = current_session()
+    if before is not None:
+        auth.registry.end(before.id)
+    auth.registry.remember(record)
+    enter(entering, token, record, lifetime=auth.config.session_lifetime)
+    _log.info("signed in: user %s, %s", user.id, mask(identifier))
+    if created:
+        emit(user_created, _app(), user=user)
+    emit(user_signed_in, _app(), user=user, created=created)
+    return user
+
+
+def sign_out() -> None:
+    """End this browser's session, in the store as well: a copy of its cookie is dead. Harmless when there is none.
+
+    :raises StoreError: it could not be ended; the person is still signed in.
+    """
+    user = current_user._get_current_object()
+    record = current_session()
+    if record is not None:
+        current_auth.registry.end(record.id)
+    leave()
+    if record is not None:
+        emit(user_signed_out, _app(), user=user)
+
+
+def pending() -> Challenge | None:
+    """Return this browser's challenge if it can still lead to a sign-in, or ``None``."""
+    try:
+        return _open_challenge()
+    except (NoChallenge, CodeExpired, TooManyAttempts):
+        return None
+
+
+def latest() -> Challenge | None:
+    """Return this browser's challenge whatever has become of it, for a page about an error; ``None`` without one."""
+    entry = session.get(_SESSION_KEY)
+    id = entry.get("challenge") if isinstance(entry, dict) else None
+    return current_auth.store.get_challenge(id) if isinstance(id, str) else None
+
+
+def pending_next() -> str | None:
+    """Return the path that this browser's sign-in is to end at."""
+    entry = session.get(_SESSION_KEY)
+    return entry.get("next") if isinstance(entry, dict) else None
+
+
+def expires_in(challenge: Challenge) -> int:
+    """Return in how many seconds the challenge's newest code stops working."""
+    return _seconds(challenge.expires_at - current_auth.provider.clock())
+
+
+def resend_in(challenge: Challenge) -> int:
+    """Return in how many seconds another code may be asked for, 0 when now."""
+    return _seconds(challenge.sent_at + current_auth.config.resend_cooldown - current_auth.provider.clock(), least=0)
+
+
+def resends_left(challenge: Challenge) -> int:
+    """Return how many more codes may be asked for."""
+    return max(0, current_auth.config.resend_max + 1 - challenge.sends)
+
+
+def attempts_left(challenge: Challenge) -> int:
+    """Return how many more wrong codes the challenge takes."""
+    return max(0, current_auth.provider.attempts - challenge.attempts)
+
+
+def _challenge(id: str) -> Challenge:
+    challenge = current_auth.store.get_challenge(id)
+    if challenge is None:
+        raise NoChallenge("the challenge is unknown, or was over long ago")
+    return challenge
+
+
+def _open_challenge() -> Challenge:
+    entry = session.get(_SESSION_KEY)
+    if not isinstance(entry, dict) or not isinstance(entry.get("challenge"), str):
+        raise NoChallenge("no sign-in was started in this browser")
+    challenge = _challenge(entry["challenge"])
+    if challenge.state is State.COMPLETED:
+        raise _spent()
+    if challenge.expires_at <= current_auth.provider.clock():
+        raise CodeExpired
+    if challenge.state is State.OPEN and attempts_left(challenge) == 0:
+        raise TooManyAttempts(max(1, resend_in(challenge)))
+    return challenge
+
+
+def _spent() -> NoChallenge:
+    return NoChallenge("this sign-in was completed before")
+
+
+def _refusal(challenge: Challenge, outcome: Outcome, attempts: int) -> ChatBotKitAuthError:
+    if outcome is Outcome.WRONG:
+        return InvalidCode(max(0, current_auth.provider.attempts - attempts))
+    if outcome is Outcome.EXHAUSTED:
+        return TooManyAttempts(max(1, resend_in(challenge)))
+    if outcome is Outcome.EXPIRED:
+        return CodeExpired()
+    return _spent()
+
+
+def _count_request(identifier: str) -> None:
+    # The client first: one that is over its own limit must not use up somebody else's.
+    current_auth.limiter.hit("request:ip", client_key(request.remote_addr))
+    current_auth.limiter.hit("request:email", identifier)
+
+
+def _look_up(identifier: str) -> tuple[bool, User | None]:
+    """Return whether a code may be sent, and to whom; with auto create on everybody gets one, unseen."""
+    if current_auth.adapter.auto_create:
+        return True, None
+    user = current_auth.adapter.get_by_email(identifier)
+    return user is not None, user
+
+
+def _deliver(challenge: Challenge, code: str, expires_at: datetime, known: bool, user: User | None) -> None:
+    auth = current_auth
+    identifier = challenge.identifier
+    try:
+        if known:
+            auth.mailer.send_code(identifier, code, expires_at, user)
+        elif auth.config.unknown_user == "mail":
+            auth.mailer.send_unknown(identifier)
+        else:
+            auth.mailer.pretend(identifier, code, expires_at)
+    except MailError as error:
+        _log.error("no code sent to %s: %s", mask(identifier), error)
+        auth.store.withdraw_code(challenge.id)
+        raise
+    if known:
+        _log.info("code sent to %s", mask(identifier))
+        emit(code_sent, _app(), identifier=identifier, expires_at=expires_at)
+
+
+def _approve(identifier: str, found: User | None) -> None:
+    callback = current_auth.hooks.sign_in
+    if callback is None:
+        return
+    answer = callback(identifier, found or User(id="", email=identifier, kind=current_auth.kind))
+    if answer is False:
+        raise SignInDenied
+    if isinstance(answer, str):
+        raise SignInDenied(answer)
+
+
+def _digests(challenge: Challenge, code: str) -> list[str]:
+    """Return the digest of ``code`` under the secret key, then under each key that was in force before."""
+    keys = [current_app.secret_key, *(current_app.config.get("SECRET_KEY_FALLBACKS") or ())]
+    return [current_auth.provider.digest(key, challenge.id, challenge.identifier, code) for key in keys if key]
+
+
+def _seconds(duration: timedelta, *, least: int = 1) -> int:
+    return max(least, -int(-duration.total_seconds() // 1))
+
+
+def _app() -> object:
+    return current_app._get_current_object()  # type: ignore[attr-defined]

@@ -1,0 +1,29 @@
+"""What a person sent: the fields of a form or of a JSON object, read one way."""
+
+from __future__ import annotations
+
+from flask import request
+
+from .redirects import safe_path
+
+
+def wants_json() -> bool:
+    """Return whether the answer is to be JSON: a JSON request, or one that prefers JSON to HTML."""
+    if request.is_json:
+        return True
+    accept = request.accept_mimetypes
+    return bool(accept) and accept["application/json"] > accept["text/html"]
+
+
+def text(name: str) -> str:
+    """Return the field ``name`` of the body, or ``""`` where it is missing or no text."""
+    if request.is_json:
+        body = request.get_json(silent=True)
+        value = body.get(name) if isinstance(body, dict) else None
+        return value if isinstance(value, str) else ""
+    return request.form.get(name, "")
+
+
+def next_path() -> str | None:
+    """Return the checked ``next`` of the body or else of the query; ``None`` where it leads off this host."""
+    return safe_path(text("next") or request.args.get("next"), request.host)

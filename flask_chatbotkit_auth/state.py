@@ -1,0 +1,166 @@
+"""What runs for one application: the parts, and what an application does with its users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from flask import current_app
+
+from .adapters.base import UserAdapter
+from .client import ChatBotKitClient, path_segment
+from .config import Config
+from .exceptions import ConfigurationError, LifecycleDisabled
+from .login import SessionRegistry
+from .mail import Mailer
+from .provider import EmailCodeProvider, Sender
+from .ratelimit import RateLimiter
+from .signals import emit, user_deleted, user_updated
+from .stores.base import SessionRecord, Store
+from .user import Kind, User
+
+_SWEEP_EVERY = 64
+
+
+@dataclass
+class Hooks:
+    """The callables that an application has registered; shared by every application of one ``ChatBotKitAuth``."""
+
+    send_verification_request: Sender | None = None
+    sign_in: Callable[[str, User], Any] | None = None
+    session: Callable[[dict[str, Any], User], dict[str, Any] | None] | None = None
+    user: Callable[[User], Any] | None = None
+
+
+@dataclass
+class AuthState:
+    """Reached as ``current_auth`` while a request or an application context is active."""
+
+    config: Config
+    provider: EmailCodeProvider
+    store: Store
+    limiter: RateLimiter
+    adapter: UserAdapter
+    optional_client: ChatBotKitClient | None
+    mailer: Mailer
+    registry: SessionRegistry
+    hooks: Hooks = field(default_factory=Hooks)
+    _made: int = 0
+
+    def update_user(self, user: User | str, **fields: Any) -> User:
+        """Change ``name``, ``image``, ``email`` or ``meta`` of an account; every session of theirs sees it.
+
+        Only what is given is changed; ``meta`` is merged key by key.
+
+        :param user: the user or its id.
+        :returns: the user as it is afterwards.
+        :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_UPDATE`` is off.
+        :raises TypeError: a field is not one of those.
+        :raises APIError: the API could not be reached or refused.
+        """
+        if not self.adapter.auto_update:
+            raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_UPDATE")
+        strange = fields.keys() - {"name", "image", "email", "meta"}
+        if strange:
+            raise TypeError(f"a user has no field {sorted(strange)[0]!r} to update")
+        updated = self.adapter.update(_id(user), **fields)
+        self.registry.save(updated)
+        emit(user_updated, _app(), user=updated, fields=sorted(fields))
+        return updated
+
+    def delete_user(self, user: User | str) -> None:
+        """Delete an account with all that is in it, for good, and end its sessions.
+
+        :param user: the user or its id.
+        :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_DELETE`` is off.
+        :raises APIError: the API could not be reached or refused.
+        """
+        if not self.adapter.auto_delete:
+            raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_DELETE")
+        self.adapter.delete(_id(user))
+        self.registry.end_all(_id(user), reason="deleted")
+        emit(user_deleted, _app(), user_id=_id(user))
+
+    def sessions(self, user: User | str) -> list[SessionRecord]:
+        """Return where the user is signed in, the most recently used session first.
+
+        :param user: the user or its id.
+        """
+        return self.registry.list(_id(user))
+
+    def end_sessions(self, user: User | str, *, keep: str | None = None) -> int:
+        """Sign the user out everywhere; each worker knows within ``CHATBOTKIT_AUTH_SESSION_CHECK``.
+
+        :param user: the user or its id.
+        :param keep: the id of a session that goes on.
+        :returns: how many sessions were ended.
+        """
+        return self.registry.end_all(_id(user), reason="ended", keep=keep)
+
+    def client_for(self, user: User | str) -> ChatBotKitClient:
+        """Return a client of the API for what is this user's: one that runs as the sub-account.
+
+        A contact has no account of its own: for one the client is the account's, and the contact's id goes into each call
+        as ``contactId``.
+
+        :raises ConfigurationError: the extension was given an adapter of its own and no client.
+        """
+        return self.client.run_as(_id(user)) if self.kind == "partner" else self.client
+
+    def browser_token(
+        self, user: User | str, *, seconds: int = 3600, allowed_routes: list[str] | None = None
+    ) -> dict[str, Any]:
+        """Return a short-lived token that acts as a sub-account, fit for its own browser.
+
+        :param seconds: how long it can be used.
+        :param allowed_routes: routes of the API that it may be used for; by default all that the sub-account may.
+        :returns: ``{"id": …, "token": …, "expiresAt": milliseconds since the epoch}``.
+        :raises ConfigurationError: users are contacts, which have no tokens.
+        """
+        if self.kind != "partner":
+            raise ConfigurationError('Contacts have no tokens of their own; set CHATBOTKIT_AUTH_ADAPTER to "partner".')
+        body: dict[str, Any] = {"durationInSeconds": seconds}
+        if allowed_routes is not None:
+            body["config"] = {"allowedRoutes": allowed_routes}
+        return self.client.post(f"/user/{path_segment(_id(user))}/session/create", body)
+
+    @property
+    def client(self) -> ChatBotKitClient:
+        """The client that acts as the account itself.
+
+        :raises ConfigurationError: the extension was given an adapter of its own and no client.
+        """
+        if self.optional_client is None:
+            raise ConfigurationError("This needs the ChatBotKit API: set CHATBOTKIT_API_SECRET, or pass client=.")
+        return self.optional_client
+
+    @property
+    def kind(self) -> Kind:
+        """``"partner"`` or ``"contact"``: what a user is here."""
+        return self.adapter.kind
+
+    def sweep(self) -> None:
+        """Forget a few things that are past their lifetime, now and then: called once for each new challenge.
+
+        So a store never grows without end, even where nobody runs ``flask chatbotkit-auth purge``.
+        """
+        self._made += 1
+        if self._made % _SWEEP_EVERY == 0:
+            self.purge(limit=2 * _SWEEP_EVERY)
+
+    def purge(self, *, limit: int = 1000) -> int:
+        """Forget at most ``limit`` challenges, sessions and counts that ended an hour ago or more; return how many.
+
+        The hour lets a late visitor read "expired" instead of "unknown".
+        """
+        return self.store.purge(now=self.provider.clock() - timedelta(hours=1), limit=limit)
+
+
+def _id(user: User | str) -> str:
+    return user if isinstance(user, str) else str(user.get_id())
+
+
+def _app() -> object:
+    return current_app._get_current_object()  # type: ignore[attr-defined]

@@ -1,0 +1,158 @@
+"""What every test may use: real services where they run, the sandbox, an application, and a clock that obeys."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_login import current_user, login_required
+
+from flask_chatbotkit_auth import ChatBotKitAuth, EmailCodeProvider, MemoryStore
+from flask_chatbotkit_auth.testing import Sandbox
+
+POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/test")
+MARIADB = os.environ.get("TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
+REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
+CHROMIUM = os.environ.get("TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-services",
+        action="store_true",
+        help="fail, and do not skip, where PostgreSQL, MariaDB, Redis or Chromium is missing",
+    )
+
+
+class Clock:
+    """The time, which passes only when told."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def _missing(request: pytest.FixtureRequest, name: str, error: object) -> None:
+    reason = f"{name} cannot be reached ({error})"
+    if request.config.getoption("--require-services"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _own_database(request: pytest.FixtureRequest, name: str, url: str) -> Iterator[str]:
+    """Give a test a database of its own on a server, and drop it afterwards."""
+    database = f"chatbotkit_auth_{uuid.uuid4().hex[:12]}"
+    try:
+        server = sa.create_engine(url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 2})
+        with server.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {database}"))
+    except (ImportError, sa.exc.SQLAlchemyError) as error:
+        _missing(request, name, type(error).__name__)
+        return
+    yield sa.make_url(url).set(database=database).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        force = " WITH (FORCE)" if name == "PostgreSQL" else ""
+        connection.execute(sa.text(f"DROP DATABASE {database}{force}"))
+    server.dispose()
+
+
+@pytest.fixture
+def postgresql_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    yield from _own_database(request, "PostgreSQL", POSTGRESQL)
+
+
+@pytest.fixture
+def mariadb_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    yield from _own_database(request, "MariaDB", MARIADB)
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a Redis, for use with a key prefix of one's own."""
+    try:
+        import redis
+
+        with redis.Redis.from_url(REDIS, socket_connect_timeout=2) as connection:
+            connection.ping()
+    except Exception as error:  # noqa: BLE001  # the driver, too, may be missing
+        _missing(request, "Redis", type(error).__name__)
+    return REDIS
+
+
+@pytest.fixture
+def chromium(request: pytest.FixtureRequest) -> str:
+    """The path of a Chromium."""
+    if CHROMIUM is None:
+        _missing(request, "Chromium", "not installed")
+    return str(CHROMIUM)
+
+
+@pytest.fixture
+def openapi_path() -> Path:
+    path = Path(__file__).parents[2] / "shared" / "reference" / "chatbotkit-openapi.json"
+    if not path.exists():
+        pytest.skip("the OpenAPI document of the API is not beside this checkout")
+    return path
+
+
+MakeApp = Callable[..., Flask]
+
+
+@pytest.fixture
+def make_app(chatbotkit_sandbox: Sandbox, tmp_path: Path, clock: Clock) -> MakeApp:
+    """Make an application with a protected page, on the sandbox, with settings and parts of one's own."""
+
+    def make_app(
+        *, store: Any = None, provider: EmailCodeProvider | None = None, parts: dict[str, Any] | None = None, **config: Any
+    ) -> Flask:
+        app = Flask("shop", instance_path=str(tmp_path / "instance"))
+        app.config.update(
+            SECRET_KEY="not a secret",
+            TESTING=True,
+            CHATBOTKIT_API_SECRET="sk-test",
+            CHATBOTKIT_API_URL=chatbotkit_sandbox.url,
+            CHATBOTKIT_AUTH_AUTO_CREATE=True,
+        )
+        app.config.update(config)
+        if "CHATBOTKIT_AUTH_STORE_URL" not in config and store is None:
+            store = MemoryStore()
+        auth = ChatBotKitAuth(app, store=store, provider=provider or EmailCodeProvider(clock=clock), **(parts or {}))
+        app.extensions["test_auth"] = auth
+
+        @app.get("/dashboard")
+        @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no type information
+        def dashboard() -> str:
+            return f"Hello {current_user.email}"
+
+        return app
+
+    return make_app
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    return make_app()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
