@@ -270,7 +270,7 @@ def unknown_keys(values: Mapping[str, Any]) -> list[str]:
 
     sentences = []
     for key in strays:
-        near = get_close_matches(key, known, 1)
+        near = get_close_matches(key, known, 1, cutoff=0.85)
         hint = f"Did you mean {near[0]}?" if near else "The configuration reference lists the keys that exist."
         sentences.append(f"{key} is not a setting. {hint}")
     return sentences

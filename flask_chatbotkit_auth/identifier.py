@@ -10,6 +10,9 @@ from .exceptions import InvalidEmail
 MAX_LENGTH = 254
 """Characters in an address that a mail server must accept (RFC 5321 §4.5.3.1.3, less the angle brackets)."""
 
+MAX_LOCAL_LENGTH = 64
+"""Characters before the ``@`` that a mail server must accept (RFC 5321 §4.5.3.1.1)."""
+
 
 def normalize_identifier(address: str) -> str:
     """Return the identifier of ``address``: NFKC, the whole of it lower-cased, the domain in its ASCII (IDNA) form.
@@ -55,6 +58,6 @@ def _normalize(address: str) -> str:
         # The library's sentence may quote the address, and this text may be logged.
         raise InvalidEmail("not one valid e-mail address") from None
     identifier = f"{parts.local_part}@{parts.ascii_domain}".lower()
-    if len(identifier) > MAX_LENGTH:
+    if len(identifier) > MAX_LENGTH or len(parts.local_part) > MAX_LOCAL_LENGTH:
         raise InvalidEmail("the address is too long")
     return identifier

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from flask_chatbotkit_auth import ConfigurationError
+from flask_chatbotkit_auth.config import Config
+
+
+def test_defaults() -> None:
+    config = Config.load({}, {})
+    assert config.api_secret is None
+    assert config.api_url == "https://api.chatbotkit.com"
+    assert (config.api_timeout, config.api_retries) == (10, 2)
+    assert (config.auto_create, config.auto_update, config.auto_delete) == (False, True, False)
+    assert (config.code_length, config.code_alphabet, config.code_attempts) == (6, "0123456789abcdef", 5)
+    assert config.code_lifetime == timedelta(minutes=10)
+    assert (config.resend_cooldown, config.resend_max) == (timedelta(seconds=30), 3)
+    assert config.rate_limits == {
+        "request:email": "5/15minutes",
+        "request:ip": "30/hour",
+        "verify:email": "20/hour",
+        "verify:ip": "100/hour",
+    }
+    assert (config.url_prefix, config.sign_in_redirect, config.sign_out_redirect) == ("/auth", "/", None)
+    assert (config.session_lifetime, config.session_idle) == (timedelta(days=30), timedelta(days=7))
+    assert (config.session_check, config.user_refresh) == (timedelta(seconds=5), timedelta(minutes=5))
+    assert (config.user_stale, config.unknown_user, config.adapter) == (timedelta(days=1), "silent", "partner")
+
+
+def test_every_key_has_its_own_name_and_a_sentence() -> None:
+    keys = [each.metadata["key"] for each in fields(Config)]
+    assert len(set(keys)) == len(keys)
+    assert all(each.metadata["doc"].endswith((".", "``.")) for each in fields(Config))
+
+
+def test_the_environment_is_read_where_the_application_says_nothing() -> None:
+    environment = {
+        "CHATBOTKIT_API_SECRET": "sk-env",
+        "CHATBOTKIT_AUTH_AUTO_CREATE": "true",
+        "CHATBOTKIT_AUTH_CODE_LIFETIME": "300",
+        "CHATBOTKIT_AUTH_RATE_LIMITS": '{"request:ip": null}',
+    }
+    config = Config.load({"CHATBOTKIT_API_SECRET": "sk-app"}, environment)
+    assert config.api_secret == "sk-app"
+    assert config.auto_create is True
+    assert config.code_lifetime == timedelta(minutes=5)
+    assert config.rate_limits["request:ip"] is None
+    assert config.rate_limits["verify:ip"] == "100/hour"
+
+
+def test_durations_are_seconds_or_timedeltas() -> None:
+    for value in (90, timedelta(seconds=90), "90"):
+        assert Config.load({"CHATBOTKIT_AUTH_RESEND_COOLDOWN": value}, {}).resend_cooldown == timedelta(seconds=90)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "cure"),
+    [
+        ("CHATBOTKIT_API_SECRET", "", "not empty"),
+        ("CHATBOTKIT_API_SECRET", 5, "not empty"),
+        ("CHATBOTKIT_API_TIMEOUT", 0, "above 0"),
+        ("CHATBOTKIT_API_TIMEOUT", "soon", "above 0"),
+        ("CHATBOTKIT_API_TIMEOUT", [], "above 0"),
+        ("CHATBOTKIT_API_RETRIES", -1, "at least 0"),
+        ("CHATBOTKIT_AUTH_ADAPTER", "users", 'give one of "partner", "contact"'),
+        ("CHATBOTKIT_AUTH_AUTO_CREATE", "perhaps", "True or False"),
+        ("CHATBOTKIT_AUTH_AUTO_CREATE", 2, "True or False"),
+        ("CHATBOTKIT_AUTH_CODE_LENGTH", True, "whole number"),
+        ("CHATBOTKIT_AUTH_CODE_LENGTH", "six", "whole number"),
+        ("CHATBOTKIT_AUTH_CODE_ATTEMPTS", 0, "at least 1"),
+        ("CHATBOTKIT_AUTH_CODE_LIFETIME", -5, "at least 30 seconds"),
+        ("CHATBOTKIT_AUTH_CODE_LIFETIME", 1.5, "whole seconds or a timedelta"),
+        ("CHATBOTKIT_AUTH_SESSION_IDLE", "tomorrow", "whole seconds or a timedelta"),
+        ("CHATBOTKIT_AUTH_RATE_LIMITS", {"request:phone": "1/day"}, "request:email"),
+        ("CHATBOTKIT_AUTH_RATE_LIMITS", {"request:ip": 5}, "5/15minutes"),
+        ("CHATBOTKIT_AUTH_RATE_LIMITS", "5/hour", "as JSON"),
+        ("CHATBOTKIT_AUTH_URL_PREFIX", "auth", "begins with a slash"),
+        ("CHATBOTKIT_AUTH_URL_PREFIX", "/", "longer than it"),
+        ("CHATBOTKIT_AUTH_UNKNOWN_USER", "shout", '"silent", "mail"'),
+    ],
+)
+def test_a_wrong_value_names_the_key_and_the_cure(key: str, value: Any, cure: str) -> None:
+    with pytest.raises(ConfigurationError, match=key) as refused:
+        Config.load({key: value}, {})
+    assert cure in str(refused.value)
+
+
+def test_no_secret_is_shown() -> None:
+    config = Config.load(
+        {"CHATBOTKIT_API_SECRET": "sk-hush", "CHATBOTKIT_AUTH_STORE_URL": "postgresql://ada:hush@host/db"}, {}
+    )
+    assert "hush" not in repr(config)
+
+
+def test_a_slip_of_the_pen_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        Config.load({"CHATBOTKIT_AUTH_AUTO_CREAT": True, "CHATBOTKIT_AUTH_XYZZY": 1}, {})
+    assert "CHATBOTKIT_AUTH_AUTO_CREAT is not a setting. Did you mean CHATBOTKIT_AUTH_AUTO_CREATE?" in caplog.messages
+    assert any("XYZZY" in message and "reference" in message for message in caplog.messages)

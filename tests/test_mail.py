@@ -1,0 +1,300 @@
+"""Mails over real SMTP: what arrives, and what happens when the server does not take it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from email.message import EmailMessage, Message
+from email.parser import BytesParser
+from email.policy import default
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from conftest import MakeApp
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_chatbotkit_auth import mail as mail_module
+from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.testing.plugin import _post
+
+
+class MailServer:
+    """A real SMTP server that keeps what it takes."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.recipients: list[list[str]] = []
+        self.connections = 0
+        self.refusal: str | None = None
+
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, _envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        self.connections += 1
+        return responses
+
+    async def handle_RCPT(
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if self.refusal:
+            return self.refusal
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+        content = envelope.content
+        assert isinstance(content, bytes)
+        message: Message[str, str] = BytesParser(policy=default).parsebytes(content)
+        assert isinstance(message, EmailMessage)
+        self.mails.append(message)
+        self.recipients.append(envelope.rcpt_tos)
+        return "250 OK"
+
+
+@pytest.fixture
+def mail_server() -> Iterator[tuple[MailServer, dict[str, Any]]]:
+    server = MailServer()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    controller = Controller(server, hostname="127.0.0.1", port=port)
+    controller.start()
+    yield server, {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": port, "MAIL_SUPPRESS_SEND": False}
+    controller.stop()
+
+
+def _request_code(client: FlaskClient, email: str = "ada@example.com") -> Any:
+    return _post(client, "/auth/sign-in", "/auth", {"email": email})
+
+
+def _text(message: EmailMessage, kind: str) -> str:
+    body = message.get_body((kind,))
+    assert body is not None
+    content = body.get_content()
+    assert isinstance(content, str)
+    return content
+
+
+def test_a_code_arrives_as_text_and_html(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_SITE_NAME="Ada & Söhne", CHATBOTKIT_AUTH_MAIL_SENDER="hello@shop.example", **config)
+    client = app.test_client()
+    agent = "Mozilla/5.0 (Linux; Android 14) Chrome/126.0 Mobile Safari/537.36"
+    token = client.get("/auth/session").get_json()["csrf_token"]
+    headers = {"X-CSRFToken": token, "User-Agent": agent}
+    assert client.post("/auth/sign-in", json={"email": "Ada@Example.com"}, headers=headers).status_code == 200
+    (message,) = server.mails
+    code = message["Subject"].split()[0]
+    assert len(code) == 6
+    assert message["Subject"] == f"{code} is your Ada & Söhne sign-in code"
+    assert (message["To"], message["From"]) == ("ada@example.com", "hello@shop.example")
+    assert server.recipients == [["ada@example.com"]]
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Message-ID"]
+    text, html = _text(message, "plain"), _text(message, "html")
+    for body in (text, html):
+        assert code in body
+        assert "10 minutes" in body
+        assert "Chrome on Android" in body
+    assert text.startswith(code)
+    assert "Ada &amp; Söhne" in html
+    assert client.post("/auth/verify", json={"code": code}, headers=headers).status_code == 200
+
+
+def test_a_code_is_never_a_link(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(**config)
+    _request_code(app.test_client())
+    code = server.mails[0]["Subject"].split()[0]
+    for kind in ("plain", "html"):
+        for line in _text(server.mails[0], kind).splitlines():
+            assert not ("http" in line and code in line)
+
+
+def test_the_host_header_gets_into_no_mail(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    client = make_app(**config).test_client()
+    token = client.get("/auth/session", headers={"Host": "evil.example"}).get_json()["csrf_token"]
+    client.post(
+        "/auth/sign-in", json={"email": "ada@example.com"}, headers={"Host": "evil.example", "X-CSRFToken": token}
+    )
+    (message,) = server.mails
+    assert "evil.example" not in message.as_string()
+    assert "evil.example" not in _text(message, "html")
+
+
+def test_with_a_known_name_the_mail_says_where_to_start_again(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]
+) -> None:
+    server, config = mail_server
+    app = make_app(SERVER_NAME="shop.example", **config)
+    _request_code(app.test_client())
+    assert "http://shop.example/auth/sign-in" in _text(server.mails[0], "plain")
+    assert server.mails[0]["From"] == "no-reply@shop.example"
+
+
+def test_an_unknown_address_gets_no_mail(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, **config)
+    assert _request_code(app.test_client()).status_code == 200
+    assert server.mails == []
+    assert server.connections == 1, "the mail server is asked all the same, so that an outage shows in no other way"
+
+
+def test_an_unknown_address_can_be_told(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, CHATBOTKIT_AUTH_UNKNOWN_USER="mail", **config)
+    assert _request_code(app.test_client()).status_code == 200
+    (message,) = server.mails
+    assert message["To"] == "ada@example.com"
+    assert "There is no shop account for ada@example.com" in _text(message, "plain")
+
+
+@pytest.mark.parametrize("auto_create", [True, False])
+def test_a_dead_mail_server_is_told_and_resend_works(
+    make_app: MakeApp,
+    mail_server: tuple[MailServer, dict[str, Any]],
+    chatbotkit_sandbox: Sandbox,
+    auto_create: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server, config = mail_server
+    chatbotkit_sandbox.add_user("ada@example.com")
+    server.refusal = "451 come back later"
+    client = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=auto_create, **config).test_client()
+    answer = _request_code(client)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+    assert "MAIL_SERVER" in caplog.text
+    assert "ada@" not in caplog.text
+    server.refusal = None
+    again = _post(client, "/auth/resend", "/auth", {})
+    assert again.status_code == 200
+    code = server.mails[0]["Subject"].split()[0]
+    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_mail_server_that_is_gone_answers_alike_for_all(
+    make_app: MakeApp, chatbotkit_sandbox: Sandbox, known: bool
+) -> None:
+    if known:
+        chatbotkit_sandbox.add_user("ada@example.com")
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, MAIL_SERVER="127.0.0.1", MAIL_PORT=1, MAIL_SUPPRESS_SEND=False)
+    answer = _request_code(app.test_client())
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+
+
+def test_a_mail_server_that_hangs_holds_no_worker(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail_module, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        app = make_app(
+            MAIL_SERVER="127.0.0.1", MAIL_PORT=silent.getsockname()[1], MAIL_SUPPRESS_SEND=False
+        )
+        assert _request_code(app.test_client()).status_code == 503
+
+
+def test_html_says_what_to_do_when_the_mail_failed(make_app: MakeApp) -> None:
+    app = make_app(MAIL_SERVER="127.0.0.1", MAIL_PORT=1, MAIL_SUPPRESS_SEND=False, WTF_CSRF_ENABLED=False)
+    answer = app.test_client().post("/auth/sign-in", data={"email": "ada@example.com"})
+    assert answer.status_code == 503
+    assert "ask for another code" in answer.text
+    assert "/auth/resend" in answer.text
+
+
+def test_without_a_mail_server_debug_prints_the_code(make_app: MakeApp, capsys: pytest.CaptureFixture[str]) -> None:
+    app = make_app(TESTING=False, MAIL_SUPPRESS_SEND=False)
+    app.debug = True
+    client = app.test_client()
+    assert _request_code(client).status_code == 200
+    printed = capsys.readouterr().err
+    assert "Sign-in code for ada@example.com" in printed
+    code = printed.split("ada@example.com:")[1].split()[0]
+    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+def test_without_a_mail_server_outside_debug_the_log_has_the_cure(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = make_app(TESTING=False, MAIL_SUPPRESS_SEND=False)
+    assert _request_code(app.test_client()).status_code == 503
+    assert "set MAIL_SERVER" in caplog.text
+    assert "Sign-in code" not in capsys.readouterr().err
+
+
+def test_the_hook_replaces_the_mail(make_app: MakeApp, chatbotkit_outbox: list[Any]) -> None:
+    app = make_app(TESTING=False, MAIL_SUPPRESS_SEND=False)
+    sent: list[tuple[Any, ...]] = []
+
+    @app.extensions["test_auth"].send_verification_request  # type: ignore[untyped-decorator]
+    def send(identifier: str, code: str, expires_at: object, user: object) -> None:
+        sent.append((identifier, code, user))
+
+    client = app.test_client()
+    assert _request_code(client).status_code == 200
+    ((identifier, code, user),) = sent
+    assert (identifier, user) == ("ada@example.com", None)
+    assert chatbotkit_outbox == []
+    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+def test_a_hook_that_raises_is_told_and_logs_no_code(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+    codes: list[str] = []
+
+    @app.extensions["test_auth"].send_verification_request  # type: ignore[untyped-decorator]
+    def send(identifier: str, code: str, expires_at: object, user: object) -> None:
+        codes.append(code)
+        raise ValueError(f"no way to send {code}")
+
+    answer = _request_code(app.test_client())
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+    assert codes[0] not in caplog.text
+    assert codes[0] not in answer.text
+
+
+def test_pretending_takes_as_long_as_sending(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    mailer = app.extensions["chatbotkit_auth"].mailer
+    expires_at = app.extensions["chatbotkit_auth"].provider.clock()
+    with app.test_request_context():
+        mailer.pretend("ada@example.com", "3f9a2c", expires_at)
+        assert slept == []
+        mailer._durations.extend([50.0] * 3)
+        mailer.pretend("ada@example.com", "3f9a2c", expires_at)
+    (duration,) = slept
+    assert 49 < duration <= 50
+
+
+def test_templates_are_the_applications_to_replace(
+    make_app: MakeApp, chatbotkit_outbox: list[Any], tmp_path: Any
+) -> None:
+    app = make_app()
+    own = tmp_path / "templates" / "chatbotkit_auth" / "mail"
+    own.mkdir(parents=True)
+    (own / "code.txt").write_text("Hi! {{ code }}")
+    app.jinja_loader.searchpath.insert(0, str(tmp_path / "templates"))  # type: ignore[union-attr]
+    _request_code(app.test_client())
+    assert chatbotkit_outbox[0].body.startswith("Hi! ")
+
+
+def test_many_sends_at_once_do_not_mix(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:ip": None}, **config)
+    barrier = threading.Barrier(8)
+
+    def ask(number: int) -> None:
+        barrier.wait()
+        _request_code(app.test_client(), f"person{number}@example.com")
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(message["To"] for message in server.mails) == [f"person{number}@example.com" for number in range(8)]
+    assert len({message["Subject"] for message in server.mails}) == 8

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_chatbotkit_auth import ConfigurationError, EmailCodeProvider
+
+DIGITS = "0123456789"
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def test_default_codes_are_six_hexadecimal_digits_of_24_bits() -> None:
+    provider = EmailCodeProvider()
+    code = provider.generate()
+    assert len(code) == 6
+    assert set(code) <= set("0123456789abcdef")
+    assert provider.bits == 24
+    assert provider.lifetime == timedelta(minutes=10)
+    assert provider.attempts == 5
+
+
+def test_codes_use_the_whole_alphabet() -> None:
+    provider = EmailCodeProvider(alphabet=CROCKFORD, length=8)
+    seen = Counter("".join(provider.generate() for _ in range(1000)))
+    assert set(seen) == set(CROCKFORD)
+    # 8000 draws of 32: an even source stays within 40 % of 250 a character, but for one run in 10^9.
+    assert all(150 < count < 350 for count in seen.values())
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "typed", "code"),
+    [
+        ("0123456789abcdef", "3F9A2C", "3f9a2c"),
+        ("0123456789abcdef", " 3f9 a2c\n", "3f9a2c"),
+        ("0123456789abcdef", "3f9-a2c", "3f9a2c"),
+        ("0123456789abcdef", "3f9–a2c", "3f9a2c"),
+        ("0123456789abcdef", "３ｆ９Ａ２ｃ", "3f9a2c"),
+        ("0123456789abcdef", "3f9\u200ba2c\ufeff", "3f9a2c"),
+        ("0123456789abcdef", "OolI3f", "00113f"),
+        (DIGITS, "O12 345l", "0123451"),
+        (CROCKFORD, "o1i-l2ab", "01112AB"),
+        ("abcdefghijklmnopqrstuvwxyz", "OIL", "oil"),
+        ("ABCabc0", "aBc", "aBc"),
+        ("0123456789abcdef", "", ""),
+        ("0123456789abcdef", " - ", ""),
+    ],
+)
+def test_normalize_reads_what_was_meant(alphabet: str, typed: str, code: str) -> None:
+    assert EmailCodeProvider(alphabet=alphabet, length=16).normalize(typed) == code
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_normalising_plain_text_twice_changes_nothing(typed: str) -> None:
+    provider = EmailCodeProvider()
+    code = provider.normalize(typed)
+    assert provider.normalize(code[:200]) == code[:200]
+
+
+@given(st.sampled_from(["0123456789abcdef", DIGITS, CROCKFORD]), st.data())
+def test_a_code_typed_right_is_itself(alphabet: str, data: st.DataObject) -> None:
+    provider = EmailCodeProvider(alphabet=alphabet, length=8)
+    code = data.draw(st.text(alphabet=alphabet, min_size=8, max_size=8))
+    assert provider.normalize(code) == code
+    assert provider.normalize(f" {code[:4]}-{code[4:]} ".swapcase()) == code
+
+
+def test_digest_depends_on_key_challenge_identifier_and_code() -> None:
+    provider = EmailCodeProvider()
+    base = ("key", "challenge", "ada@example.com", "3f9a2c")
+    digests = {provider.digest(*base)}
+    for position in range(4):
+        changed = [*base]
+        changed[position] += "x"
+        digests.add(provider.digest(*changed))
+    assert len(digests) == 5
+    assert all(len(digest) == 64 for digest in digests)
+    assert provider.digest(*base) == provider.digest(b"key", *base[1:])
+
+
+def test_digest_keeps_its_parts_apart() -> None:
+    provider = EmailCodeProvider()
+    assert provider.digest("key", "a", "b", "cd") != provider.digest("key", "a", "bc", "d")
+
+
+@pytest.mark.parametrize(
+    ("settings", "cure"),
+    [
+        ({"alphabet": DIGITS, "length": 6}, "CHATBOTKIT_AUTH_CODE_LENGTH to 7 or more"),
+        ({"length": 4}, "CHATBOTKIT_AUTH_CODE_LENGTH to 5 or more"),
+        ({"length": 65}, "CHATBOTKIT_AUTH_CODE_LENGTH"),
+        ({"alphabet": "aab"}, "each of them once"),
+        ({"alphabet": "a"}, "two or more"),
+        ({"alphabet": "abc -"}, "leave out spaces, dashes"),
+        ({"attempts": 0}, "CHATBOTKIT_AUTH_CODE_ATTEMPTS"),
+        ({"lifetime": 0}, "CHATBOTKIT_AUTH_CODE_LIFETIME"),
+    ],
+)
+def test_a_weak_or_untypable_code_is_refused_with_the_cure(settings: dict[str, Any], cure: str) -> None:
+    with pytest.raises(ConfigurationError, match=cure):
+        EmailCodeProvider(**settings)
+
+
+def test_seven_digits_are_enough() -> None:
+    provider = EmailCodeProvider(alphabet=DIGITS, length=7)
+    assert provider.numeric
+    assert provider.bits > 20
