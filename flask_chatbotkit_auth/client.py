@@ -1,31 +1,19 @@
-"""The ChatBotKit API over HTTP: pooled connections, bounded waits, careful retries, typed errors."""
+"""The ChatBotKit API as an application calls it: paths, retries, both names of the sub-account resource, lists."""
 
 from __future__ import annotations
 
 import copy
-import http.client
-import io
 import json as jsonlib
-import logging
 import math
-import os
 import random
 import re
-import socket
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import requests
-import urllib3
-from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from .exceptions import (
     APIConnectionError,
@@ -33,29 +21,23 @@ from .exceptions import (
     APIStatusError,
     APITimeout,
     ConfigurationError,
-    Conflict,
     LimitsReached,
-    NotAuthenticated,
-    NotAuthorized,
     NotFound,
-    TooManyRequests,
 )
+from .transport import NO_API, Failure, Transport
 
 HOSTED_HOST = "api.chatbotkit.com"
 USERS_PATHS = ("/user", "/partner/user")
 """Both names of the sub-account resource, the current one first."""
 
-MAX_ANSWER = 16 * 1024 * 1024
-MAX_LINE = 1024 * 1024
 MAX_PAGES = 1000
 
-_UNKNOWN = (404, 405)
 _PASSING = (429, 500, 502, 503, 504)
-_STATUS_ERRORS = {401: NotAuthenticated, 403: NotAuthorized, 404: NotFound, 409: Conflict}
-_NO_API = "answered HTML, not JSON: is CHATBOTKIT_API_URL the address of a ChatBotKit API?"
+_UNKNOWN_PATH = (404, 405)
+# A gateway may refuse a secret, or ask for patience, without a look at the path.
+_PROVES_NO_PATH = (401, 404, 405, 408, 429)
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
-_ADDRESS = re.compile(r"""([^\s@=&?<>"'(,;:/])[^\s@=&?<>"'(,;:/]{0,63}(@|%40)""", re.IGNORECASE)
 
 _T = TypeVar("_T")
 
@@ -123,13 +105,11 @@ class ChatBotKitClient:
             raise ConfigurationError("CHATBOTKIT_API_RETRIES is a number of tries, 0 or more")
         if users_path is not None and users_path not in USERS_PATHS:
             raise ConfigurationError('users_path is "/user" or "/partner/user"')
-        self._secret = secret
         self._prefix = _api_prefix(base_url)
         self._timeout = timeout
         self._retries = retries
         self._sleep = sleep
-        self._clock = clock
-        self._headers: CaseInsensitiveDict[str] = CaseInsensitiveDict(
+        self._headers: CaseInsensitiveDict[Any] = CaseInsensitiveDict(
             {
                 "Accept": "application/json",
                 # Answers are small: unpacking costs more than it saves here, and what is not unpacked is no bomb. A
@@ -139,12 +119,8 @@ class ChatBotKitClient:
                 "User-Agent": "flask-chatbotkit-auth",
             }
         )
-        # Asking requests for these at every call costs as much as the rest of the call, and lets .netrc replace the
-        # secret.
-        environment = requests.Session().merge_environment_settings(self._prefix, {}, True, None, None)
-        self._environment = {key: environment[key] for key in ("proxies", "verify", "cert")}
         # These two are shared with the copies that run_as makes.
-        self._local = threading.local()
+        self._transport = Transport(self._prefix, secret, timeout, clock)
         self._learned: dict[str, str] = {} if users_path is None else {"users_path": users_path}
 
     def __repr__(self) -> str:
@@ -175,7 +151,8 @@ class ChatBotKitClient:
         :param params: the query; nested names as in ``meta.email``; a value of ``None`` is left out.
         :raises ValueError: the path is not one.
         """
-        return self._call("GET", path, self._headers, self._object, params=params)
+        read = self._transport.read_object
+        return self._call(path, lambda path: self._exchange("GET", path + _query(params), None, True, read))
 
     def post(self, path: str, json: Mapping[str, Any] | None = None, *, idempotent: bool = False) -> dict[str, Any]:
         """Return the object that a POST answers.
@@ -185,7 +162,8 @@ class ChatBotKitClient:
         :param idempotent: whether the call may be repeated although the API may have obeyed it already.
         :raises ValueError: the path is not one.
         """
-        return self._call("POST", path, self._headers, self._object, json=json, repeatable=idempotent)
+        read = self._transport.read_object
+        return self._call(path, lambda path: self._exchange("POST", path, json, idempotent, read))
 
     def stream(self, path: str, json: Mapping[str, Any] | None = None) -> Generator[dict[str, Any], None, None]:
         """Return the events of a POST that answers JSON lines, such as ``/conversation/complete``, as they arrive.
@@ -195,11 +173,8 @@ class ChatBotKitClient:
 
         :return: each line's object, ``{"type": …, "data": …}``.
         """
-        headers = self._headers.copy()
-        headers["Accept"] = "application/jsonl"
-        lines = self._lines(self._call("POST", path, headers, lambda response: response, json=json))
-        next(lines)  # A generator that was never started closes nothing when it is closed.
-        return lines
+        read = self._transport.read_lines
+        return self._call(path, lambda path: self._exchange("POST", path, json, False, read, "application/jsonl"))
 
     def paginate(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the items of a list, asking for page after page."""
@@ -228,88 +203,78 @@ class ChatBotKitClient:
             query["cursor"] = cursor
         raise APIError(f"the ChatBotKit API's list did not end within {MAX_PAGES} pages: narrow it with a filter")
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        headers: CaseInsensitiveDict[str],
-        finish: Callable[[requests.Response], _T],
-        *,
-        params: Mapping[str, Any] | None = None,
-        json: Mapping[str, Any] | None = None,
-        repeatable: bool = False,
-    ) -> _T:
-        """Make a call, under both names where it is about sub-accounts and their name here is not known yet."""
+    def _call(self, path: str, exchange: Callable[[str], _T]) -> _T:
+        """Call a path, under both names where it is about sub-accounts and their name here is not known yet."""
         if not _PATH.fullmatch(path):
             raise ValueError("an API path is like /user/list: pass ids through path_segment, and the query as params")
-        query = urlencode({key: value for key, value in (params or {}).items() if value is not None})
-        request = requests.PreparedRequest()
-        request.method = method
-        request.headers = headers
-        if method == "POST":
-            request.body = jsonlib.dumps(json or {}).encode()
-            request.headers = headers.copy()
-            request.headers["Content-Type"] = "application/json"
-            request.headers["Content-Length"] = str(len(request.body))
-        users = path.startswith("/user/")
+        if not path.startswith("/user/"):
+            return exchange(path)
+        if self.users_path:
+            return exchange(self.users_path + path.removeprefix("/user"))
         unknown = []
-        for name in ((self.users_path,) if self.users_path else USERS_PATHS) if users else ("",):
-            request.url = self._prefix + (name + path.removeprefix("/user") if users else path) + (query and f"?{query}")
+        for name in USERS_PATHS:
             try:
-                answer = self._exchange(request, finish, repeatable or method == "GET")
+                answer = exchange(name + path.removeprefix("/user"))
             except APIStatusError as error:
-                if not users or error.status not in _UNKNOWN or self.users_path:
-                    # A gateway refuses a secret or asks for patience without a look at the path: no proof of the name.
-                    if users and 400 <= error.status < 500 and error.status not in (401, 404, 405, 408, 429):
-                        self._learned["users_path"] = name
+                if 400 <= error.status < 500 and error.status not in _PROVES_NO_PATH:
+                    self._learned["users_path"] = name
+                if error.status not in _UNKNOWN_PATH:
                     raise
                 unknown.append(error)
             else:
-                if users:
-                    self._learned["users_path"] = name
+                self._learned["users_path"] = name
                 return answer
-        raise min(unknown, key=lambda error: (error.message == _NO_API, not isinstance(error, NotFound)))
+        raise min(unknown, key=lambda error: (error.message == NO_API, not isinstance(error, NotFound)))
 
     def _exchange(
-        self, request: requests.PreparedRequest, finish: Callable[[requests.Response], _T], repeatable: bool
+        self,
+        method: str,
+        target: str,
+        json: Mapping[str, Any] | None,
+        repeatable: bool,
+        read: Callable[[requests.Response], _T],
+        accept: str | None = None,
     ) -> _T:
-        failure: APIError
+        request = requests.PreparedRequest()
+        request.method = method
+        request.url = self._prefix + target
+        request.headers = self._headers
+        if method == "POST":
+            request.body = jsonlib.dumps(json or {}).encode()
+            request.headers = self._headers.copy()
+            request.headers["Content-Type"] = "application/json"
+            request.headers["Content-Length"] = str(len(request.body))
+            request.headers["Accept"] = accept or "application/json"
         patience = self._timeout
-        for attempt in range(self._retries + 1):
-            retry_after = None
-            try:
-                response = self._session().send(
-                    request, stream=True, allow_redirects=False, timeout=(self._timeout,) * 2, **self._environment
-                )
-                if 200 <= response.status_code < 300:
-                    return finish(response)
-                retry_after = _retry_after(response.headers.get("Retry-After"), self._clock())
-                failure = self._status_error(response, retry_after)
-            except (OSError, HTTPError) as error:
-                failure = self._connection_error(error)
-            # Raised out here, an exception does not carry the one of requests along, whose text has the query in it.
-            if isinstance(failure, (APIConnectionError, APITimeout)):
-                again = repeatable or not failure.maybe_sent
-            else:
-                again = repeatable and isinstance(failure, APIStatusError) and failure.status in _PASSING
-            if attempt == self._retries or not again or isinstance(failure, LimitsReached):
-                break
-            if retry_after is not None and retry_after > patience:
-                break
-            jitter = random.uniform(0.5, 1)  # noqa: S311 - keeps many workers from coming back at the same moment
-            pause = max(retry_after or 0, min(0.25 * 2**attempt * jitter, patience))
-            patience -= pause
-            self._sleep(pause)
-        raise failure
+        pause = 0.25
+        tries_left = self._retries
+        while True:
+            outcome = self._transport.attempt(request, read)
+            if not isinstance(outcome, Failure):
+                return outcome
+            asked = outcome.retry_after or 0
+            if not tries_left or asked > patience or not _may_repeat(outcome.error, repeatable):
+                raise outcome.error
+            # The jitter keeps workers that failed together from coming back together.
+            wait = max(asked, min(pause * random.uniform(0.5, 1), patience))  # noqa: S311
+            tries_left -= 1
+            pause *= 2
+            patience -= wait
+            self._sleep(wait)
 
-    def _session(self) -> _Session:
-        # By process too: a forked child that wrote to its parent's connections would mix their answers up.
-        local = self._local
-        if getattr(local, "process", None) != os.getpid():
-            local.session = _Session()
-            local.process = os.getpid()
-        session: _Session = local.session
-        return session
+
+def _may_repeat(error: APIError, repeatable: bool) -> bool:
+    if isinstance(error, (APIConnectionError, APITimeout)):
+        return repeatable or not error.maybe_sent
+    if isinstance(error, APIStatusError) and not isinstance(error, LimitsReached):
+        return repeatable and error.status in _PASSING
+    return False
+
+
+def _query(params: Mapping[str, Any] | None) -> str:
+    query = urlencode({key: value for key, value in (params or {}).items() if value is not None})
+    return query and f"?{query}"
+
 
 def _api_prefix(base_url: str) -> str:
     """Return the URL that API paths are appended to."""
@@ -328,5 +293,3 @@ def _api_prefix(base_url: str) -> str:
     if host == HOSTED_HOST:
         return f"https://{HOSTED_HOST}/v1"
     return url.rstrip("/").removesuffix("/v1").removesuffix("/api") + "/api/v1"
-
-

@@ -72,8 +72,8 @@ class Transport:
         self._timeout = timeout
         self._clock = clock
         self._local = threading.local()
-        # Asking requests for these at every call costs as much as the rest of the call, and lets .netrc replace the
-        # secret.
+        # Proxies, CA bundle, and that answers are read as a stream. Asked at every call, requests needs as long for it as
+        # for the rest of the call, and lets .netrc replace the secret.
         self._environment: dict[str, Any] = dict(
             requests.Session().merge_environment_settings(prefix, {}, True, None, None)
         )
@@ -115,27 +115,24 @@ class Transport:
 
     def _events(self, response: requests.Response) -> Generator[dict[str, Any], None, None]:
         # urllib3 before 2.2 cannot hand out what has arrived of an answer without waiting for more: http.client can.
-        answer = response.raw._original_response
+        answer: Any = response.raw._original_response
         answer.reader.lift_deadline()
-        line = b""
+        line = bytearray()
         with response:
             yield {}
             while True:
                 data = self._read_some(answer)
                 if isinstance(data, Failure):
                     raise data.error
-                *lines, tail = data.split(b"\n") if data else (b"", b"")
-                if lines:
-                    lines[0], line = line + lines[0], b""
-                line += tail
+                *ends, rest = data.split(b"\n") if data else (b"", b"")
+                for end in ends:
+                    event = _parse_line(line + end)
+                    line.clear()
+                    if event is not None:
+                        yield event
+                line += rest
                 if len(line) > MAX_LINE:
                     raise APIError(f"the ChatBotKit API streamed a line above {MAX_LINE} bytes")
-                for text in lines:
-                    if text.strip():
-                        event = _parse(text)
-                        if event is None:
-                            raise APIError("the ChatBotKit API streamed a line that is not a JSON object")
-                        yield event
                 if not data:
                     break
             answer.close()
@@ -225,7 +222,7 @@ def _read(response: requests.Response) -> bytes:
     return b"".join(chunks)
 
 
-def _parse(body: bytes) -> dict[str, Any] | None:
+def _parse(body: bytes | bytearray) -> dict[str, Any] | None:
     """Return the JSON object that the text is, ``None`` if it is anything else."""
     try:
         answer = json.loads(body)
@@ -237,8 +234,17 @@ def _parse(body: bytes) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
+def _parse_line(line: bytes | bytearray) -> dict[str, Any] | None:
+    if not line.strip():
+        return None
+    event = _parse(line)
+    if event is None:
+        raise APIError("the ChatBotKit API streamed a line that is not a JSON object")
+    return event
+
+
 def _unusable(body: bytes) -> str:
-    return _NO_API if body.lstrip().startswith(b"<") else "answered something that is not a JSON object"
+    return NO_API if body.lstrip().startswith(b"<") else "answered something that is not a JSON object"
 
 
 def _mask_log(record: logging.LogRecord) -> bool:
