@@ -185,7 +185,12 @@ def _prepare_login(app: Flask, given: LoginManager | None) -> None:
         if not user_id.startswith(TOKEN_PREFIX):
             return others(user_id) if others is not None else None
         auth = current_auth
-        user = load_user(auth.registry, user_id)
+        try:
+            user = load_user(auth.registry, user_id)
+        except StoreError:
+            # The page about it is rendered with a `current_user`, too, and must not ask the store once more.
+            manager._update_request_context_with_user()
+            raise
         if user is None or auth.hooks.user is None:
             return user
         mapped = auth.hooks.user(user)

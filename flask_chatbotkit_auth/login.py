@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 
 from flask import current_app, g, session
-from flask_login import login_user, logout_user
+from flask_login import current_user, login_user, logout_user
 
 from .adapters.base import UserAdapter
 from .config import Config
@@ -196,7 +196,11 @@ def load_user(registry: SessionRegistry, token: str) -> User | None:
 
 
 def current_session() -> SessionRecord | None:
-    """Return the session of this request once Flask-Login has loaded its user."""
+    """Return the session of this request, or ``None`` when nobody of ours is signed in.
+
+    :raises StoreError: the store cannot be reached.
+    """
+    current_user.is_authenticated  # noqa: B018  # has Flask-Login load the user, and load_user leave the session
     record: SessionRecord | None = g.get("chatbotkit_auth_session")
     return record
 

@@ -198,6 +198,15 @@ def test_updating_what_is_gone_is_not_found(make_adapter: MakeAdapter) -> None:
         make_adapter().update("gone", name="Ada")
 
 
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_page_of_something_else_says_nothing_about_an_account(
+    make_adapter: MakeAdapter, chatbotkit_sandbox: Sandbox, status: int
+) -> None:
+    chatbotkit_sandbox.fail("*/fetch", status=status, body="<html>gateway</html>")
+    with pytest.raises(APIStatusError):
+        make_adapter().get("u1")
+
+
 def test_somebody_elses_account_is_no_account(make_adapter: MakeAdapter, chatbotkit_sandbox: Sandbox) -> None:
     chatbotkit_sandbox.fail("*/fetch", status=403)
     assert make_adapter().get("foreign") is None

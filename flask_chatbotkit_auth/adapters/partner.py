@@ -29,7 +29,9 @@ class PartnerAdapter(UserAdapter):
     def get(self, id: str) -> User | None:
         try:
             return _user(self.client.get(f"/user/{path_segment(id)}/fetch"))
-        except (NotFound, NotAuthorized):
+        except (NotFound, NotAuthorized) as error:
+            if not error.code:
+                raise  # no answer of this API, such as a gateway's own page: it says nothing about the account
             return None
 
     def get_by_email(self, email: str) -> User | None:

@@ -5,29 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection, Row
 
 from ..clock import from_milliseconds, to_milliseconds
 from ..database import Database
 from ..ratelimit import SQLAlchemyStorage, counters
 from ..user import User
-from .base import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, Store
+from . import tables
+from .base import Attempt, Challenge, Outcome, SessionRecord, State, Store
 
 if TYPE_CHECKING:
     from limits.storage import Storage as LimitsStorage
 
-# Ids and digests are compared byte for byte; the default collation of MySQL and MariaDB would fold case and accents.
-_OPTIONS: dict[str, Any] = {
-    f"{dialect}_{option}": value
-    for dialect in ("mysql", "mariadb")
-    for option, value in (("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
-}
-_LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+_BATCH = 500
 
 
 class SQLAlchemyStore(Store):
@@ -43,9 +37,23 @@ class SQLAlchemyStore(Store):
     def __init__(self, bind: object) -> None:
         self.database = Database(bind)
         metadata = self.database.metadata
-        self._challenges = _challenges(metadata)
-        self._sessions = _sessions(metadata)
+        self._challenges = challenges = tables.challenges(metadata)
+        self._sessions = sessions = tables.sessions(metadata)
         self._counters = counters(metadata)
+        # Built once, so that SQLAlchemy compiles each of them once.
+        self._add_challenge = sa.insert(challenges)
+        self._add_code = tables.add_code(challenges)
+        self._withdraw_code = tables.withdraw_code(challenges)
+        self._gates = cache(partial(_gates, challenges))
+        self._complete = tables.complete(challenges)
+        self._add_session = sa.insert(sessions)
+        names = ("id", "identifier", "state", "attempts", "sends", "sent_at", "expires_at")
+        self._challenge = sa.select(*(challenges.c[each] for each in names)).where(
+            challenges.c.id == sa.bindparam("_id")
+        )
+        self._session = sa.select(sessions).where(
+            sessions.c.id == sa.bindparam("_id"), sessions.c.expires_at > sa.bindparam("now")
+        )
 
     # Challenges
 
@@ -61,10 +69,10 @@ class SQLAlchemyStore(Store):
             "digest_1": digest,
             "digest_1_expires_at": to_milliseconds(challenge.expires_at),
         }
-        self.database.run(lambda connection: connection.execute(_add(self._challenges), values))
+        self.database.change(self._add_challenge, values)
 
     def get_challenge(self, challenge_id: str) -> Challenge | None:
-        row = self.database.run(lambda connection: self._challenge_row(connection, challenge_id))
+        row = self.database.first(self._challenge, {"_id": challenge_id})
         return _challenge(row) if row else None
 
     def add_code(
@@ -87,51 +95,44 @@ class SQLAlchemyStore(Store):
             "max_sends": max_sends,
             "max_attempts": max_attempts,
         }
-        return bool(
-            self.database.run(lambda connection: connection.execute(_add_code(self._challenges), values).rowcount)
-        )
+        return bool(self.database.change(self._add_code, values))
 
     def withdraw_code(self, challenge_id: str) -> None:
-        table = self._challenges
-        fewer = sa.case((table.c.sends > 0, table.c.sends - 1), else_=0)
-        statement = sa.update(table).where(table.c.id == challenge_id).values(sends=fewer, sent_at=0)
-        self.database.run(lambda connection: connection.execute(statement))
+        self.database.change(self._withdraw_code, {"_id": challenge_id})
 
     def try_code(self, challenge_id: str, digests: Sequence[str], *, now: datetime, max_attempts: int) -> Attempt:
-        number = to_milliseconds(now)
-        values: dict[str, object] = {"_id": challenge_id, "now": number, "max_attempts": max_attempts}
-        values.update({f"digest_{position}": digest for position, digest in enumerate(digests)})
-        table = self._challenges
-        gate = _gate(table, len(digests))
+        values: dict[str, object] = {"_id": challenge_id, "now": to_milliseconds(now), "max_attempts": max_attempts}
+        values.update({f"given_{position}": digest for position, digest in enumerate(digests)})
+        gate, returning_gate = self._gates(len(digests))
 
         def work(connection: Connection) -> Attempt:
             # The gate is this one UPDATE. Whoever changes the row holds it until the commit, so of any number of calls
             # one finds it open with a right code, and no wrong one goes uncounted. A SELECT first and an UPDATE after
             # would let a hundred workers all read "open, 0 attempts" before the first of them writes.
             if connection.dialect.update_returning:
-                row = connection.execute(gate.returning(table.c.state, table.c.attempts), values).first()
+                row = connection.execute(returning_gate, values).first()
             else:
                 passed = connection.execute(gate, values).rowcount
-                row = self._challenge_row(connection, challenge_id) if passed else None
+                row = connection.execute(self._challenge, {"_id": challenge_id}).first() if passed else None
             if row is not None:
                 accepted = row.state == State.VERIFIED.value
                 return Attempt(Outcome.ACCEPTED if accepted else Outcome.WRONG, row.attempts)
-            row = self._challenge_row(connection, challenge_id)
+            row = connection.execute(self._challenge, {"_id": challenge_id}).first()
             if row is None:
                 return Attempt(Outcome.MISSING)
             if row.state != State.OPEN.value:
                 return Attempt(Outcome.SPENT, row.attempts)
             return Attempt(Outcome.EXHAUSTED if row.attempts >= max_attempts else Outcome.EXPIRED, row.attempts)
 
-        return self.database.run(work)
+        return self.database.run(work, single=self.database.engine.dialect.update_returning)
 
     def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime) -> bool:
         values = {"_id": challenge_id, "now": to_milliseconds(now)}
 
         def work(connection: Connection) -> bool:
-            if not connection.execute(_complete(self._challenges), values).rowcount:
+            if not connection.execute(self._complete, values).rowcount:
                 return False
-            connection.execute(_add(self._sessions), _session_values(session))
+            connection.execute(self._add_session, _session_values(session))
             return True
 
         return self.database.run(work)
@@ -139,8 +140,7 @@ class SQLAlchemyStore(Store):
     # Sessions
 
     def get_session(self, session_id: str, *, now: datetime) -> SessionRecord | None:
-        values = {"_id": session_id, "now": to_milliseconds(now)}
-        row = self.database.run(lambda connection: connection.execute(_live_session(self._sessions), values).first())
+        row = self.database.first(self._session, {"_id": session_id, "now": to_milliseconds(now)})
         return _session(row) if row else None
 
     def list_sessions(self, user_id: str, *, now: datetime) -> list[SessionRecord]:
@@ -150,12 +150,13 @@ class SQLAlchemyStore(Store):
             .where(table.c.user_id == user_id, table.c.expires_at > to_milliseconds(now))
             .order_by(table.c.seen_at.desc())
         )
-        return [_session(row) for row in self.database.run(lambda connection: connection.execute(statement).all())]
+        return [_session(row) for row in self.database.all(statement)]
 
     def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
-        values = {"seen_at": to_milliseconds(seen_at), "expires_at": to_milliseconds(expires_at)}
-        statement = sa.update(self._sessions).where(self._sessions.c.id == session_id).values(values)
-        self.database.run(lambda connection: connection.execute(statement))
+        table = self._sessions
+        seen = to_milliseconds(seen_at)
+        statement = sa.update(table).where(table.c.id == session_id, table.c.expires_at > seen)
+        self.database.change(statement.values(seen_at=seen, expires_at=to_milliseconds(expires_at)))
 
     def claim_refresh(
         self, session_id: str, *, now: datetime, refreshed_before: datetime, claim_until: datetime
@@ -170,28 +171,25 @@ class SQLAlchemyStore(Store):
             )
             .values(claimed_until=to_milliseconds(claim_until))
         )
-        return bool(self.database.run(lambda connection: connection.execute(statement).rowcount))
+        return bool(self.database.change(statement))
 
     def save_user(self, user: User, *, now: datetime) -> None:
         table = self._sessions
-        statement = (
-            sa.update(table)
-            .where(table.c.user_id == user.id)
-            .values(snapshot=_dump(user), refreshed_at=to_milliseconds(now), claimed_until=0)
-        )
-        self.database.run(lambda connection: connection.execute(statement))
+        values = {"snapshot": _dump(user), "refreshed_at": to_milliseconds(now), "claimed_until": 0}
+        self.database.change(sa.update(table).where(table.c.user_id == user.id).values(values))
 
     def end_session(self, session_id: str) -> bool:
-        statement = sa.delete(self._sessions).where(self._sessions.c.id == session_id)
-        return bool(self.database.run(lambda connection: connection.execute(statement).rowcount))
+        return bool(self.database.change(sa.delete(self._sessions).where(self._sessions.c.id == session_id)))
 
     def end_sessions(self, user_id: str, *, keep: str | None = None) -> list[str]:
         table = self._sessions
-        these = table.c.user_id == user_id if keep is None else sa.and_(table.c.user_id == user_id, table.c.id != keep)
+        theirs = sa.and_(table.c.user_id == user_id, table.c.id != (keep or ""))
 
         def work(connection: Connection) -> list[str]:
-            ids = list(connection.execute(sa.select(table.c.id).where(these)).scalars())
-            connection.execute(sa.delete(table).where(these))
+            if connection.dialect.delete_returning:
+                return list(connection.execute(sa.delete(table).where(theirs).returning(table.c.id)).scalars())
+            ids = list(connection.execute(sa.select(table.c.id).where(theirs).with_for_update()).scalars())
+            connection.execute(sa.delete(table).where(table.c.id.in_(ids)))
             return ids
 
         return self.database.run(work)
@@ -201,15 +199,18 @@ class SQLAlchemyStore(Store):
     def setup(self) -> None:
         self.database.create_tables()
 
+    def close(self) -> None:
+        self.database.close()
+
     def ping(self) -> None:
         # The tables too, not only the server: a database without them serves nobody.
-        self.database.run(lambda connection: connection.execute(sa.select(self._challenges.c.id).limit(1)).first())
+        for table in (self._challenges, self._sessions, self._counters):
+            self.database.first(sa.select(*table.primary_key).limit(1))
 
     def purge(self, *, now: datetime, limit: int = 1000) -> int:
         forgotten = 0
         for table in (self._challenges, self._sessions, self._counters):
-            if forgotten < limit:
-                forgotten += self._purge(table, to_milliseconds(now), limit - forgotten)
+            forgotten += self._purge(table, to_milliseconds(now), limit - forgotten)
         return forgotten
 
     def limits_storage(self) -> LimitsStorage:
@@ -218,151 +219,22 @@ class SQLAlchemyStore(Store):
     def _purge(self, table: sa.Table, now: int, limit: int) -> int:
         (key,) = table.primary_key
         expired = table.c.expires_at <= now
-        some = sa.select(key).where(expired).order_by(table.c.expires_at).limit(min(limit, 500))
-
-        def work(connection: Connection) -> int:
-            keys = list(connection.execute(some).scalars())
-            # Once more with the condition: a session may have been used since we looked.
-            return connection.execute(sa.delete(table).where(key.in_(keys), expired)).rowcount if keys else 0
-
         forgotten = 0
-        while forgotten < limit and (count := self.database.run(work)):
-            forgotten += count
+        # In batches, each a transaction of its own, so that no lock is held for long.
+        while forgotten < limit:
+            size = min(limit - forgotten, _BATCH)
+            keys = [row[0] for row in self.database.all(sa.select(key).where(expired).order_by(table.c.expires_at).limit(size))]
+            if keys:
+                # Once more with the condition: a session may have been used since we looked.
+                forgotten += self.database.change(sa.delete(table).where(key.in_(sorted(keys)), expired))
+            if len(keys) < size:
+                break
         return forgotten
 
-    def _challenge_row(self, connection: Connection, challenge_id: str) -> Row[Any] | None:
-        return connection.execute(_challenge_by_id(self._challenges), {"_id": challenge_id}).first()
 
-
-def _challenges(metadata: sa.MetaData) -> sa.Table:
-    name = "chatbotkit_auth_challenges"
-    if name in metadata.tables:
-        return metadata.tables[name]
-    return sa.Table(
-        name,
-        metadata,
-        sa.Column("id", sa.String(64), primary_key=True),
-        sa.Column("identifier", sa.String(254), nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("attempts", sa.Integer, nullable=False),
-        sa.Column("sends", sa.Integer, nullable=False),
-        sa.Column("sent_at", sa.BigInteger, nullable=False),
-        sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
-        # The codes lie in the row itself, the newest first, so that the gate can be one statement on one row.
-        *[column for slot in range(1, MAX_CODES + 1) for column in _slot(slot)],
-        **_OPTIONS,
-    )
-
-
-def _slot(number: int) -> tuple[sa.Column[Any], sa.Column[Any]]:
-    return sa.Column(f"digest_{number}", sa.String(64)), sa.Column(f"digest_{number}_expires_at", sa.BigInteger)
-
-
-def _sessions(metadata: sa.MetaData) -> sa.Table:
-    name = "chatbotkit_auth_sessions"
-    if name in metadata.tables:
-        return metadata.tables[name]
-    return sa.Table(
-        name,
-        metadata,
-        sa.Column("id", sa.String(64), primary_key=True),
-        sa.Column("user_id", sa.String(191), nullable=False, index=True),
-        sa.Column("snapshot", _LONG_TEXT, nullable=False),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.Column("seen_at", sa.BigInteger, nullable=False),
-        sa.Column("refreshed_at", sa.BigInteger, nullable=False),
-        sa.Column("claimed_until", sa.BigInteger, nullable=False),
-        sa.Column("ends_at", sa.BigInteger, nullable=False),
-        sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
-        sa.Column("ip", sa.String(45)),
-        sa.Column("user_agent", sa.String(400)),
-        **_OPTIONS,
-    )
-
-
-# The statements of the sign-in itself are built once for each table, so that SQLAlchemy compiles them once.
-
-
-@cache
-def _add(table: sa.Table) -> sa.Insert:
-    return sa.insert(table)
-
-
-@cache
-def _challenge_by_id(table: sa.Table) -> sa.Select[Any]:
-    names = ("id", "identifier", "state", "attempts", "sends", "sent_at", "expires_at")
-    return sa.select(*(table.c[name] for name in names)).where(table.c.id == sa.bindparam("_id"))
-
-
-@cache
-def _live_session(table: sa.Table) -> sa.Select[Any]:
-    return sa.select(table).where(table.c.id == sa.bindparam("_id"), table.c.expires_at > sa.bindparam("now"))
-
-
-@cache
-def _gate(table: sa.Table, digests: int) -> sa.Update:
-    given: list[sa.BindParameter[str]] = [sa.bindparam(f"digest_{position}") for position in range(digests)]
-    # Comparing digests here is safe without constant time: nobody can choose a digest without the key.
-    right = sa.or_(
-        *(
-            sa.and_(table.c[f"digest_{slot}"].in_(given), table.c[f"digest_{slot}_expires_at"] > sa.bindparam("now"))
-            for slot in range(1, MAX_CODES + 1)
-        )
-    )
-    return (
-        sa.update(table)
-        .where(
-            table.c.id == sa.bindparam("_id"),
-            table.c.state == State.OPEN.value,
-            table.c.attempts < sa.bindparam("max_attempts"),
-            table.c.expires_at > sa.bindparam("now"),
-        )
-        .values(
-            state=sa.case((right, State.VERIFIED.value), else_=State.OPEN.value),
-            attempts=table.c.attempts + sa.case((right, 0), else_=1),
-        )
-    )
-
-
-@cache
-def _add_code(table: sa.Table) -> sa.Update:
-    newest, until = sa.bindparam("digest", type_=sa.String), sa.bindparam("until", type_=sa.BigInteger)
-    changes: list[tuple[sa.ColumnElement[Any], Any]] = []
-    # From the oldest to the newest: MySQL assigns from left to right, and each slot must still see its neighbour's old value.
-    for slot in range(MAX_CODES, 1, -1):
-        changes.append((table.c[f"digest_{slot}"], table.c[f"digest_{slot - 1}"]))
-        changes.append((table.c[f"digest_{slot}_expires_at"], table.c[f"digest_{slot - 1}_expires_at"]))
-    changes += [(table.c.digest_1, newest), (table.c.digest_1_expires_at, until)]
-    changes += [(table.c.sends, table.c.sends + 1), (table.c.sent_at, sa.bindparam("now"))]
-    changes += [(table.c.expires_at, until)]
-    return (
-        sa.update(table)
-        .where(
-            table.c.id == sa.bindparam("_id"),
-            table.c.state == State.OPEN.value,
-            table.c.attempts < sa.bindparam("max_attempts"),
-            table.c.expires_at > sa.bindparam("now"),
-            table.c.sends < sa.bindparam("max_sends"),
-            table.c.sent_at <= sa.bindparam("sent_before"),
-        )
-        .ordered_values(*changes)
-    )
-
-
-@cache
-def _complete(table: sa.Table) -> sa.Update:
-    return (
-        sa.update(table)
-        .where(
-            table.c.id == sa.bindparam("_id"),
-            table.c.state == State.VERIFIED.value,
-            table.c.expires_at > sa.bindparam("now"),
-        )
-        .values(state=State.COMPLETED.value)
-    )
-
-
-# Rows
+def _gates(table: sa.Table, digests: int) -> tuple[sa.Update, sa.sql.dml.ReturningUpdate[Any]]:
+    gate = tables.gate(table, digests)
+    return gate, gate.returning(table.c.state, table.c.attempts)
 
 
 def _challenge(row: Row[Any]) -> Challenge:
