@@ -9,6 +9,7 @@ from flask import Blueprint, Response, current_app, g, jsonify, make_response, r
 from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from . import challenges
 from .exceptions import (
     APIError,
     ChatBotKitAuthError,
@@ -25,9 +26,11 @@ from .exceptions import (
     TooManyAttempts,
 )
 from .forms import wants_json
+from .identifier import mask
 from .mail import site_name
 from .mail import translate as _
 from .proxies import current_auth
+from .stores.base import Challenge
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body; nothing that a person sends here comes near."""
@@ -90,20 +93,33 @@ def problem(error: ChatBotKitAuthError) -> Response:
         message=explain(error),
         status=error.http_status,
         retry_after=getattr(error, "retry_after", None),
-        action_url=url_for("chatbotkit_auth.sign_in"),
-        action_label=_("Back to sign-in"),
+        **_way_on(error),
     )
     return with_retry_after(response, error)
 
 
-def json_problem(error: ChatBotKitAuthError) -> Response:
-    """Return ``{"error": {"code", "message", …}}`` with the error's status."""
-    details: dict[str, Any] = {"code": error.error_code, "message": explain(error)}
+def json_problem(error: ChatBotKitAuthError, message: str | None = None) -> Response:
+    """Return ``{"error": {"code", "message", …}}`` with the error's status.
+
+    :param message: the sentence for the person, by default that of :func:`explain`.
+    """
+    details: dict[str, Any] = {"code": error.error_code, "message": message or explain(error)}
     for name in ("attempts_left", "retry_after"):
         if hasattr(error, name) and not isinstance(error, APIError):
             details[name] = getattr(error, name)
     response = make_response(jsonify(error=details), error.http_status)
     return with_retry_after(response, error)
+
+
+def challenge_json(challenge: Challenge) -> Response:
+    """Return ``{"challenge": {"email", "expires_in", "resend_in"}}``: a masked address, and seconds."""
+    return jsonify(
+        challenge={
+            "email": mask(challenge.identifier),
+            "expires_in": challenges.expires_in(challenge),
+            "resend_in": challenges.resend_in(challenge),
+        }
+    )
 
 
 def with_retry_after(response: Response, error: ChatBotKitAuthError) -> Response:
@@ -156,7 +172,16 @@ def _in_words(seconds: int) -> str:
     return _("%(count)s minutes", count=-(-seconds // 60))
 
 
+def _way_on(error: ChatBotKitAuthError) -> dict[str, str]:
+    if isinstance(error, LifecycleDisabled):
+        # Only who is signed in meets this one.
+        return {"action_url": url_for("chatbotkit_auth.account"), "action_label": _("Back to your account")}
+    return {"action_url": url_for("chatbotkit_auth.sign_in"), "action_label": _("Back to sign-in")}
+
+
 def _title(error: ChatBotKitAuthError) -> str:
+    if isinstance(error, LifecycleDisabled):
+        return _("Switched off")
     if error.http_status == 429:
         return _("Please wait a little")
     if error.http_status == 403:

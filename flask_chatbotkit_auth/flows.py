@@ -7,29 +7,18 @@ Each function works on the browser's own challenge, whose id is in its signed se
 from __future__ import annotations
 
 import logging
-import secrets
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flask import current_app, request, session
 from flask_login import current_user
 
-from .exceptions import (
-    APIError,
-    ChatBotKitAuthError,
-    CodeExpired,
-    InvalidCode,
-    MailError,
-    NoChallenge,
-    RateLimited,
-    SignInDenied,
-    TooManyAttempts,
-)
+from . import challenges
+from .exceptions import APIError, ChatBotKitAuthError, CodeExpired, NoChallenge, SignInDenied, TooManyAttempts
 from .identifier import mask, normalize_identifier
 from .login import current_session, enter, leave
 from .proxies import current_auth
-from .ratelimit import client_key
-from .signals import code_failed, code_sent, emit, sign_in_failed, user_created, user_signed_in, user_signed_out
-from .stores.base import Challenge, Outcome, State
+from .signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
+from .stores.base import Challenge, State
 from .user import User
 
 _log = logging.getLogger("flask_chatbotkit_auth")
@@ -48,17 +37,10 @@ def request_code(email: str, *, next: str | None = None) -> Challenge:
     :raises APIError: auto create is off and the account could not be looked up; no challenge was made.
     :raises MailError: the code could not be sent. The challenge stays, and :func:`resend_code` works at once.
     """
-    auth = current_auth
     identifier = normalize_identifier(email)
-    _count_request(identifier)
+    challenges.count_request(identifier)
     known, user = _look_up(identifier)
-    now = auth.provider.clock()
-    challenge = Challenge(
-        id=secrets.token_hex(16), identifier=identifier, sent_at=now, expires_at=now + auth.provider.lifetime
-    )
-    code = auth.provider.generate()
-    auth.store.add_challenge(challenge, _digests(challenge, code)[0])
-    auth.sweep()
+    challenge, code = challenges.create(identifier)
     session[_SESSION_KEY] = {"challenge": challenge.id, **({"next": next} if next else {})}
     _deliver(challenge, code, challenge.expires_at, known, user)
     return challenge
@@ -73,34 +55,15 @@ def resend_code() -> Challenge:
     :raises RateLimited: too soon after the last code, or too many of them.
     :raises MailError: the code could not be sent; this works again at once.
     """
-    auth = current_auth
     challenge = _open_challenge()
     if challenge.state is State.VERIFIED:
         return challenge
-    now = auth.provider.clock()
-    expires_at = now + auth.provider.lifetime
-    wait = resend_in(challenge)
-    if resends_left(challenge) <= 0:
-        raise RateLimited(_seconds(challenge.expires_at - now), "resend:max")
-    if wait:
-        raise RateLimited(wait, "resend:cooldown")
-    _count_request(challenge.identifier)
+    challenges.require_resend(challenge)
+    challenges.count_request(challenge.identifier)
     known, user = _look_up(challenge.identifier)
-    code = auth.provider.generate()
-    added = auth.store.add_code(
-        challenge.id,
-        _digests(challenge, code)[0],
-        now=now,
-        expires_at=expires_at,
-        sent_before=now - auth.config.resend_cooldown,
-        max_sends=auth.config.resend_max + 1,
-        max_attempts=auth.provider.attempts,
-    )
-    if not added:
-        # Between our look and this step another request of the same browser was faster.
-        raise RateLimited(_seconds(auth.config.resend_cooldown), "resend:cooldown")
+    code, expires_at = challenges.add_code(challenge)
     _deliver(challenge, code, expires_at, known, user)
-    return _challenge(challenge.id)
+    return challenges.find(challenge.id)
 
 
 def verify_code(typed: str) -> Challenge:
@@ -113,31 +76,10 @@ def verify_code(typed: str) -> Challenge:
     :raises TooManyAttempts: too many wrong codes have ended the challenge.
     :raises RateLimited: too many wrong codes for this address or from this client, over all challenges.
     """
-    auth = current_auth
     challenge = _open_challenge()
-    if challenge.state is State.VERIFIED:
-        return challenge
-    code = auth.provider.normalize(typed)
-    if not code:
-        raise InvalidCode(attempts_left(challenge))
-    # Counted before the code is compared, so that no number of workers tries more than the limit allows.
-    client = client_key(request.remote_addr)
-    auth.limiter.hit("verify:ip", client)
-    auth.limiter.hit("verify:email", challenge.identifier)
-    attempt = auth.store.try_code(
-        challenge.id,
-        _digests(challenge, code),
-        now=auth.provider.clock(),
-        max_attempts=auth.provider.attempts,
-    )
-    if attempt.outcome is Outcome.ACCEPTED:
-        auth.limiter.clear("verify:email", challenge.identifier)
-        auth.limiter.refund("verify:ip", client)
-        return challenge
-    error = _refusal(challenge, attempt.outcome, attempt.attempts)
-    _log.info("code refused for %s: %s", mask(challenge.identifier), error)
-    emit(code_failed, _app(), identifier=challenge.identifier, error=error)
-    raise error
+    if challenge.state is State.OPEN:
+        challenges.try_code(challenge, typed)
+    return challenge
 
 
 def complete_sign_in(challenge: Challenge) -> User:
@@ -167,7 +109,7 @@ def complete_sign_in(challenge: Challenge) -> User:
         user, ip=request.remote_addr, user_agent=request.user_agent.string[:400] or None
     )
     if not auth.store.complete(challenge.id, record, now=auth.provider.clock()):
-        raise _spent()
+        raise challenges.spent()
     before = current_session()
     if before is not None:
         auth.registry.end(before.id)
@@ -215,65 +157,9 @@ def pending_next() -> str | None:
     return entry.get("next") if isinstance(entry, dict) else None
 
 
-def expires_in(challenge: Challenge) -> int:
-    """Return in how many seconds the challenge's newest code stops working."""
-    return _seconds(challenge.expires_at - current_auth.provider.clock())
-
-
-def resend_in(challenge: Challenge) -> int:
-    """Return in how many seconds another code may be asked for, 0 when now."""
-    return _seconds(challenge.sent_at + current_auth.config.resend_cooldown - current_auth.provider.clock(), least=0)
-
-
-def resends_left(challenge: Challenge) -> int:
-    """Return how many more codes may be asked for."""
-    return max(0, current_auth.config.resend_max + 1 - challenge.sends)
-
-
-def attempts_left(challenge: Challenge) -> int:
-    """Return how many more wrong codes the challenge takes."""
-    return max(0, current_auth.provider.attempts - challenge.attempts)
-
-
-def _challenge(id: str) -> Challenge:
-    challenge = current_auth.store.get_challenge(id)
-    if challenge is None:
-        raise NoChallenge("the challenge is unknown, or was over long ago")
-    return challenge
-
-
 def _open_challenge() -> Challenge:
     entry = session.get(_SESSION_KEY)
-    if not isinstance(entry, dict) or not isinstance(entry.get("challenge"), str):
-        raise NoChallenge("no sign-in was started in this browser")
-    challenge = _challenge(entry["challenge"])
-    if challenge.state is State.COMPLETED:
-        raise _spent()
-    if challenge.expires_at <= current_auth.provider.clock():
-        raise CodeExpired
-    if challenge.state is State.OPEN and attempts_left(challenge) == 0:
-        raise TooManyAttempts(max(1, resend_in(challenge)))
-    return challenge
-
-
-def _spent() -> NoChallenge:
-    return NoChallenge("this sign-in was completed before")
-
-
-def _refusal(challenge: Challenge, outcome: Outcome, attempts: int) -> ChatBotKitAuthError:
-    if outcome is Outcome.WRONG:
-        return InvalidCode(max(0, current_auth.provider.attempts - attempts))
-    if outcome is Outcome.EXHAUSTED:
-        return TooManyAttempts(max(1, resend_in(challenge)))
-    if outcome is Outcome.EXPIRED:
-        return CodeExpired()
-    return _spent()
-
-
-def _count_request(identifier: str) -> None:
-    # The client first: one that is over its own limit must not use up somebody else's.
-    current_auth.limiter.hit("request:ip", client_key(request.remote_addr))
-    current_auth.limiter.hit("request:email", identifier)
+    return challenges.require_open(challenges.find(entry.get("challenge") if isinstance(entry, dict) else None))
 
 
 def _look_up(identifier: str) -> tuple[bool, User | None]:
@@ -286,21 +172,14 @@ def _look_up(identifier: str) -> tuple[bool, User | None]:
 
 def _deliver(challenge: Challenge, code: str, expires_at: datetime, known: bool, user: User | None) -> None:
     auth = current_auth
-    identifier = challenge.identifier
-    try:
-        if known:
-            auth.mailer.send_code(identifier, code, expires_at, user)
-        elif auth.config.unknown_user == "mail":
-            auth.mailer.send_unknown(identifier)
-        else:
-            auth.mailer.pretend(identifier, code, expires_at)
-    except MailError as error:
-        _log.error("no code sent to %s: %s", mask(identifier), error)
-        auth.store.withdraw_code(challenge.id)
-        raise
     if known:
-        _log.info("code sent to %s", mask(identifier))
-        emit(code_sent, _app(), identifier=identifier, expires_at=expires_at)
+        challenges.deliver(challenge, code, expires_at, user)
+        return
+    with challenges.sending(challenge):
+        if auth.config.unknown_user == "mail":
+            auth.mailer.send_unknown(challenge.identifier)
+        else:
+            auth.mailer.pretend(challenge.identifier, code, expires_at)
 
 
 def _approve(identifier: str, found: User | None) -> None:
@@ -312,16 +191,6 @@ def _approve(identifier: str, found: User | None) -> None:
         raise SignInDenied
     if isinstance(answer, str):
         raise SignInDenied(answer)
-
-
-def _digests(challenge: Challenge, code: str) -> list[str]:
-    """Return the digest of ``code`` under the secret key, then under each key that was in force before."""
-    keys = [current_app.secret_key, *(current_app.config.get("SECRET_KEY_FALLBACKS") or ())]
-    return [current_auth.provider.digest(key, challenge.id, challenge.identifier, code) for key in keys if key]
-
-
-def _seconds(duration: timedelta, *, least: int = 1) -> int:
-    return max(least, -int(-duration.total_seconds() // 1))
 
 
 def _app() -> object:

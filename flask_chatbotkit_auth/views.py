@@ -9,8 +9,8 @@ from flask_login import current_user, login_fresh
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as AnyResponse
 
-from . import flows
-from .blueprint import blueprint, explain, json_problem, page, with_retry_after
+from . import challenges, flows
+from .blueprint import blueprint, challenge_json, explain, json_problem, page, with_retry_after
 from .exceptions import (
     APIError,
     ChatBotKitAuthError,
@@ -23,7 +23,6 @@ from .exceptions import (
     TooManyAttempts,
 )
 from .forms import next_path, text, wants_json
-from .identifier import mask
 from .login import current_session
 from .proxies import current_auth
 from .stores.base import Challenge, State
@@ -50,7 +49,7 @@ def sign_in_post() -> AnyResponse:
             return json_problem(error)
         return _sign_in_page(error, email, sentence=_request_sentence(error))
     if wants_json():
-        return _challenge_json(challenge)
+        return challenge_json(challenge)
     return redirect(url_for("chatbotkit_auth.verify"), 303)
 
 
@@ -95,7 +94,7 @@ def resend() -> AnyResponse:
     except (RateLimited, TooManyAttempts, MailError, APIError) as error:
         return json_problem(error) if wants_json() else _verify_page(error)
     if wants_json():
-        return _challenge_json(challenge)
+        return challenge_json(challenge)
     return redirect(url_for("chatbotkit_auth.verify", sent=1), 303)
 
 
@@ -122,16 +121,6 @@ def session() -> Response:
     return jsonify(answer)
 
 
-def _challenge_json(challenge: Challenge) -> Response:
-    return jsonify(
-        challenge={
-            "email": mask(challenge.identifier),
-            "expires_in": flows.expires_in(challenge),
-            "resend_in": flows.resend_in(challenge),
-        }
-    )
-
-
 def _sign_in_page(error: ChatBotKitAuthError, email: str, *, sentence: str | None = None) -> Response:
     context = {"email": email, "next": next_path() or flows.pending_next() or "", "error": sentence or explain(error)}
     return with_retry_after(page("sign_in", error.http_status, **context), error)
@@ -155,11 +144,11 @@ def _verify_page(
         error=error and explain(error),
         attempts_left=getattr(error, "attempts_left", None),
         verified=verified or challenge.state is State.VERIFIED,
-        ended=challenge.state is State.OPEN and flows.attempts_left(challenge) == 0,
+        ended=challenge.state is State.OPEN and challenges.attempts_left(challenge) == 0,
         numeric=provider.numeric,
         code_length=provider.length,
-        resend_in=flows.resend_in(challenge),
-        resends_left=flows.resends_left(challenge),
+        resend_in=challenges.resend_in(challenge),
+        resends_left=challenges.resends_left(challenge),
         notice=notice,
     )
     return response if error is None else with_retry_after(response, error)
