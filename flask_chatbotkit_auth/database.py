@@ -9,37 +9,38 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, Row, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool
 
 from .exceptions import ConfigurationError, StoreError
 
 Result = TypeVar("Result")
+Values = Mapping[str, object]
 
 BUSY_TIMEOUT = 5
-"""Seconds to wait for SQLite's write lock, for a free connection of the pool and for a server to take a connection."""
+"""Seconds to wait for a lock, for a free connection of the pool and for a server to take a connection."""
 
-_TRIES = 5
+_TRIES = 8
 
 _DRIVERS = {"postgres": "psycopg", "postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 _EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
 
-# A transaction that lost against another was rolled back whole, so that running it again is safe: serialization failure
-# and deadlock of PostgreSQL; lock wait time-out, deadlock and "record has changed" of MySQL and MariaDB.
-_CONFLICTS = {"40001", "40P01", 1205, 1213, 1020}
+# A transaction that lost against another leaves nothing behind once it is rolled back, so that running it again is safe:
+# serialization failure and deadlock of PostgreSQL, deadlock and "record has changed" of MySQL and MariaDB.
+_CONFLICTS = {"40001", "40P01", 1213, 1020}
 
 
 class Database:
     """A database by its URL, an application's engine, or its Flask-SQLAlchemy ``db``.
 
-    An engine is made at the first use and never before a worker process has forked off with it.
+    An engine of our own is made at the first use; a process that forks off later opens its own connections.
 
     :param bind: a URL (``postgresql://`` and ``mysql://`` choose our drivers), an ``Engine``, or a ``flask_sqlalchemy.
         SQLAlchemy`` object, whose engine is looked up in the current application at each use.
@@ -52,16 +53,16 @@ class Database:
         """Whether the tables belong to the application's own migrations."""
         self._ready = False
         self._lock = threading.Lock()
-        self._made: Engine | None = None
+        self._own: tuple[Engine, Engine] | None = None
         if isinstance(bind, Engine):
-            self._engine: Callable[[], Engine] = lambda: bind
+            self._engines: Callable[[], tuple[Engine, Engine]] = lambda: (bind, bind)
         elif isinstance(bind, (str, URL)):
             url = _check_url(bind)
-            self._engine = lambda: self._made or self._make(url)
+            self._engines = lambda: self._own or self._make(url)
         elif hasattr(bind, "metadata") and hasattr(bind, "engines"):
             self.metadata = bind.metadata
             self.migrated = self._ready = True
-            self._engine = lambda: bind.engine  # type: ignore[attr-defined]
+            self._engines = lambda: (bind.engine, bind.engine)  # type: ignore[attr-defined]
         else:
             raise ConfigurationError(
                 "Give a database as a URL, a SQLAlchemy engine, or a Flask-SQLAlchemy object, "
@@ -71,20 +72,22 @@ class Database:
     @property
     def engine(self) -> Engine:
         """The engine; for a Flask-SQLAlchemy ``db`` that of the current application."""
-        return self._engine()
+        return self._engines()[0]
 
-    def run(self, work: Callable[[Connection], Result]) -> Result:
+    def run(self, work: Callable[[Connection], Result], *, single: bool = False) -> Result:
         """Return ``work(connection)``, run in one transaction; run it again when it lost against another one.
 
         The first use makes the tables that are missing, unless they are the application's to migrate.
 
+        :param single: every statement of ``work`` may be a transaction of its own, which on PostgreSQL spares the two
+            round trips of BEGIN and COMMIT.
         :raises StoreError: the database cannot be reached or refuses. The transaction is rolled back.
         """
         if not self._ready:
             self.create_tables()
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
-                with self.engine.begin() as connection:
+                with self._engines()[0 if single else 1].begin() as connection:
                     return work(connection)
             except DBAPIError as error:
                 if not (tries_left and _lost_against_another(error)):
@@ -93,15 +96,45 @@ class Database:
                 raise _store_error(error) from error
         raise AssertionError("unreachable")
 
+    def change(self, statement: sa.Executable, values: Values | None = None) -> int:
+        """Run one INSERT, UPDATE or DELETE; return how many rows it met.
+
+        :raises StoreError: as :meth:`run`.
+        """
+        return int(self.run(lambda connection: connection.execute(statement, values).rowcount, single=True))
+
+    def first(self, statement: sa.Executable, values: Values | None = None) -> Row[Any] | None:
+        """Run one statement; return its first row.
+
+        :raises StoreError: as :meth:`run`.
+        """
+        return self.run(lambda connection: connection.execute(statement, values).first(), single=True)
+
+    def all(self, statement: sa.Executable, values: Values | None = None) -> Sequence[Row[Any]]:
+        """Run one statement; return its rows.
+
+        :raises StoreError: as :meth:`run`.
+        """
+        return self.run(lambda connection: connection.execute(statement, values).all(), single=True)
+
     def create_tables(self) -> None:
-        """Make the tables of :attr:`metadata` that are missing, however many processes do so at the same time.
+        """Make the tables and indexes of :attr:`metadata` that are missing, however many processes do so at once.
+
+        Does nothing where they are the application's to migrate.
 
         :raises StoreError: they cannot be made.
         """
+        if self.migrated:
+            return
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
-                with self.engine.begin() as connection:
+                with self._engines()[1].begin() as connection:
                     self.metadata.create_all(connection)
+                    # An index of a table that is there may be missing: MySQL and SQLite commit after each of the
+                    # statements, and a process may be killed between two.
+                    for table in self.metadata.tables.values():
+                        for index in sorted(table.indexes, key=lambda each: str(each.name)):
+                            index.create(connection, checkfirst=True)
                 self._ready = True
                 return
             except DBAPIError as error:
@@ -112,12 +145,26 @@ class Database:
             except SQLAlchemyError as error:
                 raise _store_error(error) from error
 
-    def _make(self, url: URL) -> Engine:
+    def close(self) -> None:
+        """Close the connections of an engine of our own; the next use opens new ones."""
+        if self._own is not None:
+            self._own[0].dispose()
+            # A database in memory is gone with its connection.
+            self._ready = False
+
+    def _make(self, url: URL) -> tuple[Engine, Engine]:
         with self._lock:
-            if self._made is None:
-                self._made = _make_engine(url)
-                _forget_connections_after_fork(self._made)
-            return self._made
+            if self._own is None:
+                self._own = _make_engines(url)
+                _forget_connections_after_fork(self)
+            return self._own
+
+    def _forget_connections(self) -> None:
+        # Two processes on one socket garble each other; a child opens its own and leaves the parent's alone. The lock may
+        # have been held by a thread that the child does not have.
+        self._lock = threading.Lock()
+        if self._own is not None:
+            self._own[0].dispose(close=False)
 
 
 def _check_url(text: str | URL) -> URL:
@@ -133,7 +180,7 @@ def _check_url(text: str | URL) -> URL:
             "CHATBOTKIT_AUTH_STORE_URL is not a URL of a store. Give one such as sqlite:///file.db, "
             "postgresql+psycopg://user:password@host/database, mysql+pymysql://…, redis://… or memory://."
         ) from None
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         extra = _EXTRAS.get(url.get_driver_name())
         cure = f'pip install "flask-chatbotkit-auth[{extra}]"' if extra else f"pip install {error.name}"
         raise ConfigurationError(
@@ -142,21 +189,56 @@ def _check_url(text: str | URL) -> URL:
     return url
 
 
-def _make_engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        # A server closes idle connections and restarts: ask each one for a sign of life before it is used.
-        options: dict[str, Any] = {"pool_pre_ping": True, "pool_timeout": BUSY_TIMEOUT}
-        options["connect_args"] = {"connect_timeout": BUSY_TIMEOUT}
-        if url.get_backend_name() in ("mysql", "mariadb"):
-            # Every step is one conditional write: gap locks of the stricter default only make deadlocks.
-            options["isolation_level"] = "READ COMMITTED"
-        return sa.create_engine(url, **options)
+def _make_engines(url: URL) -> tuple[Engine, Engine]:
+    """Return an engine for single statements and one for transactions; they share their connections."""
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        engine = _make_sqlite_engine(url)
+        return engine, engine
+    # A server closes idle connections and restarts: ask each one for a sign of life before it is used.
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_timeout": BUSY_TIMEOUT}
+    given = _CONNECT_ARGS.get(url.get_driver_name(), {})
+    options["connect_args"] = {key: value for key, value in given.items() if key not in url.query}
+    if backend == "postgresql":
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", **options)
+        event.listen(engine, "connect", _prepare_postgresql)
+        return engine, engine.execution_options(isolation_level="READ COMMITTED")
+    # Every step is one conditional write: the gap locks of the stricter default only make deadlocks. Every transaction
+    # has ended before its connection goes back to the pool, so that another ROLLBACK there is a wasted round trip.
+    engine = sa.create_engine(url, isolation_level="READ COMMITTED", pool_reset_on_return=None, **options)
+    return engine, engine
+
+
+# Longer than any wait for a lock, so that a lock is reported as such; shorter than a worker's own time-out.
+_SILENCE = 2 * BUSY_TIMEOUT
+
+_CONNECT_ARGS: dict[str, dict[str, Any]] = {
+    "psycopg": {"connect_timeout": BUSY_TIMEOUT, "tcp_user_timeout": 1000 * _SILENCE},
+    "pymysql": {
+        "connect_timeout": BUSY_TIMEOUT,
+        "read_timeout": _SILENCE,
+        "write_timeout": _SILENCE,
+        "init_command": f"SET SESSION innodb_lock_wait_timeout = {BUSY_TIMEOUT}",
+    },
+}
+
+
+def _make_sqlite_engine(url: URL) -> Engine:
     if url.database in (None, "", ":memory:"):
-        engine = sa.create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    else:
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(url, pool_timeout=BUSY_TIMEOUT, connect_args={"timeout": BUSY_TIMEOUT})
-        event.listen(engine, "connect", _prepare_sqlite)
+        # One connection is the whole database. It serves one thread at a time, or their transactions would mingle.
+        one: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT}
+        return sa.create_engine(url, connect_args={"check_same_thread": False}, **one)
+    if not str(url.database).startswith("file:"):
+        folder = Path(str(url.database)).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"the folder {folder} of the sign-in store cannot be made ({type(error).__name__}); let the application "
+                "write there, or set CHATBOTKIT_AUTH_STORE_URL"
+            ) from error
+    engine = sa.create_engine(url, pool_timeout=BUSY_TIMEOUT, connect_args={"timeout": BUSY_TIMEOUT})
+    event.listen(engine, "connect", _prepare_sqlite)
     return engine
 
 
@@ -170,30 +252,45 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def _forget_connections_after_fork(engine: Engine) -> None:
-    # Two processes on one socket garble each other; a child opens its own and leaves the parent's alone.
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    # Not as a parameter of the connection, which PgBouncer refuses. By default PostgreSQL waits for a lock without end.
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{BUSY_TIMEOUT}s'")
+
+
+def _forget_connections_after_fork(database: Database) -> None:
     if hasattr(os, "register_at_fork"):
-        reference = weakref.ref(engine)
+        reference = weakref.ref(database)
 
         def forget() -> None:
             inherited = reference()
             if inherited is not None:
-                inherited.dispose(close=False)
+                inherited._forget_connections()
 
         os.register_at_fork(after_in_child=forget)
 
 
 def _lost_against_another(error: DBAPIError) -> bool:
+    return _code(error) in _CONFLICTS
+
+
+def _code(error: DBAPIError) -> str | int | None:
+    """Return the engine's own code of an error: SQLSTATE, a number of MySQL, a name of SQLite (Python 3.11)."""
     original = error.orig
-    sqlstate = getattr(original, "sqlstate", None)
+    for name in ("sqlstate", "pgcode", "sqlite_errorname"):
+        if code := getattr(original, name, None):
+            return str(code)
     number = original.args[0] if original is not None and original.args else None
-    return sqlstate in _CONFLICTS or number in _CONFLICTS
+    return number if isinstance(number, int) else None
 
 
 def _store_error(error: SQLAlchemyError) -> StoreError:
     # The driver's own text may quote values; the exception behind `from` is for a debugger, the sentence for a log.
-    name = type(error.orig).__name__ if isinstance(error, DBAPIError) else type(error).__name__
+    name = type(error).__name__
+    if isinstance(error, DBAPIError):
+        name = " ".join(str(part) for part in (type(error.orig).__name__, _code(error)) if part)
     return StoreError(
-        f"the database of the sign-in store failed ({name}); check that it runs, that CHATBOTKIT_AUTH_STORE_URL is "
-        "right, and that `flask chatbotkit-auth init-db` or your migrations have made its tables"
+        f"the database of the sign-in store failed ({name}); check that it runs, has room and is not locked, that "
+        "CHATBOTKIT_AUTH_STORE_URL is right, and that `flask chatbotkit-auth init-db` or your migrations have made its "
+        "tables"
     )

@@ -7,7 +7,7 @@ import ipaddress
 import math
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any, cast
 
 import limits
@@ -59,8 +59,14 @@ class RateLimiter:
         raise RateLimited(max(1, math.ceil(reset - time.time())), name)
 
     def refund(self, name: str, key: str) -> None:
-        """Take back one :meth:`hit`."""
-        self._quietly(name, lambda item: self._limiter.hit(item, name, _hashed(key), cost=-1))
+        """Take back one :meth:`hit`, where the storage can (Memcached cannot) and the window it fell into still lasts."""
+
+        def work(item: limits.RateLimitItem) -> None:
+            # A new window must not begin below zero: it would let one more pass than the limit.
+            if self._storage.get(item.key_for(name, _hashed(key))) > 0:
+                self._limiter.hit(item, name, _hashed(key), cost=-1)
+
+        self._quietly(name, work)
 
     def clear(self, name: str, key: str) -> None:
         """Forget every hit of ``key`` against the limit ``name``."""
@@ -180,27 +186,34 @@ class SQLAlchemyStorage(Storage):
         self._select = sa.select(table.c.hits, table.c.expires_at).where(key)
         self._hits = sa.select(table.c.hits).where(key)
         self._delete = sa.delete(table).where(key)
+        self._upsert = cache(partial(_upsert, table))
 
     @property
     def base_exceptions(self) -> type[Exception]:
         return StoreError
 
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+    def incr(self, key: str, expiry: int, amount: int = 1, **_unused: object) -> int:
+        # Before its version 5 the library also passes `elastic_expiry`, always false for a fixed window.
         now = self._clock()
-        values = {"_key": key, "amount": amount, "now": int(now * 1000), "until": int((now + expiry) * 1000)}
+        values = {
+            "_key": key,
+            "amount": amount,
+            # A window never begins below zero: it would let one more pass than the limit.
+            "first": max(amount, 0),
+            "now": int(now * 1000),
+            "until": int((now + expiry) * 1000),
+        }
 
         def work(connection: Connection) -> int:
-            upsert = self._upserts.get(connection.dialect.name)
-            if upsert is None:
-                raise ConfigurationError(
-                    f"Rate limits cannot be counted in {connection.dialect.name}. Name another place with "
-                    "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI."
-                )
+            returning = connection.dialect.insert_returning
+            upsert = self._upsert(connection.dialect.name, returning)
+            if returning:
+                return int(connection.execute(upsert, values).scalar_one())
             # The upsert locks its row until the commit: what is read is what this hit made.
             connection.execute(upsert, values)
             return int(connection.execute(self._hits, {"_key": key}).scalar_one())
 
-        return self._database.run(work)
+        return self._database.run(work, single=self._database.engine.dialect.insert_returning)
 
     def get(self, key: str) -> int:
         row = self._row(key)
@@ -212,38 +225,53 @@ class SQLAlchemyStorage(Storage):
 
     def check(self) -> bool:
         try:
-            self._database.run(lambda connection: connection.execute(sa.select(1)).scalar())
+            self._database.first(self._hits, {"_key": ""})
         except StoreError:
             return False
         return True
 
     def reset(self) -> int | None:
-        return int(self._database.run(lambda connection: connection.execute(sa.delete(self._table)).rowcount))
+        return self._database.change(sa.delete(self._table))
 
     def clear(self, key: str) -> None:
-        self._database.run(lambda connection: connection.execute(self._delete, {"_key": key}).rowcount)
+        self._database.change(self._delete, {"_key": key})
 
     def _row(self, key: str) -> tuple[int, int] | None:
-        row = self._database.run(lambda connection: connection.execute(self._select, {"_key": key}).first())
+        row = self._database.first(self._select, {"_key": key})
         return (row.hits, row.expires_at) if row and row.expires_at > self._clock() * 1000 else None
 
-    @cached_property
-    def _upserts(self) -> dict[str, sa.Insert]:
-        table = self._table
-        amount, until = sa.bindparam("amount", type_=sa.Integer), sa.bindparam("until", type_=sa.BigInteger)
-        row = {"key": sa.bindparam("_key"), "hits": amount, "expires_at": until}
-        over = table.c.expires_at <= sa.bindparam("now")
-        # In this order: MySQL assigns from left to right, and `hits` must still see the old `expires_at`.
-        change: list[tuple[str, Any]] = [
-            ("hits", sa.case((over, amount), else_=table.c.hits + amount)),
-            ("expires_at", sa.case((over, until), else_=table.c.expires_at)),
-        ]
-        on_duplicate = mysql.insert(table).values(row).on_duplicate_key_update(change)
-        return {
-            "sqlite": sqlite.insert(table).values(row).on_conflict_do_update(index_elements=["key"], set_=dict(change)),
-            "postgresql": postgresql.insert(table)
-            .values(row)
-            .on_conflict_do_update(index_elements=["key"], set_=dict(change)),
-            "mysql": on_duplicate,
-            "mariadb": on_duplicate,
-        }
+
+_INSERTS: dict[str, Callable[[sa.Table], Any]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+    "mysql": mysql.insert,
+    "mariadb": mysql.insert,
+}
+
+
+def _upsert(table: sa.Table, dialect: str, returning: bool) -> Any:
+    """Return the statement that counts: a new row, or one more in the row that is there.
+
+    Parameters: ``_key``, ``amount``, ``first`` (what a new window begins with), ``now``, ``until``.
+    """
+    amount, first = sa.bindparam("amount", type_=sa.Integer), sa.bindparam("first", type_=sa.Integer)
+    until = sa.bindparam("until", type_=sa.BigInteger)
+    over = table.c.expires_at <= sa.bindparam("now", type_=sa.BigInteger)
+    counted = table.c.hits + amount
+    # In this order: MySQL assigns from left to right, and `hits` must still see the old `expires_at`.
+    change: list[tuple[str, Any]] = [
+        ("hits", sa.case((over, first), (counted < 0, 0), else_=counted)),
+        ("expires_at", sa.case((over, until), else_=table.c.expires_at)),
+    ]
+    row = {"key": sa.bindparam("_key"), "hits": first, "expires_at": until}
+    insert = _INSERTS.get(dialect)
+    if insert is None:
+        raise ConfigurationError(
+            f"Rate limits cannot be counted in {dialect}. Name another place with CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI."
+        )
+    upsert = insert(table).values(row)
+    if dialect in ("mysql", "mariadb"):
+        upsert = upsert.on_duplicate_key_update(change)
+    else:
+        upsert = upsert.on_conflict_do_update(index_elements=["key"], set_=dict(change))
+    return upsert.returning(table.c.hits) if returning else upsert

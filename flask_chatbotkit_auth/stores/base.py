@@ -185,7 +185,7 @@ class Store(ABC):
 
     @abstractmethod
     def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
-        """Note that the session was used. An ended session stays ended."""
+        """Note that the session was used. One that has ended, or was past its lifetime at ``seen_at``, stays so."""
 
     @abstractmethod
     def claim_refresh(
@@ -214,6 +214,9 @@ class Store(ABC):
 
     def setup(self) -> None:  # noqa: B027  # most back ends need nothing made
         """Make what the back end needs, such as tables. Safe to call again, and from many processes at once."""
+
+    def close(self) -> None:  # noqa: B027  # most back ends hold nothing open
+        """Close the connections that the store has opened itself. The next use opens new ones."""
 
     @abstractmethod
     def ping(self) -> None:

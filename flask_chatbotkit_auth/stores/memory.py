@@ -113,7 +113,7 @@ class MemoryStore(Store):
     def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
         with self._lock:
             record = self._sessions.get(session_id)
-            if record is not None:
+            if record is not None and record.expires_at > seen_at:
                 self._sessions[session_id] = replace(record, seen_at=seen_at, expires_at=expires_at)
 
     def claim_refresh(

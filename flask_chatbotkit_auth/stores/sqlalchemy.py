@@ -223,7 +223,8 @@ class SQLAlchemyStore(Store):
         # In batches, each a transaction of its own, so that no lock is held for long.
         while forgotten < limit:
             size = min(limit - forgotten, _BATCH)
-            keys = [row[0] for row in self.database.all(sa.select(key).where(expired).order_by(table.c.expires_at).limit(size))]
+            oldest = sa.select(key).where(expired).order_by(table.c.expires_at).limit(size)
+            keys = [row[0] for row in self.database.all(oldest)]
             if keys:
                 # Once more with the condition: a session may have been used since we looked.
                 forgotten += self.database.change(sa.delete(table).where(key.in_(sorted(keys)), expired))

@@ -1,0 +1,133 @@
+"""The store's tables, and the four statements by which a challenge moves; each is one step on one row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+from .base import MAX_CODES, State
+
+# Ids and digests are compared byte for byte; the default collation of MySQL and MariaDB would fold case and accents.
+_OPTIONS: dict[str, Any] = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in (("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
+}
+_LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+def challenges(metadata: sa.MetaData) -> sa.Table:
+    """Return the table of challenges, of ``metadata``; times are milliseconds since the epoch."""
+    name = "chatbotkit_auth_challenges"
+    if name in metadata.tables:
+        return metadata.tables[name]
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("identifier", sa.String(254), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("sends", sa.Integer, nullable=False),
+        sa.Column("sent_at", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+        # The codes lie in the row itself, the newest first, so that the gate can be one statement on one row.
+        *[column for slot in range(1, MAX_CODES + 1) for column in _slot(slot)],
+        **_OPTIONS,
+    )
+
+
+def _slot(number: int) -> tuple[sa.Column[Any], sa.Column[Any]]:
+    return sa.Column(f"digest_{number}", sa.String(64)), sa.Column(f"digest_{number}_expires_at", sa.BigInteger)
+
+
+def sessions(metadata: sa.MetaData) -> sa.Table:
+    """Return the table of sessions, of ``metadata``; times are milliseconds since the epoch."""
+    name = "chatbotkit_auth_sessions"
+    if name in metadata.tables:
+        return metadata.tables[name]
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("user_id", sa.String(191), nullable=False, index=True),
+        sa.Column("snapshot", _LONG_TEXT, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("seen_at", sa.BigInteger, nullable=False),
+        sa.Column("refreshed_at", sa.BigInteger, nullable=False),
+        sa.Column("claimed_until", sa.BigInteger, nullable=False),
+        sa.Column("ends_at", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+        sa.Column("ip", sa.String(45)),
+        sa.Column("user_agent", sa.String(400)),
+        **_OPTIONS,
+    )
+
+
+def gate(table: sa.Table, digests: int) -> sa.Update:
+    """Return the statement that counts and compares a code, for a code under so many keys.
+
+    Parameters: ``_id``, ``now``, ``max_attempts``, ``given_0`` and so on.
+    """
+    now = sa.bindparam("now", type_=sa.BigInteger)
+    # Comparing digests here is safe without constant time: nobody can choose a digest without the key.
+    right = sa.or_(
+        *(
+            sa.and_(table.c[f"digest_{slot}"] == sa.bindparam(f"given_{position}"), _slot_expiry(table, slot) > now)
+            for slot in range(1, MAX_CODES + 1)
+            for position in range(digests)
+        )
+    )
+    return _step(table, State.OPEN, table.c.attempts < sa.bindparam("max_attempts")).values(
+        state=sa.case((right, State.VERIFIED.value), else_=State.OPEN.value),
+        attempts=table.c.attempts + sa.case((right, 0), else_=1),
+    )
+
+
+def add_code(table: sa.Table) -> sa.Update:
+    """Return the statement that adds a code.
+
+    Parameters: ``_id``, ``now``, ``max_attempts``, ``max_sends``, ``sent_before``, ``digest``, ``until``.
+    """
+    newest, until = sa.bindparam("digest", type_=sa.String), sa.bindparam("until", type_=sa.BigInteger)
+    changes: list[tuple[sa.ColumnElement[Any], Any]] = []
+    # From the oldest to the newest: MySQL assigns from left to right, and each slot must still see its neighbour's old value.
+    for slot in range(MAX_CODES, 1, -1):
+        changes.append((table.c[f"digest_{slot}"], table.c[f"digest_{slot - 1}"]))
+        changes.append((_slot_expiry(table, slot), _slot_expiry(table, slot - 1)))
+    changes += [(table.c.digest_1, newest), (table.c.digest_1_expires_at, until)]
+    changes += [(table.c.sends, table.c.sends + 1), (table.c.sent_at, sa.bindparam("now", type_=sa.BigInteger))]
+    changes += [(table.c.expires_at, until)]
+    return _step(
+        table,
+        State.OPEN,
+        table.c.attempts < sa.bindparam("max_attempts"),
+        table.c.sends < sa.bindparam("max_sends"),
+        table.c.sent_at <= sa.bindparam("sent_before"),
+    ).ordered_values(*changes)
+
+
+def withdraw_code(table: sa.Table) -> sa.Update:
+    """Return the statement that takes back a code's place in the count. Parameter: ``_id``."""
+    fewer = sa.case((table.c.sends > 0, table.c.sends - 1), else_=0)
+    return sa.update(table).where(table.c.id == sa.bindparam("_id")).values(sends=fewer, sent_at=0)
+
+
+def complete(table: sa.Table) -> sa.Update:
+    """Return the statement that uses up a verified challenge. Parameters: ``_id``, ``now``."""
+    return _step(table, State.VERIFIED).values(state=State.COMPLETED.value)
+
+
+def _step(table: sa.Table, state: State, *conditions: sa.ColumnElement[bool]) -> sa.Update:
+    return sa.update(table).where(
+        table.c.id == sa.bindparam("_id"),
+        table.c.state == state.value,
+        table.c.expires_at > sa.bindparam("now", type_=sa.BigInteger),
+        *conditions,
+    )
+
+
+def _slot_expiry(table: sa.Table, slot: int) -> sa.Column[Any]:
+    return table.c[f"digest_{slot}_expires_at"]
