@@ -15,8 +15,10 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_login import current_user, login_required
+from workers import forget_everything, opened
 
 from flask_chatbotkit_auth import ChatBotKitAuth, EmailCodeProvider, MemoryStore
+from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.testing import Sandbox
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/test")
@@ -88,6 +90,10 @@ def mariadb_url(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def redis_url(request: pytest.FixtureRequest) -> str:
     """The URL of a Redis, for use with a key prefix of one's own."""
+    return _redis(request)
+
+
+def _redis(request: pytest.FixtureRequest) -> str:
     try:
         import redis
 
@@ -96,6 +102,30 @@ def redis_url(request: pytest.FixtureRequest) -> str:
     except Exception as error:  # noqa: BLE001  # the driver, too, may be missing
         _missing(request, "Redis", type(error).__name__)
     return REDIS
+
+
+@pytest.fixture(scope="module")
+def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an empty back end of the kind that an indirect parameter names; one for all tests of a module."""
+    kind = request.param
+    if kind == "memory":
+        yield "memory://"
+    elif kind == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db"
+    elif kind == "postgresql":
+        yield from _own_database(request, "PostgreSQL", POSTGRESQL)
+    elif kind == "mariadb":
+        yield from _own_database(request, "MariaDB", MARIADB)
+    else:
+        yield _redis(request)
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """An empty store of that kind."""
+    with opened(store_url, f"test-{uuid.uuid4().hex}:") as store:
+        yield store
+        forget_everything(store)
 
 
 @pytest.fixture

@@ -18,11 +18,10 @@ SCRIPTS = {
             or tonumber(c[4]) >= tonumber(ARGV[5]) or tonumber(c[5]) > sent_before then
             return 0
         end
-        local codes = {digest .. '=' .. expires_at}
-        for code in string.gmatch(c[6], '%S+') do
-            if #codes < tonumber(ARGV[8]) then table.insert(codes, code) end
-        end
-        redis.call('HSET', KEYS[1], 'codes', table.concat(codes, ' '), 'sent_at', ARGV[2], 'expires_at', expires_at)
+        local codes = cjson.decode(c[6])
+        table.insert(codes, 1, {digest, expires_at})
+        codes[tonumber(ARGV[8]) + 1] = nil
+        redis.call('HSET', KEYS[1], 'codes', cjson.encode(codes), 'sent_at', ARGV[2], 'expires_at', expires_at)
         redis.call('HINCRBY', KEYS[1], 'sends', 1)
         redis.call('PEXPIRE', KEYS[1], ARGV[7])
         return 1
@@ -40,9 +39,9 @@ SCRIPTS = {
         if c[1] ~= 'open' then return {'spent', attempts} end
         if attempts >= tonumber(ARGV[2]) then return {'exhausted', attempts} end
         if tonumber(c[3]) <= now then return {'expired', attempts} end
-        for digest, expires_at in string.gmatch(c[4], '(%S+)=(%d+)') do
+        for _, code in ipairs(cjson.decode(c[4])) do
             for given = 3, #ARGV do
-                if digest == ARGV[given] and tonumber(expires_at) > now then
+                if code[1] == ARGV[given] and tonumber(code[2]) > now then
                     redis.call('HSET', KEYS[1], 'state', 'verified')
                     return {'accepted', attempts}
                 end

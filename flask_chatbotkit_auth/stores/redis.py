@@ -68,7 +68,8 @@ class RedisStore(Store):
             "sends": challenge.sends,
             "sent_at": to_milliseconds(challenge.sent_at),
             "expires_at": expires_at,
-            "codes": f"{digest}={expires_at}",
+            # The newest first: pairs of a digest and its expiry, which is text, since Lua's numbers lose digits in JSON.
+            "codes": json.dumps([[digest, str(expires_at)]]),
         }
         lasts = challenge.expires_at - challenge.sent_at + _KEPT
         self._run("add_challenge", [self._challenge_key(challenge.id)], _milliseconds(lasts), *_flat(fields))
