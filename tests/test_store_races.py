@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from workers import Workers, at_once, opened
+from workers import Workers, at_once, forget_everything, opened
 
 from flask_chatbotkit_auth import User
 from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, State, Store
@@ -45,6 +45,7 @@ def prefix() -> str:
 def store(store_url: str, prefix: str) -> Iterator[Store]:
     with opened(store_url, prefix) as store:
         yield store
+        forget_everything(store)
 
 
 def later(seconds: float) -> datetime:

@@ -86,8 +86,8 @@ class Workers:
         return [each for _, result in results for each in result]
 
     def close(self) -> None:
-        for _, pipe in self._members:
-            pipe.send(None)
+        for process, pipe in self._members:
+            process.terminate()
             pipe.close()
         for process, _ in self._members:
             process.join(PATIENCE)
@@ -95,8 +95,8 @@ class Workers:
 
 
 def _serve(pipe: Any, barrier: Any, number: int) -> None:
-    while (task := pipe.recv()) is not None:
-        job, url, prefix, arguments = task
+    while True:
+        job, url, prefix, arguments = pipe.recv()
         try:
             pipe.send((True, job(barrier.wait, url, prefix, number, *arguments)))
         except Exception:  # noqa: BLE001  # the test shows whatever it was

@@ -1,0 +1,390 @@
+"""Rate limits: the names and keys, the storage on the store's database with the *limits* library's own cases, and races."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import limits
+import pytest
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
+from workers import Workers, at_once, forget_everything, opened
+
+from flask_chatbotkit_auth import ConfigurationError, RateLimited
+from flask_chatbotkit_auth.database import Database
+from flask_chatbotkit_auth.exceptions import StoreError
+from flask_chatbotkit_auth.ratelimit import RateLimiter, SQLAlchemyStorage, client_key
+from flask_chatbotkit_auth.stores import Store
+from flask_chatbotkit_auth.stores.redis import RedisStore
+
+every_store = pytest.mark.parametrize(
+    "store_url", ["memory", "sqlite", "postgresql", "mariadb", "redis"], indirect=True, scope="module"
+)
+every_shared_store = pytest.mark.parametrize(
+    "store_url", ["sqlite", "postgresql", "mariadb", "redis"], indirect=True, scope="module"
+)
+every_database = pytest.mark.parametrize(
+    "store_url", ["sqlite", "postgresql", "mariadb"], indirect=True, scope="module"
+)
+
+MINUTE = limits.RateLimitItemPerMinute(10)
+
+
+class Seconds:
+    """Seconds since the epoch, which pass only when told."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def storage(store_url: str, seconds: Seconds) -> Iterator[SQLAlchemyStorage]:
+    """An empty storage on a database, at a time that stands still."""
+    database = Database(store_url)
+    storage = SQLAlchemyStorage(database=database, clock=seconds)
+    storage.reset()
+    yield storage
+    storage.reset()
+    database.close()
+
+
+# The limits of an application
+
+
+@every_store
+def test_a_limit_is_reached_and_says_for_how_long(store: Store) -> None:
+    limiter = RateLimiter({"request:email": "2/15minutes"}, store.limits_storage())
+    limiter.hit("request:email", "ada@example.com")
+    limiter.hit("request:email", "ada@example.com")
+    with pytest.raises(RateLimited) as caught:
+        limiter.hit("request:email", "ada@example.com")
+    assert 840 < caught.value.retry_after <= 900
+    assert caught.value.limit == "request:email"
+    limiter.hit("request:email", "bob@example.com")
+
+
+@every_store
+def test_a_refund_gives_back_one(store: Store) -> None:
+    limiter = RateLimiter({"verify:ip": "2/hour"}, store.limits_storage())
+    for _ in range(5):
+        limiter.hit("verify:ip", "192.0.2.1")
+        limiter.refund("verify:ip", "192.0.2.1")
+    limiter.hit("verify:ip", "192.0.2.1")
+    limiter.hit("verify:ip", "192.0.2.1")
+    with pytest.raises(RateLimited):
+        limiter.hit("verify:ip", "192.0.2.1")
+
+
+@every_store
+def test_a_refund_of_nothing_lets_nobody_pass_the_limit(store: Store) -> None:
+    limiter = RateLimiter({"verify:ip": "1/hour"}, store.limits_storage())
+    for _ in range(3):
+        limiter.refund("verify:ip", "192.0.2.1")
+    limiter.hit("verify:ip", "192.0.2.1")
+    with pytest.raises(RateLimited):
+        limiter.hit("verify:ip", "192.0.2.1")
+
+
+@every_store
+def test_a_success_clears_the_count(store: Store) -> None:
+    limiter = RateLimiter({"verify:email": "1/hour"}, store.limits_storage())
+    for _ in range(3):
+        limiter.hit("verify:email", "ada@example.com")
+        limiter.clear("verify:email", "ada@example.com")
+
+
+@every_store
+def test_names_are_counted_apart(store: Store) -> None:
+    limiter = RateLimiter({"verify:email": "1/hour", "request:email": "1/hour"}, store.limits_storage())
+    limiter.hit("verify:email", "ada@example.com")
+    limiter.hit("request:email", "ada@example.com")
+    assert limiter.check()
+
+
+def test_a_name_without_a_limit_lets_everything_pass() -> None:
+    limiter = RateLimiter({"verify:ip": None}, "memory://")
+    for _ in range(200):
+        limiter.hit("verify:ip", "192.0.2.1")
+        limiter.hit("unknown", "192.0.2.1")
+    limiter.refund("verify:ip", "192.0.2.1")
+    limiter.clear("verify:ip", "192.0.2.1")
+
+
+def test_no_storage_learns_an_address() -> None:
+    storage = MemoryStorage()
+    RateLimiter({"verify:email": "1/hour"}, storage).hit("verify:email", "ada@example.com")
+    assert len(storage.storage) == 1
+    assert not any("ada" in key for key in storage.storage)
+
+
+@pytest.mark.parametrize(
+    ("rates", "uri", "key"),
+    [
+        ({"verify:ip": "many"}, "memory://", "CHATBOTKIT_AUTH_RATE_LIMITS"),
+        ({}, "nonsense://", "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI"),
+        ({}, "sqlalchemy+sqlite:nonsense", "sqlite"),
+    ],
+)
+def test_a_wrong_setting_is_named(rates: dict[str, str], uri: str, key: str) -> None:
+    with pytest.raises(ConfigurationError, match=key):
+        RateLimiter(rates, uri)
+
+
+class Broken(MemoryStorage):
+    """A storage that is out of reach."""
+
+    STORAGE_SCHEME: list[str] = []  # noqa: RUF012  # the library declares it so
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        raise ValueError("gone")
+
+    def clear(self, key: str) -> None:
+        raise ValueError("gone")
+
+    def get(self, key: str) -> int:
+        raise ValueError("gone")
+
+
+def test_what_cannot_be_counted_does_not_pass() -> None:
+    with pytest.raises(StoreError, match="cannot be counted"):
+        RateLimiter({"verify:ip": "1/hour"}, Broken()).hit("verify:ip", "192.0.2.1")
+
+
+def test_a_success_is_not_spoilt_by_a_count_that_cannot_be_taken_back() -> None:
+    limiter = RateLimiter({"verify:ip": "1/hour"}, Broken())
+    limiter.refund("verify:ip", "192.0.2.1")
+    limiter.clear("verify:ip", "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::/64"),
+        (None, "unknown"),
+        ("", "unknown"),
+        ("unix:", "unix:"),
+    ],
+)
+def test_a_client_is_counted_by_what_it_cannot_change(address: str | None, key: str) -> None:
+    assert client_key(address) == key
+
+
+# The storage of the library on a database; its own cases for every storage, at a time that stands still
+
+
+@every_database
+def test_storage_by_its_uri(store_url: str) -> None:
+    storage: Any = storage_from_string(f"sqlalchemy+{store_url}")
+    assert isinstance(storage, SQLAlchemyStorage)
+    assert storage.check()
+    assert storage.incr("by uri", 60) == 1
+    storage.clear("by uri")
+    storage._database.close()
+
+
+@every_database
+def test_expiry_incr(storage: SQLAlchemyStorage, seconds: Seconds) -> None:
+    storage.incr(MINUTE.key_for(), MINUTE.get_expiry())
+    seconds.now += 60
+    assert storage.get(MINUTE.key_for()) == 0
+    assert storage.get_expiry(MINUTE.key_for()) == seconds.now
+    assert storage.incr(MINUTE.key_for(), MINUTE.get_expiry()) == 1
+    assert storage.get_expiry(MINUTE.key_for()) == seconds.now + 60
+
+
+@every_database
+def test_a_hit_never_prolongs_the_window(storage: SQLAlchemyStorage, seconds: Seconds) -> None:
+    begun = seconds.now
+    for _ in range(5):
+        storage.incr("key", 60)
+        seconds.now += 10
+    assert storage.get("key") == 5
+    assert storage.get_expiry("key") == begun + 60
+
+
+@every_database
+def test_incr_custom_amount(storage: SQLAlchemyStorage) -> None:
+    assert storage.incr(MINUTE.key_for(), MINUTE.get_expiry(), amount=1) == 1
+    assert storage.incr(MINUTE.key_for(), MINUTE.get_expiry(), amount=10) == 11
+
+
+@every_database
+def test_incr_as_older_versions_of_the_library_call_it(storage: SQLAlchemyStorage) -> None:
+    assert storage.incr("key", 60, elastic_expiry=False, amount=2) == 2
+
+
+@every_database
+def test_a_count_never_goes_below_zero(storage: SQLAlchemyStorage, seconds: Seconds) -> None:
+    assert storage.incr("key", 60, amount=-1) == 0
+    assert storage.incr("key", 60) == 1
+    seconds.now += 61
+    assert storage.incr("key", 60, amount=-1) == 0
+    assert storage.incr("key", 60) == 1
+
+
+@every_database
+def test_storage_check(storage: SQLAlchemyStorage) -> None:
+    assert storage.check()
+
+
+def test_storage_check_of_a_database_out_of_reach() -> None:
+    database = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    assert not SQLAlchemyStorage(database=database).check()
+    with pytest.raises(limits.errors.StorageError):
+        SQLAlchemyStorage(database=database, wrap_exceptions=True).incr("key", 60)
+    database.close()
+
+
+@every_database
+def test_storage_reset(storage: SQLAlchemyStorage) -> None:
+    other = limits.RateLimitItemPerMinute(10, namespace="OTHER")
+    for number in range(10):
+        storage.incr(MINUTE.key_for(str(number)), MINUTE.get_expiry())
+        storage.incr(other.key_for(str(number)), other.get_expiry())
+    assert storage.reset() == 20
+    assert storage.get(MINUTE.key_for("1")) == 0
+
+
+@every_database
+def test_storage_clear(storage: SQLAlchemyStorage) -> None:
+    storage.incr(MINUTE.key_for(), MINUTE.get_expiry())
+    assert storage.get(MINUTE.key_for()) == 1
+    storage.clear(MINUTE.key_for())
+    assert storage.get(MINUTE.key_for()) == 0
+
+
+@every_database
+def test_fixed_window(storage: SQLAlchemyStorage, seconds: Seconds) -> None:
+    limiter = FixedWindowRateLimiter(storage)
+    begun = seconds.now
+    assert all(limiter.hit(MINUTE) for _ in range(10))
+    seconds.now += 30
+    assert not limiter.hit(MINUTE)
+    assert limiter.get_window_stats(MINUTE).remaining == 0
+    assert limiter.get_window_stats(MINUTE).reset_time == begun + 60
+    seconds.now += 30
+    assert limiter.hit(MINUTE)
+
+
+@every_database
+def test_fixed_window_empty_stats(storage: SQLAlchemyStorage, seconds: Seconds) -> None:
+    stats = FixedWindowRateLimiter(storage).get_window_stats(MINUTE)
+    assert (stats.remaining, stats.reset_time) == (10, seconds.now)
+
+
+@every_database
+def test_fixed_window_multiple_cost(storage: SQLAlchemyStorage) -> None:
+    limiter = FixedWindowRateLimiter(storage)
+    assert not limiter.hit(MINUTE, "k1", cost=11)
+    assert limiter.hit(MINUTE, "k2", cost=5)
+    assert limiter.get_window_stats(MINUTE, "k2").remaining == 5
+    assert not limiter.test(MINUTE, "k2", cost=6)
+    assert not limiter.hit(MINUTE, "k2", cost=6)
+
+
+@every_database
+def test_test_fixed_window(storage: SQLAlchemyStorage) -> None:
+    limiter = FixedWindowRateLimiter(storage)
+    two = limits.RateLimitItemPerHour(2)
+    assert limiter.hit(two)
+    assert limiter.test(two)
+    assert limiter.hit(two)
+    assert not limiter.test(two)
+    assert not limiter.hit(two)
+
+
+@every_database
+def test_fixed_windows_alone_are_supported(storage: SQLAlchemyStorage) -> None:
+    with pytest.raises(NotImplementedError):
+        MovingWindowRateLimiter(storage)
+
+
+@every_database
+def test_concurrency_fixed_window(storage: SQLAlchemyStorage) -> None:
+    limiter = FixedWindowRateLimiter(storage)
+    five = limits.RateLimitItemPerMinute(5)
+    assert at_once(100, lambda _: limiter.hit(five, "key")).count(True) == 5
+
+
+@every_database
+def test_keys_are_compared_byte_for_byte(storage: SQLAlchemyStorage) -> None:
+    storage.incr("aé", 60)
+    assert [storage.get(key) for key in ("aé", "AÉ", "ae")] == [1, 0, 0]
+
+
+def test_a_database_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database("sqlite://")
+    storage = SQLAlchemyStorage(database=database)
+    storage.check()
+    monkeypatch.setattr(database.engine.dialect, "name", "oracle")
+    with pytest.raises(ConfigurationError, match="CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI"):
+        storage.incr("key", 60)
+    database.close()
+
+
+def test_a_prefix_in_redis(redis_url: str) -> None:
+    store = RedisStore(redis_url, prefix=f"test-{uuid.uuid4().hex}:")
+    storage: Any = store.limits_storage()
+    assert isinstance(storage, Storage)
+    assert storage.incr("key", 10) == 1
+    assert store.client.get(f"{store._prefix}limits:key") == "1"
+    assert storage.get_expiry("key") <= time.time() + 10
+    assert storage.reset() == 1
+    store.close()
+
+
+# Eight workers
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    workers = Workers(8)
+    yield workers
+    workers.close()
+
+
+def hammer(start: Callable[[], object], url: str, prefix: str, number: int, limit: int) -> list[bool]:
+    with opened(url, prefix) as store:
+        limiter = RateLimiter({"verify:email": f"{limit}/hour", "verify:ip": "1000/hour"}, store.limits_storage())
+        limiter.check()
+
+        def one(_: int) -> list[bool]:
+            passed = []
+            for turn in range(4):
+                try:
+                    limiter.hit("verify:email", "ada@example.com")
+                    passed.append(True)
+                except RateLimited:
+                    passed.append(False)
+                # Another client's refunds, in between, change nothing.
+                limiter.hit("verify:ip", f"192.0.2.{turn}")
+                limiter.refund("verify:ip", f"192.0.2.{turn}")
+            return passed
+
+        start()
+        return [each for passed in at_once(4, one) for each in passed]
+
+
+@every_shared_store
+@pytest.mark.parametrize("limit", [1, 20, 100])
+def test_eight_workers_never_exceed_a_limit_by_one(store: Store, store_url: str, workers: Workers, limit: int) -> None:
+    prefix = f"race-{uuid.uuid4().hex}:"
+    passed = workers.run(hammer, store_url, prefix, limit)
+    assert len(passed) == 128
+    assert passed.count(True) == limit
+    with opened(store_url, prefix) as used:
+        forget_everything(used)
