@@ -1,0 +1,203 @@
+"""The demo: a stand-in of the ChatBotKit API, and a page with the mails in place of a mail server.
+
+A real application has nothing of this. Everything lives as long as the process. To share the stand-in between several
+processes, start it apart and tell them where it is::
+
+    flask chatbotkit-auth sandbox --port 8080
+    SECRET_KEY=… CHATBOTKIT_API_URL=http://127.0.0.1:8080 gunicorn --workers 4 "example_app:create_app()"
+"""
+
+from __future__ import annotations
+
+import email.policy
+import os
+import secrets
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Flask, Response, abort, current_app, g, jsonify, render_template, request
+from flask_mail import Message, email_dispatched
+from werkzeug.serving import is_running_from_reloader
+
+from flask_chatbotkit_auth import current_auth
+from flask_chatbotkit_auth.testing import Sandbox
+
+SECRET = "sk-test"  # noqa: S105  # opens nothing but the stand-in
+MAILS_KEPT = 10
+
+STEPS = {
+    "POST /auth/sign-in": "Asked for a code",
+    "POST /auth/resend": "Asked for another code",
+    "POST /auth/verify": "Typed a code",
+    "GET /dashboard": "Opened the dashboard",
+    "POST /chat": "Sent a chat message",
+    "GET /auth/account": "Opened the account page",
+    "POST /auth/sign-out": "Signed out",
+}
+
+bp = Blueprint("demo", __name__)
+
+
+class Step(NamedTuple):
+    """Something a person did, and the calls to the API that it took."""
+
+    title: str
+    calls: list[str]
+
+
+class Mail(NamedTuple):
+    """A mail that was not sent."""
+
+    id: int
+    message: EmailMessage
+
+    @property
+    def date(self) -> Any:
+        return parsedate_to_datetime(self.message["Date"])
+
+
+@dataclass
+class Demo:
+    """What the demo's pages show.
+
+    :param inbox: the folder of the mails, one file each, since several processes may share it.
+    :param sandbox: the stand-in of the API, where this process runs it.
+    """
+
+    inbox: Path
+    sandbox: Sandbox | None
+    steps: deque[Step] = field(default_factory=lambda: deque(maxlen=12))
+
+    @property
+    def here(self) -> bool:
+        """Whether the request comes from this machine: the inbox is for nobody else."""
+        # By the name it was sent to as well, or any web site could lead a browser here by a DNS name of its own.
+        name = urlsplit(request.host_url).hostname or ""
+        named_here = name == "localhost" or name.startswith("127.") or name == "::1"
+        forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
+        return named_here and not forwarded and ip_address(request.remote_addr or "0.0.0.0").is_loopback  # noqa: S104
+
+    @property
+    def kind(self) -> str:
+        """``"partner"`` or ``"contact"``: what runs."""
+        return current_auth.kind
+
+    def keep(self, _app: Flask, *, message: Message) -> None:
+        """Put a mail into the inbox."""
+        self.inbox.mkdir(parents=True, exist_ok=True)
+        part = self.inbox / f"{time.time_ns()}.part"
+        part.write_bytes(message.as_bytes())
+        part.rename(part.with_suffix(".eml"))
+        for old in self._files()[MAILS_KEPT:]:
+            old.unlink(missing_ok=True)
+
+    def mails(self) -> list[Mail]:
+        """Return the mails, newest first."""
+        return [_read(path) for path in self._files()]
+
+    def empty(self) -> None:
+        """Throw away the mails of an earlier process, whose codes are worth nothing now."""
+        for path in self._files():
+            path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.inbox.glob("*.eml"), reverse=True)
+
+
+def init_app(app: Flask) -> None:
+    """Run an application on the stand-in: the one of this process, or the one at ``CHATBOTKIT_API_URL``."""
+    demo = Demo(Path(app.instance_path) / "inbox", None)
+    app.config.update(CHATBOTKIT_API_SECRET=SECRET, MAIL_SUPPRESS_SEND=True)
+    if "CHATBOTKIT_API_URL" not in os.environ:
+        demo.sandbox = Sandbox(SECRET).start()
+        demo.sandbox.token_delay = 0.05  # as if it had to think
+        demo.sandbox.add_user("ada@example.com", name="Ada")
+        demo.sandbox.add_user("ben@example.com", name="Ben")
+        demo.sandbox.add_contact("ada@example.com", name="Ada", meta={"email": "ada@example.com"})
+        demo.sandbox.add_contact("ben@example.com", name="Ben", meta={"email": "ben@example.com"})
+        demo.empty()
+        app.config.update(CHATBOTKIT_API_URL=demo.sandbox.url)
+        # People and keys are new with each start, so that no cookie outlives the person it stands for.
+        app.secret_key = app.secret_key or secrets.token_hex(16)
+    email_dispatched.connect(demo.keep, app)
+    app.extensions["example_demo"] = demo
+    app.register_blueprint(bp)
+    if not is_running_from_reloader():
+        print(  # noqa: T201
+            " * No CHATBOTKIT_API_SECRET is set: this is a demo on a stand-in of the API.\n"
+            " * Its mails, with the codes, arrive at the page /inbox.",
+            file=sys.stderr,
+        )
+
+
+def current_demo() -> Demo:
+    return cast(Demo, current_app.extensions["example_demo"])
+
+
+@bp.app_context_processor
+def _offer_demo() -> dict[str, Any]:
+    return {"demo": current_demo()}
+
+
+@bp.before_app_request
+def _begin_step() -> None:
+    sandbox = current_demo().sandbox
+    g.calls_before = len(sandbox.requests) if sandbox else 0
+
+
+@bp.after_app_request
+def _end_step(response: Response) -> Response:
+    title = STEPS.get(f"{request.method} {request.path}")
+    sandbox = current_demo().sandbox
+    if title and sandbox and response.status_code < 400:
+        calls = [f"{call.method} {call.path.removeprefix('/api/v1')}" for call in sandbox.requests[g.calls_before :]]
+        current_demo().steps.appendleft(Step(title, calls))
+    return response
+
+
+@bp.before_request
+def _refuse_strangers() -> None:
+    if not current_demo().here:
+        abort(404)
+
+
+@bp.get("/inbox")
+def inbox() -> str:
+    """The mails that would have been sent."""
+    return render_template("inbox.html", mails=current_demo().mails())
+
+
+@bp.get("/inbox/latest")
+def latest() -> Response:
+    """The id of the newest mail, for the page that waits for it."""
+    mails = current_demo().mails()
+    return jsonify(latest=str(mails[0].id) if mails else "")
+
+
+@bp.get("/inbox/<int:id>")
+def mail(id: int) -> Response:
+    """One mail as its reader sees it, for a frame."""
+    found = next((mail for mail in current_demo().mails() if mail.id == id), None)
+    body = found and found.message.get_body(("html",))
+    if not body:
+        abort(404)
+    # Mails bring their styles along; scripts they may not, and their links open beside the inbox.
+    response = Response(body.get_content().replace("<head>", '<head><base target="_blank">', 1))
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data: https:; frame-ancestors 'self'; "
+        "sandbox allow-popups allow-popups-to-escape-sandbox"
+    )
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    return response
+
+
+def _read(path: Path) -> Mail:
+    return Mail(int(path.stem), email.message_from_bytes(path.read_bytes(), policy=email.policy.default))
