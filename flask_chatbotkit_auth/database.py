@@ -59,7 +59,7 @@ class Database:
         elif isinstance(bind, (str, URL)):
             url = _check_url(bind)
             self._engines = lambda: self._own or self._make(url)
-        elif hasattr(bind, "metadata") and hasattr(bind, "engines"):
+        elif hasattr(bind, "metadata") and hasattr(type(bind), "engines"):
             self.metadata = bind.metadata
             self.migrated = self._ready = True
             self._engines = lambda: (bind.engine, bind.engine)  # type: ignore[attr-defined]
@@ -97,7 +97,7 @@ class Database:
         raise AssertionError("unreachable")
 
     def change(self, statement: sa.Executable, values: Values | None = None) -> int:
-        """Run one INSERT, UPDATE or DELETE; return how many rows it met.
+        """Run one INSERT, UPDATE or DELETE; return how many rows it met (of an INSERT the number means nothing).
 
         :raises StoreError: as :meth:`run`.
         """

@@ -21,7 +21,7 @@ from .base import Attempt, Challenge, Outcome, SessionRecord, State, Store
 if TYPE_CHECKING:
     from limits.storage import Storage as LimitsStorage
 
-_BATCH = 500
+_BATCH = 200
 
 
 class SQLAlchemyStore(Store):
@@ -205,7 +205,8 @@ class SQLAlchemyStore(Store):
     def ping(self) -> None:
         # The tables too, not only the server: a database without them serves nobody.
         for table in (self._challenges, self._sessions, self._counters):
-            self.database.first(sa.select(*table.primary_key).limit(1))
+            (key,) = table.primary_key
+            self.database.first(sa.select(key).where(key == ""))
 
     def purge(self, *, now: datetime, limit: int = 1000) -> int:
         forgotten = 0
