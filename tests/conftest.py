@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -129,11 +130,32 @@ def store(store_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the surroundings that the example or the extension would read."""
+    for key in os.environ:
+        if key.startswith(("CHATBOTKIT_", "FLASK_", "SECRET_KEY")):
+            monkeypatch.delenv(key)
+
+
+@pytest.fixture(scope="session")
 def chromium(request: pytest.FixtureRequest) -> str:
     """The path of a Chromium."""
     if CHROMIUM is None:
         _missing(request, "Chromium", "not installed")
     return str(CHROMIUM)
+
+
+@pytest.fixture(scope="module")
+def browser(request: pytest.FixtureRequest, chromium: str) -> Iterator[Any]:
+    """A running Chromium, for Playwright to drive."""
+    with ExitStack() as stack:
+        try:
+            from screenshots import chromium_at
+
+            browser = stack.enter_context(chromium_at(chromium))
+        except Exception as error:  # noqa: BLE001  # the driver is a program of its own, and fails in many ways
+            _missing(request, "Playwright", type(error).__name__)
+        yield browser
 
 
 @pytest.fixture

@@ -30,21 +30,17 @@ HELLO = {"messages": [{"type": "user", "text": "Hello"}]}
 INLINE = re.compile(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|javascript:", re.IGNORECASE)
 
 
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for key in os.environ:
-        if key.startswith(("CHATBOTKIT_", "FLASK_", "SECRET_KEY")):
-            monkeypatch.delenv(key)
+pytestmark = pytest.mark.usefixtures("bare_environment")
 
 
 @pytest.fixture(params=["partner", "contact"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def kind(request: pytest.FixtureRequest, bare_environment: None, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("CHATBOTKIT_AUTH_ADAPTER", request.param)
     return str(request.param)
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Flask]:
+def app(tmp_path: Path, bare_environment: None) -> Iterator[Flask]:
     app = example_app.create_app(str(tmp_path))
     yield app
     sandbox_of(app).stop()
