@@ -15,13 +15,21 @@ def wants_json() -> bool:
     return bool(accept) and accept["application/json"] > accept["text/html"]
 
 
+def given(name: str) -> str | None:
+    """Return the field ``name`` of the body, or ``None`` where it is missing or no text."""
+    if request.is_json:
+        try:
+            body = request.get_json(silent=True)
+        except RecursionError:
+            body = None  # nested so deeply that Python gives up reading it: as good as no JSON
+        value = body.get(name) if isinstance(body, dict) else None
+        return value if isinstance(value, str) else None
+    return request.form.get(name)
+
+
 def text(name: str) -> str:
     """Return the field ``name`` of the body, or ``""`` where it is missing or no text."""
-    if request.is_json:
-        body = request.get_json(silent=True)
-        value = body.get(name) if isinstance(body, dict) else None
-        return value if isinstance(value, str) else ""
-    return request.form.get(name, "")
+    return given(name) or ""
 
 
 def next_path() -> str | None:

@@ -1,0 +1,47 @@
+"""What may stand in a profile: a name that can be shown, a picture that browsers load safely."""
+
+from __future__ import annotations
+
+import unicodedata
+from urllib.parse import urlsplit
+
+from .mail import translate as _
+
+MAX_NAME = 100
+"""Characters in a name."""
+
+MAX_IMAGE = 2000
+"""Characters in the address of a picture."""
+
+_DIRECTION_CONTROLS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def profile_problem(field: str, value: str) -> str | None:
+    """Return the sentence about what is wrong with a ``name`` or an ``image``; ``None`` where it may be kept.
+
+    Both may be empty. An image is the ``https`` address of a picture, without credentials.
+    """
+    return _name_problem(value) if field == "name" else _image_problem(value)
+
+
+def _name_problem(name: str) -> str | None:
+    if len(name) > MAX_NAME:
+        return _("This name is too long. Use at most %(count)s characters.", count=MAX_NAME)
+    # Control characters, line ends, halves of characters, and what turns the text around it.
+    if any(unicodedata.category(each) in ("Cc", "Zl", "Zp", "Cs") or each in _DIRECTION_CONTROLS for each in name):
+        return _("This name holds characters that cannot be shown. Type it again.")
+    return None
+
+
+def _image_problem(image: str) -> str | None:
+    if not image:
+        return None
+    sentence = _("That is not the address of a picture. Give one that starts with https://, or leave it empty.")
+    if len(image) > MAX_IMAGE or "\\" in image or not image.isprintable() or " " in image:
+        return sentence
+    try:
+        parts = urlsplit(image)
+        parts.port  # noqa: B018  # raises where it is none
+    except ValueError:
+        return sentence
+    return None if parts.scheme == "https" and parts.hostname and parts.username is None else sentence
