@@ -127,6 +127,11 @@ class ChatBotKitClient:
         return f"<{type(self).__name__} {self._prefix}>"
 
     @property
+    def url(self) -> str:
+        """The URL that API paths are appended to."""
+        return self._prefix
+
+    @property
     def users_path(self) -> str | None:
         """The name of the sub-account resource here: ``"/user"``, ``"/partner/user"``, or ``None`` while unknown."""
         return self._learned.get("users_path")
