@@ -7,22 +7,25 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import flask_mail
-from flask import Flask
-from flask_login import LoginManager
+from flask import Flask, g
+from flask_login import LoginManager, user_logged_out
 
-from . import views  # noqa: F401  # adds its pages to the blueprint
+from . import account, views  # noqa: F401  # they add their pages to the blueprint
 from .adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .blueprint import blueprint, problem
+from .cli import cli
 from .client import ChatBotKitClient
 from .config import Config
 from .exceptions import ConfigurationError, StoreError
-from .login import TOKEN_PREFIX, SessionRegistry, load_user
+from .login import load_user, renew_remember_cookie
 from .mail import Mailer
 from .provider import EmailCodeProvider
 from .proxies import current_auth
 from .ratelimit import RateLimiter
+from .registry import TOKEN_PREFIX, SessionRegistry
+from .signals import emit, user_signed_out
 from .state import AuthState, Hooks
-from .stores import Store, open_store
+from .stores import SessionRecord, Store, open_store
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -90,10 +93,12 @@ class ChatBotKitAuth:
             hooks=hooks,
         )
         _prepare_login(app, self._login_manager)
+        app.before_request(lambda: renew_remember_cookie(config.session_lifetime))
         _prepare_mail(app, self._mail)
         _prepare_cookies(app)
         app.register_blueprint(blueprint, url_prefix=config.url_prefix)
         app.register_error_handler(StoreError, problem)
+        app.cli.add_command(cli)
         app.extensions["chatbotkit_auth"] = state
 
     def send_verification_request(self, callback: Callback) -> Callback:
@@ -124,7 +129,8 @@ class ChatBotKitAuth:
         """Register what ``current_user`` is: ``callback(user)`` may return the application's own Flask-Login user.
 
         Called at sign-in and at every request; keep it quick. Its ``get_id()`` must be the ChatBotKit id. Return ``None``
-        to keep ours.
+        to keep ours. While its ``is_active`` is false the person is suspended: nobody is signed in, though the session
+        stays and goes on afterwards.
         """
         self._hooks.user = callback
         return callback
@@ -194,10 +200,24 @@ def _prepare_login(app: Flask, given: LoginManager | None) -> None:
         if user is None or auth.hooks.user is None:
             return user
         mapped = auth.hooks.user(user)
+        if mapped is not None and not mapped.is_active:
+            del g.chatbotkit_auth_session
+            return None
         return user if mapped is None else mapped
 
     load.knows_chatbotkit = True  # type: ignore[attr-defined]
     manager.user_loader(load)
+
+
+def _end_session(app: Flask, user: object) -> None:
+    # The application called Flask-Login's logout_user itself: a copy of the cookie must be as dead as after our own.
+    record: SessionRecord | None = g.pop("chatbotkit_auth_session", None)
+    if record is not None:
+        current_auth.registry.end(record.id)
+        emit(user_signed_out, app, user=user)
+
+
+user_logged_out.connect(_end_session)
 
 
 def _prepare_mail(app: Flask, given: flask_mail.Mail | None) -> None:

@@ -13,11 +13,11 @@ from .adapters.base import UserAdapter
 from .client import ChatBotKitClient, path_segment
 from .config import Config
 from .exceptions import ConfigurationError, LifecycleDisabled
-from .login import SessionRegistry
 from .mail import Mailer
 from .provider import EmailCodeProvider, Sender
 from .ratelimit import RateLimiter
-from .signals import emit, user_deleted, user_updated
+from .registry import SessionRegistry
+from .signals import emit, session_ended, user_deleted, user_updated
 from .stores.base import SessionRecord, Store
 from .user import Kind, User
 
@@ -98,6 +98,19 @@ class AuthState:
         :returns: how many sessions were ended.
         """
         return self.registry.end_all(_id(user), reason="ended", keep=keep)
+
+    def end_session(self, user: User | str, session_id: str) -> bool:
+        """Sign the user out of one browser; another person's session is left alone.
+
+        :param user: the user or its id.
+        :param session_id: the id of a session, as :meth:`sessions` tells it.
+        :returns: whether the user had such a session.
+        """
+        theirs = any(each.id == session_id for each in self.registry.list(_id(user)))
+        if not theirs or not self.registry.end(session_id):
+            return False
+        emit(session_ended, _app(), user_id=_id(user), reason="ended")
+        return True
 
     def client_for(self, user: User | str) -> ChatBotKitClient:
         """Return a client of the API for what is this user's: one that runs as the sub-account.

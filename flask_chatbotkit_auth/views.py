@@ -24,6 +24,7 @@ from .exceptions import (
 )
 from .forms import next_path, text, wants_json
 from .login import current_session
+from .mail import translate as _
 from .proxies import current_auth
 from .stores.base import Challenge, State
 
@@ -31,7 +32,7 @@ from .stores.base import Challenge, State
 @blueprint.get("/sign-in")
 def sign_in() -> AnyResponse:
     # A person whose session is no longer fresh comes here to prove themselves again, so only a fresh one is sent on.
-    if current_user.is_authenticated and login_fresh():
+    if current_session() is not None and login_fresh():
         return redirect(next_path() or current_auth.config.sign_in_redirect)
     return page("sign_in", email="", next=next_path() or "", error=None)
 
@@ -58,7 +59,7 @@ def verify() -> AnyResponse:
     challenge = flows.pending()
     if challenge is None:
         return redirect(url_for("chatbotkit_auth.sign_in"))
-    notice = "Another code is on its way. The earlier ones still work." if request.args.get("sent") else None
+    notice = _("Another code is on its way. The earlier ones still work.") if request.args.get("sent") else None
     return _verify_page(None, challenge, notice=notice)
 
 
@@ -157,5 +158,5 @@ def _verify_page(
 def _request_sentence(error: ChatBotKitAuthError) -> str | None:
     """Return what to say instead where no code has been typed yet."""
     if isinstance(error, APIError):
-        return "We cannot reach our user directory just now. Try again in a moment."
+        return _("We cannot reach our user directory just now. Try again in a moment.")
     return None

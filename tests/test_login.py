@@ -1,0 +1,657 @@
+"""Sessions from outside: how long they last, who ends them, what an outage does, and how Flask-Login sees them.
+
+"Another worker" is another application object on the same SQLite store. The tests of events (below) are the rows of
+``docs/sessions-table.rst``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cachelib.file import FileSystemCache
+from conftest import Clock, MakeApp
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_login import fresh_login_required, login_fresh, logout_user
+from flask_mail import Message
+from flask_session import Session
+from werkzeug.test import TestResponse
+from workers import at_once
+
+from flask_chatbotkit_auth import ChatBotKitAuth, StoreError, User, session_ended, user_signed_out
+from flask_chatbotkit_auth.exceptions import APIStatusError
+from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.testing.plugin import _post
+
+ADA = "ada@example.com"
+DAY = 86400
+
+SignIn = Callable[..., TestResponse]
+Worker = Callable[..., Flask]
+
+
+@pytest.fixture
+def worker(make_app: MakeApp, tmp_path: Path) -> Iterator[Worker]:
+    """Make workers of one site: applications on one store."""
+    apps: list[Flask] = []
+
+    def worker(**config: Any) -> Flask:
+        config.setdefault("CHATBOTKIT_AUTH_STORE_URL", f"sqlite:///{tmp_path}/store.db")
+        app = make_app(**config)
+        app.add_url_rule("/fresh", "fresh", view_func=lambda: "fresh" if login_fresh() else "remembered")
+        app.add_url_rule("/bank", "bank", view_func=fresh_login_required(lambda: "vault"))
+        app.add_url_rule("/leave", "leave", view_func=lambda: str(logout_user()))
+        apps.append(app)
+        return app
+
+    yield worker
+    for app in apps:
+        app.extensions["chatbotkit_auth"].store.close()
+
+
+def is_in(client: FlaskClient) -> bool:
+    return client.get("/dashboard").status_code == 200
+
+
+def copy_of(client: FlaskClient, app: Flask | None = None) -> FlaskClient:
+    """Return another browser that holds a copy of the cookies, at the same worker or at another one."""
+    copy = (app or client.application).test_client()
+    for name in ("session", "remember_token"):
+        if cookie := client.get_cookie(name):
+            copy.set_cookie(name, cookie.value)
+    return copy
+
+
+def restarted(client: FlaskClient, app: Flask | None = None) -> FlaskClient:
+    """Return the browser after it was closed and opened: cookies without an expiry are gone."""
+    copy = copy_of(client, app)
+    copy.delete_cookie("session")
+    return copy
+
+
+def fetches(sandbox: Sandbox) -> int:
+    return sum(request.path.endswith("/fetch") for request in sandbox.requests)
+
+
+def auth_of(app: Flask) -> Any:
+    return app.extensions["chatbotkit_auth"]
+
+
+# The cookie
+
+
+def test_the_cookie_is_small_and_tells_nothing_of_the_person(
+    worker: Worker, chatbotkit_sandbox: Sandbox, sign_in: SignIn
+) -> None:
+    chatbotkit_sandbox.add_user(ADA, name="Ada Lovelace", meta={"notes": "x" * 12_000})
+    client = worker().test_client()
+    answer = sign_in(client, ADA)
+    cookies = [client.get_cookie(name) for name in ("session", "remember_token")]
+    values = [cookie.value for cookie in cookies if cookie]
+    assert sum(map(len, values)) < 1024
+    user = answer.get_json()["user"]
+    for secret in (ADA, "Lovelace", user["id"], "xxxx"):
+        assert not any(secret in value for value in values)
+    assert "Hello ada@example.com" in client.get("/dashboard").text
+
+
+def test_the_store_cannot_become_the_person(worker: Worker, sign_in: SignIn) -> None:
+    app = worker()
+    client = app.test_client()
+    user = sign_in(client, ADA).get_json()["user"]
+    (record,) = auth_of(app).store.list_sessions(user["id"], now=auth_of(app).provider.clock())
+    cookie = client.get_cookie("remember_token")
+    assert cookie is not None
+    assert re.fullmatch(r"cbk-[0-9a-f]{32}\|[0-9a-f]{128}", cookie.value)
+    assert record.id not in cookie.value
+    with client.session_transaction() as session:
+        session["_user_id"] = f"cbk-{record.id}"
+    client.delete_cookie("remember_token")
+    assert not is_in(client)
+
+
+# How long
+
+
+def test_a_session_ends_when_it_is_not_used(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
+    client = worker().test_client()
+    sign_in(client, ADA)
+    clock.advance(6.9 * DAY)
+    assert is_in(client)
+    clock.advance(6.9 * DAY)
+    assert is_in(client)
+    clock.advance(7 * DAY)
+    assert not is_in(client)
+    assert client.get_cookie("remember_token") is None
+
+
+def test_a_session_ends_however_much_it_is_used(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
+    client = worker().test_client()
+    sign_in(client, ADA)
+    for _day in range(29):
+        clock.advance(DAY)
+        assert is_in(client)
+    clock.advance(DAY)
+    assert not is_in(client)
+
+
+def test_a_session_in_use_is_never_idle_however_rarely_the_store_is_asked(
+    worker: Worker, clock: Clock, sign_in: SignIn
+) -> None:
+    client = worker(CHATBOTKIT_AUTH_SESSION_IDLE=60, CHATBOTKIT_AUTH_SESSION_CHECK=3600).test_client()
+    sign_in(client, ADA)
+    for _minute in range(20):
+        clock.advance(10)
+        assert is_in(client)
+
+
+def test_a_worker_asks_the_store_once_in_session_check(
+    worker: Worker, clock: Clock, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = worker()
+    client = app.test_client()
+    sign_in(client, ADA)
+    asked = []
+    look = auth_of(app).store.get_session
+
+    def count(*args: Any, **kw: Any) -> Any:
+        asked.append(args)
+        return look(*args, **kw)
+
+    monkeypatch.setattr(auth_of(app).store, "get_session", count)
+    for _second in range(10):
+        assert is_in(client)
+        clock.advance(1)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("refresh", [0, 3, 300])
+def test_knowledge_of_an_ended_session_is_never_older_than_session_check(
+    worker: Worker, clock: Clock, sign_in: SignIn, refresh: int
+) -> None:
+    here, there = (worker(CHATBOTKIT_AUTH_USER_REFRESH=refresh) for _ in range(2))
+    client = here.test_client()
+    sign_in(client, ADA)
+    elsewhere = copy_of(client, there)
+    assert is_in(elsewhere)
+    _post(client, "/auth/sign-out", "/auth", {})
+    # Refreshing the user meanwhile says nothing of the session, and must not lengthen its life.
+    for _second in range(4):
+        clock.advance(1)
+        assert is_in(elsewhere)
+    clock.advance(1)
+    assert not is_in(elsewhere)
+
+
+def test_session_check_0_asks_at_every_request(worker: Worker, sign_in: SignIn) -> None:
+    here, there = (worker(CHATBOTKIT_AUTH_SESSION_CHECK=0) for _ in range(2))
+    client = here.test_client()
+    sign_in(client, ADA)
+    elsewhere = copy_of(client, there)
+    assert is_in(elsewhere)
+    _post(client, "/auth/sign-out", "/auth", {})
+    assert not is_in(elsewhere)
+
+
+# Refreshing the user
+
+
+def test_inside_user_refresh_no_page_calls_the_api(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn
+) -> None:
+    client = worker().test_client()
+    sign_in(client, ADA)
+    chatbotkit_sandbox.requests.clear()
+    for _minute in range(29):
+        clock.advance(10)
+        assert is_in(client)
+    assert not chatbotkit_sandbox.requests
+    clock.advance(10)
+    assert is_in(client)
+    assert fetches(chatbotkit_sandbox) == 1
+
+
+def test_what_changes_upstream_shows_after_user_refresh(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn
+) -> None:
+    client = worker().test_client()
+    user = sign_in(client, ADA).get_json()["user"]
+    chatbotkit_sandbox.users[user["id"]]["name"] = "Ada"
+    assert client.get("/auth/session").get_json()["user"]["name"] is None
+    clock.advance(300)
+    assert client.get("/auth/session").get_json()["user"]["name"] == "Ada"
+
+
+@pytest.mark.parametrize("age", [300, 2 * DAY], ids=["due", "too old to be served"])
+def test_two_hundred_requests_at_once_cause_one_call_a_worker(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn, age: int
+) -> None:
+    app = worker()
+    client = app.test_client()
+    sign_in(client, ADA)
+    clock.advance(age)
+    chatbotkit_sandbox.requests.clear()
+    chatbotkit_sandbox.latency = 0.2
+    browsers = [copy_of(client) for _ in range(200)]
+    assert at_once(200, lambda number: is_in(browsers[number])) == [True] * 200
+    assert fetches(chatbotkit_sandbox) == 1
+
+
+def test_two_workers_share_one_call(worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn) -> None:
+    here, there = worker(), worker()
+    client = here.test_client()
+    sign_in(client, ADA)
+    clock.advance(300)
+    chatbotkit_sandbox.requests.clear()
+    chatbotkit_sandbox.latency = 0.2
+    browsers = [copy_of(client, app) for app in (here, there) for _ in range(20)]
+    assert at_once(40, lambda number: is_in(browsers[number])) == [True] * 40
+    assert fetches(chatbotkit_sandbox) == 1
+
+
+def test_while_one_request_refreshes_the_others_go_on(
+    worker: Worker, clock: Clock, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = worker()
+    client = app.test_client()
+    sign_in(client, ADA)
+    clock.advance(300)
+    met = []
+
+    def get(id: str) -> User:
+        # Inside the one refresh: another request of the same session is answered meanwhile.
+        met.append(is_in(copy_of(client)))
+        return User(id=id, email=ADA, name="Ada")
+
+    monkeypatch.setattr(auth_of(app).adapter, "get", get)
+    assert client.get("/auth/session").get_json()["user"]["name"] == "Ada"
+    assert met == [True]
+
+
+def test_a_slow_reader_does_not_bring_an_older_user_back(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = worker()
+    client = app.test_client()
+    user = sign_in(client, ADA).get_json()["user"]
+    clock.advance(10)
+    store, look = auth_of(app).store, auth_of(app).store.get_session
+
+    def slow(*args: Any, **kw: Any) -> Any:
+        record = look(*args, **kw)
+        monkeypatch.setattr(store, "get_session", look)
+        with app.test_request_context():
+            auth_of(app).update_user(user["id"], name="Ada")
+            assert is_in(copy_of(client))
+        return record
+
+    monkeypatch.setattr(store, "get_session", slow)
+    assert is_in(client)
+    assert client.get("/auth/session").get_json()["user"]["name"] == "Ada"
+
+
+# When something is away
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 503},
+        {"status": 401},
+        {"drop": True},
+        {"body": "<html>moved</html>", "status": 404},
+        {"body": "<html>blocked</html>", "status": 403},
+        {"body": "[]"},
+    ],
+    ids=str,
+)
+def test_no_fault_of_the_api_signs_anybody_out(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn, fault: dict[str, Any]
+) -> None:
+    client = worker(CHATBOTKIT_API_RETRIES=0).test_client()
+    sign_in(client, ADA)
+    chatbotkit_sandbox.fail("*", **fault)
+    for _round in range(3):
+        clock.advance(301)
+        assert is_in(client)
+    assert fetches(chatbotkit_sandbox) == 3
+
+
+def test_an_api_that_hangs_holds_one_request_and_not_one_of_each_session(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn
+) -> None:
+    app = worker(CHATBOTKIT_API_RETRIES=0, CHATBOTKIT_AUTH_RATE_LIMITS={"request:ip": None})
+    clients = [app.test_client() for _ in range(10)]
+    for number, client in enumerate(clients):
+        sign_in(client, f"person{number}@example.com")
+    chatbotkit_sandbox.fail("*", drop=True)
+    chatbotkit_sandbox.requests.clear()
+    clock.advance(300)
+    assert all(is_in(client) for client in clients)
+    assert fetches(chatbotkit_sandbox) == 1
+    clock.advance(5)
+    assert all(is_in(client) for client in clients)
+    assert fetches(chatbotkit_sandbox) == 2
+
+
+def test_an_api_that_refuses_one_person_is_asked_about_the_others(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn
+) -> None:
+    app = worker(CHATBOTKIT_API_RETRIES=0)
+    ada, eve = app.test_client(), app.test_client()
+    broken = sign_in(ada, ADA).get_json()["user"]
+    gone = sign_in(eve, "eve@example.com").get_json()["user"]
+    chatbotkit_sandbox.fail(f"*/{broken['id']}/fetch", status=500)
+    del chatbotkit_sandbox.users[gone["id"]]
+    clock.advance(300)
+    assert is_in(ada)
+    assert not is_in(eve)
+
+
+def test_a_store_that_cannot_be_written_signs_nobody_out(
+    worker: Worker, clock: Clock, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = worker()
+    client = app.test_client()
+    sign_in(client, ADA)
+
+    def fail(*args: object, **kw: object) -> None:
+        raise StoreError("read-only")
+
+    for name in ("touch_session", "claim_refresh", "save_user"):
+        with monkeypatch.context() as patch:
+            patch.setattr(auth_of(app).store, name, fail)
+            clock.advance(301)
+            assert is_in(client), name
+
+
+# Flask-Login
+
+
+def test_a_code_makes_a_session_fresh(worker: Worker, sign_in: SignIn) -> None:
+    client = worker().test_client()
+    sign_in(client, ADA)
+    assert client.get("/fresh").text == "fresh"
+    assert client.get("/bank").text == "vault"
+
+
+def test_a_restarted_browser_is_remembered_and_not_fresh(
+    worker: Worker, sign_in: SignIn, chatbotkit_outbox: list[Message]
+) -> None:
+    app = worker()
+    client = app.test_client()
+    sign_in(client, ADA)
+    client = restarted(client)
+    assert is_in(client)
+    assert client.get("/fresh").text == "remembered"
+    refused = client.get("/bank")
+    assert refused.status_code == 302
+    assert refused.location == "/auth/sign-in?next=%2Fbank"
+    assert client.get(refused.location).status_code == 200
+    sign_in(client, ADA)
+    assert client.get("/bank").text == "vault"
+    user_id = client.get("/auth/session").get_json()["user"]["id"]
+    with app.app_context():
+        assert len(auth_of(app).sessions(user_id)) == 1
+
+
+def test_the_remember_cookie_lasts_as_long_as_the_session(worker: Worker, sign_in: SignIn) -> None:
+    answer = sign_in(worker(SESSION_COOKIE_SECURE=True).test_client(), ADA)
+    (remember,) = (each for each in answer.headers.getlist("Set-Cookie") if each.startswith("remember_token="))
+    assert "HttpOnly" in remember
+    assert "SameSite=Lax" in remember
+    assert "Secure" in remember
+    assert "Expires=" in remember
+
+
+@pytest.mark.parametrize(("protection", "stays"), [("basic", True), ("strong", False), (None, True)])
+def test_session_protection_watches_the_browser(
+    worker: Worker, sign_in: SignIn, protection: str | None, stays: bool
+) -> None:
+    client = worker(SESSION_PROTECTION=protection).test_client()
+    sign_in(client, ADA)
+    assert client.get("/dashboard", headers={"User-Agent": "a thief's"}).status_code == (200 if stays else 302)
+    assert (client.get_cookie("remember_token") is not None) is stays
+    assert client.get("/fresh").text == ("fresh" if protection is None else "remembered")
+
+
+@pytest.mark.parametrize("protection", ["basic", "strong", None])
+def test_session_protection_does_not_forget_who_is_remembered(
+    worker: Worker, sign_in: SignIn, protection: str | None
+) -> None:
+    client = worker(SESSION_PROTECTION=protection).test_client()
+    sign_in(client, ADA)
+    client = restarted(client)
+    assert [is_in(client) for _ in range(3)] == [True, True, True]
+
+
+def test_an_application_that_signs_out_by_itself_ends_the_session_too(worker: Worker, sign_in: SignIn) -> None:
+    app = worker()
+    client = app.test_client()
+    sign_in(client, ADA)
+    copy = copy_of(client)
+    heard: list[User] = []
+
+    def hear(_app: Flask, user: User) -> None:
+        heard.append(user)
+
+    with user_signed_out.connected_to(hear, app):
+        client.get("/leave")
+    assert [user.email for user in heard] == [ADA]
+    assert not is_in(client)
+    assert not is_in(copy)
+
+
+def test_flask_session_keeps_the_token_on_the_server(
+    make_app: MakeApp, tmp_path: Path, sign_in: SignIn, clock: Clock
+) -> None:
+    app = make_app(SESSION_TYPE="cachelib", SESSION_CACHELIB=FileSystemCache(str(tmp_path / "sessions")))
+    Session(app)
+    client = app.test_client()
+    client.get("/auth/session")
+    before = client.get_cookie("session")
+    sign_in(client, ADA)
+    after = client.get_cookie("session")
+    assert before is not None
+    assert after is not None
+    assert before.value != after.value, "a session id that was planted must not become a signed-in one"
+    assert is_in(client)
+    copy, planted = copy_of(client), app.test_client()
+    planted.set_cookie("session", before.value)
+    assert is_in(copy)
+    assert not is_in(planted)
+    assert is_in(restarted(client))
+    _post(client, "/auth/sign-out", "/auth", {})
+    assert not any(map(is_in, (client, copy, restarted(copy))))
+
+
+# The table of events: a signed-in browser, a second browser, a copied cookie, another worker
+
+
+def four(worker: Worker, sign_in: SignIn, **config: Any) -> list[FlaskClient]:
+    """Return a browser, another browser of the same person, a copy of the first one's cookies, and it at another worker."""
+    here, there = worker(**config), worker(**config)
+    browser, second = here.test_client(), here.test_client()
+    sign_in(browser, ADA)
+    sign_in(second, ADA)
+    clients = [browser, second, copy_of(browser), copy_of(browser, there)]
+    assert all(map(is_in, clients))
+    return clients
+
+
+def who_is_in(clients: list[FlaskClient]) -> list[bool]:
+    return [is_in(client) for client in clients]
+
+
+def test_event_sign_out_here(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
+    clients = four(worker, sign_in)
+    _post(clients[0], "/auth/sign-out", "/auth", {})
+    assert who_is_in(clients) == [False, True, False, True]
+    clock.advance(5)
+    assert who_is_in(clients) == [False, True, False, False]
+
+
+def test_event_sign_out_everywhere(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
+    clients = four(worker, sign_in)
+    app = clients[0].application
+    user = clients[0].get("/auth/session").get_json()["user"]
+    heard: list[tuple[str, str]] = []
+
+    def hear(_app: Flask, user_id: str, reason: str) -> None:
+        heard.append((user_id, reason))
+
+    with app.app_context(), session_ended.connected_to(hear, app):
+        assert auth_of(app).end_sessions(user["id"]) == 2
+    assert heard == [(user["id"], "ended")]
+    assert who_is_in(clients) == [False, False, False, True]
+    clock.advance(5)
+    assert who_is_in(clients) == [False, False, False, False]
+
+
+def test_event_sign_out_of_all_other_devices(worker: Worker, sign_in: SignIn) -> None:
+    clients = four(worker, sign_in)
+    _post(clients[0], "/auth/account/sessions/end-others", "/auth", {})
+    assert who_is_in(clients) == [True, False, True, True]
+
+
+@pytest.mark.parametrize("refusal", ["gone", "forbidden"])
+def test_event_deletion_upstream(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn, refusal: str
+) -> None:
+    clients = four(worker, sign_in)
+    if refusal == "gone":
+        chatbotkit_sandbox.users.clear()
+    else:
+        chatbotkit_sandbox.fail("*/fetch", status=403)
+    clock.advance(299)
+    assert who_is_in(clients) == [True, True, True, True]
+    clock.advance(1)
+    chatbotkit_sandbox.requests.clear()
+    # The first page ends the sessions in the store; the other worker knows within SESSION_CHECK.
+    assert who_is_in(clients)[:3] == [False, False, False]
+    clock.advance(5)
+    assert not is_in(clients[3])
+    assert fetches(chatbotkit_sandbox) == 1
+
+
+def test_event_suspension_by_user_callback(worker: Worker, sign_in: SignIn) -> None:
+    suspended: set[str] = set()
+
+    class Member:
+        is_authenticated, is_anonymous = True, False
+
+        def __init__(self, user: User) -> None:
+            self.id, self.email = user.id, user.email
+
+        def get_id(self) -> str:
+            return self.id
+
+        @property
+        def is_active(self) -> bool:
+            return self.email not in suspended
+
+    def watched(**config: Any) -> Flask:
+        app = worker(**config)
+        auth: ChatBotKitAuth = app.extensions["test_auth"]
+        auth.user_callback(Member)
+        return app
+
+    clients = four(watched, sign_in)
+    suspended.add(ADA)
+    assert who_is_in(clients) == [False, False, False, False]
+    assert clients[0].get("/auth/account").status_code == 302
+    suspended.clear()
+    assert who_is_in(clients) == [True, True, True, True]
+
+
+def test_event_suspension_by_sign_in_callback(
+    worker: Worker, clock: Clock, sign_in: SignIn, chatbotkit_outbox: list[Message]
+) -> None:
+    clients = four(worker, sign_in)
+    app = clients[0].application
+    auth: ChatBotKitAuth = app.extensions["test_auth"]
+    auth.sign_in_callback(lambda identifier, user: identifier != ADA)
+    assert who_is_in(clients) == [True, True, True, True]
+    with app.app_context():
+        auth_of(app).end_sessions(clients[0].get("/auth/session").get_json()["user"]["id"])
+    clock.advance(5)
+    assert who_is_in(clients) == [False, False, False, False]
+    assert sign_in(clients[0], ADA).get_json()["error"]["code"] == "sign_in_denied"
+
+
+def test_event_outage(worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn) -> None:
+    clients = four(worker, sign_in, CHATBOTKIT_API_RETRIES=0)
+    chatbotkit_sandbox.fail("*", drop=True)
+    clock.advance(DAY - 1)
+    assert who_is_in(clients) == [True, True, True, True]
+    clock.advance(6)
+    chatbotkit_sandbox.requests.clear()
+    assert who_is_in(clients) == [False, False, False, False]
+    assert fetches(chatbotkit_sandbox) <= 2, "one call a worker, or pages would wait for the API one after another"
+    chatbotkit_sandbox.heal()
+    clock.advance(5)
+    # Nobody needs a new code: the sessions went on, only the people behind them could not be shown.
+    assert who_is_in(clients) == [True, True, True, True]
+
+
+def test_event_key_rotation(worker: Worker, sign_in: SignIn) -> None:
+    clients = four(worker, sign_in)
+    rotated = {"SECRET_KEY": "a newer secret", "SECRET_KEY_FALLBACKS": ["not a secret"]}
+    new, newer = worker(**rotated), worker(**rotated)
+    apps = (new, new, new, newer)
+    moved = [copy_of(client, app) for client, app in zip(clients, apps, strict=True)]
+    assert who_is_in(moved) == [True, True, True, True]
+    # Also a browser that was closed meanwhile. What it holds now is signed under the new key alone.
+    reopened = restarted(clients[0], new)
+    assert is_in(reopened)
+    assert reopened.get("/fresh").text == "remembered"
+    after = worker(SECRET_KEY="a newer secret")
+    assert is_in(copy_of(reopened, after))
+    assert is_in(restarted(reopened, after))
+    assert all(is_in(copy_of(client, after)) for client in moved)
+
+
+def test_event_key_rotation_without_fallbacks(worker: Worker, sign_in: SignIn) -> None:
+    clients = four(worker, sign_in)
+    new, newer = worker(SECRET_KEY="a newer secret"), worker(SECRET_KEY="a newer secret")
+    moved = [copy_of(client, app) for client, app in zip(clients, (new, new, new, newer), strict=True)]
+    assert who_is_in(moved) == [False, False, False, False]
+
+
+def test_a_fallback_does_not_bring_an_ended_session_back(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
+    clients = four(worker, sign_in)
+    copy = restarted(clients[0])
+    _post(clients[0], "/auth/sign-out", "/auth", {})
+    new = worker(SECRET_KEY="a newer secret", SECRET_KEY_FALLBACKS=["not a secret"])
+    moved = restarted(copy, new)
+    assert not is_in(moved)
+    assert moved.get_cookie("remember_token") is None
+
+
+@pytest.mark.parametrize("cookie", ["cbk-", "cbk-x|", "cbk-é|é", "cbk-a|" + "0" * 128, "|", "other|0"])
+def test_a_fallback_takes_no_forged_cookie(worker: Worker, cookie: str) -> None:
+    client = worker(SECRET_KEY="a newer secret", SECRET_KEY_FALLBACKS=["not a secret"]).test_client()
+    client.set_cookie("remember_token", cookie.encode("ascii", "ignore").decode())
+    assert not is_in(client)
+
+
+def test_too_old_a_user_whom_the_api_refuses_to_show_is_not_served(
+    worker: Worker, clock: Clock, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = worker()
+    client = app.test_client()
+    sign_in(client, ADA)
+    clock.advance(timedelta(days=2).total_seconds())
+
+    def fail(_id: str) -> None:
+        raise APIStatusError(500, "", "broken")
+
+    monkeypatch.setattr(auth_of(app).adapter, "get", fail)
+    assert at_once(20, lambda _number: is_in(copy_of(client))) == [False] * 20
+    monkeypatch.undo()
+    assert is_in(client)
