@@ -15,8 +15,10 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import limits
 
+import flask_chatbotkit_auth
 from flask_chatbotkit_auth import EmailCodeProvider
 from flask_chatbotkit_auth.config import Config
 from flask_chatbotkit_auth.stores.base import MAX_CODES
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
 
 project = "flask-chatbotkit-auth"
 author = "The flask-chatbotkit-auth maintainers"
@@ -36,14 +39,16 @@ exclude_patterns = ["_build", "sessions-table.rst"]
 language = "en"
 smartquotes = False
 maximum_signature_line_length = 88
-# What stands in ``these`` is code, never a reference; ``:test:`` names a test, which tests/test_docs.py looks for.
-rst_prolog = ".. role:: test(literal)\n"
+# What these roles name, an error code, a line of the log or a test, tests/test_docs.py looks for.
+rst_prolog = "".join(f".. role:: {name}(literal)\n" for name in ("error", "log", "test"))
 
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
 autodoc_typehints = "signature"
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["docs.css"]
 html_title = f"{project} {release}"
 html_show_sphinx = False
 html_show_copyright = False
@@ -95,25 +100,16 @@ def guesses() -> str:
     """Return what somebody who guesses codes gets under the default limits, computed from the defaults."""
     config, provider = Config(), EmailCodeProvider()
     limit = limits.parse(config.rate_limits["verify:email"] or "")
-    hour = limit.amount * 3600 // limit.get_expiry()
     possible = len(provider.alphabet) ** provider.length
+    counts = [("one challenge", config.code_attempts), ("one window", limit.amount)]
+    for name, hours in (("any hour", 1), ("any day", 24), ("any 30 days, without a pause", 30 * 24)):
+        windows = hours * 3600 // limit.get_expiry() + 1
+        counts.append((name, windows * limit.amount))
     rows = []
-    for name, count in (
-        ("one challenge", config.code_attempts),
-        ("one hour", hour),
-        ("one hour that straddles two windows", 2 * hour),
-        ("one day", 24 * hour),
-        ("30 days without a pause", 30 * 24 * hour),
-    ):
-        one, all_codes = (1 - (1 - codes / possible) ** count for codes in (1, MAX_CODES))
-        rows.append([name, f"{count:,}", _one_in(one), _one_in(all_codes)])
-    return _table(
-        ["In", "wrong codes compared, at most", "chance, one code alive", f"chance, {MAX_CODES} codes alive"], rows
-    )
-
-
-def _one_in(probability: float) -> str:
-    return f"1 in {round(1 / probability):,}"
+    for name, count in counts:
+        chances = [f"1 in {possible // (count * codes):,}" for codes in (1, MAX_CODES)]
+        rows.append([name, f"{count:,}", *chances])
+    return _table(["In", "wrong codes compared, at most", "chance, one code alive", f"chance, {MAX_CODES} alive"], rows)
 
 
 def floors() -> str:
@@ -130,21 +126,81 @@ def floors() -> str:
     return "\n".join([".. code-block:: text", "", *(f"   {line}" for line in drawn), ""])
 
 
-def changelog() -> str:
-    """Return CHANGELOG.md as reStructuredText: headings, paragraphs, lists, code, links and bold, which is all it uses."""
-    return "\n".join(_restructured((ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines())) + "\n"
+def properties() -> str:
+    """Return the table of custom properties, read off the top of auth.css."""
+    sheet = (PACKAGE / "static" / "auth.css").read_text(encoding="utf-8")
+    first = sheet[sheet.index(":where(:root) {") : sheet.index("@supports")]
+    found = re.findall(r"^  (--auth-[\w-]+): (.+?);(?: +/\* (.+?) \*/)?$", first, re.MULTILINE)
+    rows = [[f"``{name}``", _shortened(value), note] for name, value, note in found]
+    return _table(["Property", "Default, in light colours", "For"], rows)
 
 
-def _restructured(lines: list[str]) -> Iterator[str]:
-    underlines = {1: "=", 2: "-", 3: "~"}
-    for line in lines:
-        heading = re.match(r"(#+) (.+)", line)
-        if heading:
-            title = heading[2].strip("[]").replace("] - ", " – ")
-            yield from ("", title, underlines[len(heading[1])] * len(title), "")
+def _shortened(value: str) -> str:
+    return f"``{value}``" if len(value) < 30 else f"``{value[: value.index(',')]}``, …"
+
+
+def blocks() -> str:
+    """Return the table of the layout's blocks, read off the comment at its top."""
+    layout = (PACKAGE / "templates" / "chatbotkit_auth" / "layout.html").read_text(encoding="utf-8")
+    found = re.findall(r"^      (\w+)  +(.+)$", layout[: layout.index("-#}")], re.MULTILINE)
+    return _table(
+        ["Block", "Holds"], [[f"``{name}``", re.sub(r"data-[^;]+\"", r"``\g<0>``", text)] for name, text in found]
+    )
+
+
+def commands() -> str:
+    """Return the table of commands, read off the command line itself."""
+    from flask_chatbotkit_auth.cli import cli
+
+    return _table(["``flask chatbotkit-auth …``", "Does"], list(_commands(cli, "")))
+
+
+def _commands(group: click.Group, prefix: str) -> Iterator[list[str]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{prefix}{name} ")
             continue
-        line = re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", line)
-        yield re.sub(r"\[([^\]]+)\]\((\S+?)\)", r"`\1 <\2>`__", line)
+        arguments = [
+            each.make_metavar(click.Context(command)) for each in command.params if each.param_type_name == "argument"
+        ]
+        options = [f"``{each.opts[0]}``" for each in command.params if each.param_type_name == "option"]
+        sentence = (command.help or "").partition("\n\n")[0]
+        yield [f"``{' '.join([prefix + name, *arguments])}``", f"{sentence} {', '.join(options)}".strip()]
+
+
+def changelog() -> str:
+    """Return CHANGELOG.md as reStructuredText."""
+    return _restructured("CHANGELOG.md")
+
+
+def contributing() -> str:
+    """Return CONTRIBUTING.md as reStructuredText."""
+    return _restructured("CONTRIBUTING.md")
+
+
+def reporting() -> str:
+    """Return SECURITY.md as reStructuredText, without its title."""
+    return _restructured("SECURITY.md").partition("===\n")[2]
+
+
+def _restructured(name: str) -> str:
+    """Return a Markdown file of ours as reStructuredText; it uses headings, paragraphs, lists, code, links and bold."""
+    lines: list[str] = []
+    fenced = False
+    for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+        heading = re.match(r"(#+) (.+)", line)
+        if line.startswith("```"):
+            fenced = not fenced
+            lines += ["", f".. code-block:: {line[3:]}", ""] if fenced else [""]
+        elif fenced:
+            lines.append(f"   {line}")
+        elif heading:
+            title = heading[2].strip("[]").replace("] - ", " – ")
+            lines += ["", title, "=-~"[len(heading[1]) - 1] * len(title), ""]
+        else:
+            line = re.sub(r"`([^`]+)`", r"``\1``", line)
+            lines.append(re.sub(r"\[([^\]]+)\]\((\S+?)\)", r"`\1 <\2>`__", line))
+    return "\n".join(lines) + "\n"
 
 
 def _table(head: list[str], rows: list[list[str]], widths: str = "auto") -> str:
@@ -157,8 +213,13 @@ def _table(head: list[str], rows: list[list[str]], widths: str = "auto") -> str:
 
 
 GENERATED: dict[str, Callable[[], str]] = {
+    "blocks": blocks,
     "changelog": changelog,
+    "commands": commands,
     "configuration": configuration,
+    "contributing": contributing,
     "floors": floors,
     "guesses": guesses,
+    "properties": properties,
+    "reporting": reporting,
 }
