@@ -20,6 +20,7 @@ import limits
 
 import flask_chatbotkit_auth
 from flask_chatbotkit_auth import EmailCodeProvider
+from flask_chatbotkit_auth.cli import cli
 from flask_chatbotkit_auth.config import Config
 from flask_chatbotkit_auth.stores.base import MAX_CODES
 
@@ -150,8 +151,6 @@ def blocks() -> str:
 
 def commands() -> str:
     """Return the table of commands, read off the command line itself."""
-    from flask_chatbotkit_auth.cli import cli
-
     return _table(["``flask chatbotkit-auth …``", "Does"], list(_commands(cli, "")))
 
 
