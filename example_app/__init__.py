@@ -45,8 +45,10 @@ def create_app(instance_path: str | None = None) -> Flask:
         CHATBOTKIT_AUTH_SIGN_OUT_REDIRECT="/",
     )
     app.config.from_prefixed_env()  # FLASK_MAIL_SERVER, FLASK_MAIL_PORT and so on
-    if not os.environ.get("CHATBOTKIT_API_SECRET"):
+    if os.environ.get("CHATBOTKIT_API_SECRET", demo.SECRET) == demo.SECRET:
         demo.init_app(app)
+    if not app.secret_key:
+        raise RuntimeError("Set SECRET_KEY to a long random text, the same for every process.")
     CSRFProtect(app)
     ChatBotKitAuth(app)
 

@@ -3,8 +3,8 @@
 A real application has nothing of this. Everything lives as long as the process. To share the stand-in between several
 processes, start it apart and tell them where it is::
 
-    flask chatbotkit-auth sandbox --port 8080
-    SECRET_KEY=… CHATBOTKIT_API_URL=http://127.0.0.1:8080 gunicorn --workers 4 "example_app:create_app()"
+    flask chatbotkit-auth sandbox --port 8180
+    SECRET_KEY=… CHATBOTKIT_API_URL=http://127.0.0.1:8180 gunicorn --workers 4 "example_app:create_app()"
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from werkzeug.serving import is_running_from_reloader
 from flask_chatbotkit_auth import current_auth
 from flask_chatbotkit_auth.testing import Sandbox
 
-SECRET = "sk-test"  # noqa: S105  # opens nothing but the stand-in
+SECRET = "sk-sandbox"  # noqa: S105  # opens nothing but the stand-in
 MAILS_KEPT = 10
 
 STEPS = {
@@ -132,7 +132,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(bp)
     if not is_running_from_reloader():
         print(  # noqa: T201
-            " * No CHATBOTKIT_API_SECRET is set: this is a demo on a stand-in of the API.\n"
+            " * No CHATBOTKIT_API_SECRET of your own is set: this is a demo on a stand-in of the API.\n"
             " * Its mails, with the codes, arrive at the page /inbox.",
             file=sys.stderr,
         )

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flask import Flask
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from werkzeug.serving import make_server
 
 from example_app import create_app
@@ -121,7 +121,8 @@ class Album:
         self._open("/", "home-signed-in")
         self._open("/inbox", "inbox")
         id = demo_of(self._app).mails()[0].id
-        self._open(f"/inbox/{id}", "mail")
+        page.goto(f"{self._origin}/inbox/{id}")
+        self._take("mail", page.locator(".page"))
         page.goto(self._origin)
         page.get_by_role("button", name="Sign out").click()
         self._open("/auth/sign-out", "signed-out")
@@ -145,10 +146,13 @@ class Album:
         self._page.goto(self._origin + path)
         self._take(name)
 
-    def _take(self, name: str) -> None:
+    def _take(self, name: str, part: Locator | None = None) -> None:
         self._page.wait_for_load_state("networkidle")
         path = self._folder / f"{name}-{self._look}.png"
-        self._page.screenshot(path=path, full_page=True, animations="disabled", caret="hide")
+        if part is None:
+            self._page.screenshot(path=path, full_page=True, animations="disabled", caret="hide")
+        else:
+            part.screenshot(path=path, animations="disabled")
 
 
 def main(folder: Path) -> None:

@@ -22,7 +22,7 @@ from flask_mail import Message
 from werkzeug.test import TestResponse
 
 import example_app
-from example_app.demo import MAILS_KEPT, Demo
+from example_app.demo import MAILS_KEPT, SECRET, Demo
 from flask_chatbotkit_auth.testing import Sandbox
 
 SignIn = Callable[..., TestResponse]
@@ -220,6 +220,26 @@ def test_with_a_secret_there_is_no_demo(
     assert [user["email"] for user in chatbotkit_sandbox.users.values()] == ["ada@example.com"]
 
 
+def test_what_the_sandbox_command_says_to_export_is_a_demo_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign_in: SignIn
+) -> None:
+    with Sandbox(SECRET) as sandbox:
+        monkeypatch.setenv("SECRET_KEY", "not a secret")
+        monkeypatch.setenv("CHATBOTKIT_API_SECRET", SECRET)
+        monkeypatch.setenv("CHATBOTKIT_API_URL", sandbox.url)
+        client = example_app.create_app(str(tmp_path)).test_client()
+        sign_in(client, "eve@example.com")
+        assert "eve@example.com" in client.get("/inbox").text
+        assert "This is a demo" in client.get("/").text
+        assert len(sandbox.users) == 1
+
+
+def test_a_missing_secret_key_is_told_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATBOTKIT_API_SECRET", "sk-test")
+    with pytest.raises(RuntimeError, match="SECRET_KEY"):
+        example_app.create_app(str(tmp_path))
+
+
 # The process
 
 
@@ -290,12 +310,14 @@ def test_one_command_gives_a_working_product(checkout: Path, options: tuple[str,
     assert {path.name for path in checkout.iterdir()} == {"example_app", "instance"}
 
 
-def test_workers_share_a_sandbox_that_was_started_apart(checkout: Path, chatbotkit_sandbox: Sandbox) -> None:
-    env = {"SECRET_KEY": "not a secret", "CHATBOTKIT_API_URL": chatbotkit_sandbox.url}
+def test_workers_share_a_sandbox_that_was_started_apart(checkout: Path) -> None:
     command = ("gunicorn", "--workers", "4", "--bind", "127.0.0.1:0", "example_app:create_app()")
-    with started(*command, cwd=checkout, env=env) as origin:
-        for number in range(3):
-            with sign_in_over_http(origin, f"eve{number}@example.com") as session:
-                for _ in range(8):
-                    assert session.get(f"{origin}/dashboard", timeout=30, allow_redirects=False).status_code == 200
-    assert len(chatbotkit_sandbox.users) == 3
+    with Sandbox(SECRET) as sandbox:
+        env = {"SECRET_KEY": "not a secret", "CHATBOTKIT_API_URL": sandbox.url}
+        with started(*command, cwd=checkout, env=env) as origin:
+            for number in range(3):
+                with sign_in_over_http(origin, f"eve{number}@example.com") as session:
+                    for _ in range(8):
+                        page = session.get(f"{origin}/dashboard", timeout=30, allow_redirects=False)
+                        assert page.status_code == 200
+        assert len(sandbox.users) == 3
