@@ -55,6 +55,7 @@ class Database:
         self._lock = threading.Lock()
         self._own: tuple[Engine, Engine] | None = None
         if isinstance(bind, Engine):
+            _refuse_autocommit(bind)
             self._engines: Callable[[], tuple[Engine, Engine]] = lambda: (bind, bind)
         elif isinstance(bind, (str, URL)):
             url = _check_url(bind)
@@ -189,14 +190,24 @@ def _check_url(text: str | URL) -> URL:
     return url
 
 
+def _refuse_autocommit(engine: Engine) -> None:
+    options = engine.get_execution_options()
+    level = options.get("isolation_level") or getattr(engine.dialect, "_on_connect_isolation_level", None)
+    if level == "AUTOCOMMIT":
+        raise ConfigurationError(
+            "The engine of the sign-in store commits after each statement, and two of its steps need a transaction. Give "
+            'it engine.execution_options(isolation_level="READ COMMITTED").'
+        )
+
+
 def _make_engines(url: URL) -> tuple[Engine, Engine]:
     """Return an engine for single statements and one for transactions; they share their connections."""
     backend = url.get_backend_name()
     if backend == "sqlite":
         engine = _make_sqlite_engine(url)
-        return engine, engine
+        return engine, engine.execution_options(isolation_level="SERIALIZABLE")
     # A server closes idle connections and restarts: ask each one for a sign of life before it is used.
-    options: dict[str, Any] = {"pool_pre_ping": True, "pool_timeout": BUSY_TIMEOUT}
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_timeout": BUSY_TIMEOUT, **_DISCREET}
     given = _CONNECT_ARGS.get(url.get_driver_name(), {})
     options["connect_args"] = {key: value for key, value in given.items() if key not in url.query}
     if backend == "postgresql":
@@ -208,6 +219,9 @@ def _make_engines(url: URL) -> tuple[Engine, Engine]:
     engine = sa.create_engine(url, isolation_level="READ COMMITTED", pool_reset_on_return=None, **options)
     return engine, engine
 
+
+# Errors quote no parameters: among them are addresses and sessions, and an error may be logged.
+_DISCREET: dict[str, Any] = {"hide_parameters": True}
 
 # Longer than any wait for a lock, so that a lock is reported as such; shorter than a worker's own time-out.
 _SILENCE = 2 * BUSY_TIMEOUT
@@ -227,7 +241,9 @@ def _make_sqlite_engine(url: URL) -> Engine:
     if url.database in (None, "", ":memory:"):
         # One connection is the whole database. It serves one thread at a time, or their transactions would mingle.
         one: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT}
-        return sa.create_engine(url, connect_args={"check_same_thread": False}, **one)
+        return sa.create_engine(
+            url, isolation_level="AUTOCOMMIT", connect_args={"check_same_thread": False}, **one, **_DISCREET
+        )
     if not str(url.database).startswith("file:"):
         folder = Path(str(url.database)).parent
         try:
@@ -237,7 +253,14 @@ def _make_sqlite_engine(url: URL) -> Engine:
                 f"the folder {folder} of the sign-in store cannot be made ({type(error).__name__}); let the application "
                 "write there, or set CHATBOTKIT_AUTH_STORE_URL"
             ) from error
-    engine = sa.create_engine(url, pool_timeout=BUSY_TIMEOUT, connect_args={"timeout": BUSY_TIMEOUT})
+    engine = sa.create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_timeout=BUSY_TIMEOUT,
+        pool_reset_on_return=None,
+        connect_args={"timeout": BUSY_TIMEOUT},
+        **_DISCREET,
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
 

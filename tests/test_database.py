@@ -162,6 +162,15 @@ def test_an_engine_that_begins_by_itself_commits_too(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_an_engine_that_commits_after_each_statement_is_refused() -> None:
+    engine = sa.create_engine("postgresql+psycopg://host/name", isolation_level="AUTOCOMMIT")
+    with pytest.raises(ConfigurationError, match="transaction"):
+        SQLAlchemyStore(engine)
+    SQLAlchemyStore(engine.execution_options(isolation_level="READ COMMITTED"))
+    with pytest.raises(ConfigurationError, match="transaction"):
+        SQLAlchemyStore(sa.create_engine("sqlite://").execution_options(isolation_level="AUTOCOMMIT"))
+
+
 @every_server
 def test_a_server_is_asked_for_a_sign_of_life(database: Database) -> None:
     assert database.engine.pool._pre_ping
