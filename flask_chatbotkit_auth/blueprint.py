@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
 from typing import Any
 
 from flask import Blueprint, Response, current_app, g, jsonify, make_response, render_template, request, url_for
@@ -32,6 +32,8 @@ from .mail import translate as _
 from .proxies import current_auth
 from .stores.base import Challenge
 
+_log = logging.getLogger("flask_chatbotkit_auth")
+
 MAX_BODY = 64 * 1024
 """Bytes of a request's body; nothing that a person sends here comes near."""
 
@@ -48,10 +50,16 @@ _csrf = CSRFProtect()
 
 @blueprint.before_request
 def _refuse_large_bodies() -> None:
-    # Flask before 3.1 has no limit for a single request; there the stated length alone is checked.
-    with suppress(AttributeError):
-        request.max_content_length = MAX_BODY
-    if (request.content_length or 0) > MAX_BODY:
+    size = request.content_length or 0
+    if "Transfer-Encoding" in request.headers:
+        try:
+            # Of a body without a length Werkzeug reads as much as is allowed and drops the rest without a word: allow one
+            # byte more than is taken, which tells that there is more.
+            request.max_content_length = MAX_BODY + 1
+            size = len(request.get_data())
+        except AttributeError:
+            size = MAX_BODY + 1  # Flask before 3.1 has no limit for a single request: there it must state its length
+    if size > MAX_BODY:
         raise RequestEntityTooLarge
 
 
@@ -124,6 +132,8 @@ def challenge_json(challenge: Challenge) -> Response:
 
 def with_retry_after(response: Response, error: ChatBotKitAuthError) -> Response:
     """Add the ``Retry-After`` header where waiting helps."""
+    if isinstance(error, RateLimited):
+        _log.warning("%s refused to %s: %s", request.path, request.remote_addr, error)
     if isinstance(error, (RateLimited, TooManyAttempts)):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
@@ -197,7 +207,8 @@ def _on_error(error: ChatBotKitAuthError) -> Response:
 
 
 @blueprint.errorhandler(CSRFError)
-def _on_csrf_error(_error: CSRFError) -> Response:
+def _on_csrf_error(error: CSRFError) -> Response:
+    _log.warning("%s refused to %s: %s", request.path, request.remote_addr, error.description)
     message = _("This page was open for too long, or cookies are blocked. Nothing is lost: try again.")
     if wants_json():
         return make_response(jsonify(error={"code": "csrf", "message": message}), 403)

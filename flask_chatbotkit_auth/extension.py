@@ -226,6 +226,10 @@ def _prepare_mail(app: Flask, given: flask_mail.Mail | None) -> None:
 
 
 def _prepare_cookies(app: Flask) -> None:
+    # Flask-Login signs its remember cookie with the key as Latin-1, and fails, after the code is spent, where it is not.
+    # As the bytes that Flask itself makes of it, it suits both.
+    if isinstance(app.secret_key, str) and not app.secret_key.isascii():
+        app.secret_key = app.secret_key.encode()
     # Only what the application has left open. `Secure` is for it to decide, who knows whether it is reached over HTTPS;
     # `flask chatbotkit-auth doctor` reminds.
     if app.config["SESSION_COOKIE_SAMESITE"] is None:

@@ -253,6 +253,13 @@ def test_an_inactive_user_of_ones_own_is_refused(
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "sign_in_denied")
 
 
+def test_a_secret_key_may_be_any_text(make_app: MakeApp, sign_in: SignIn) -> None:
+    client = make_app(SECRET_KEY="…ключ…").test_client()
+    assert sign_in(client, ADA).status_code == 200
+    client.delete_cookie("session")
+    assert client.get("/dashboard").text == f"Hello {ADA}"
+
+
 def test_init_app_opens_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     import socket
 

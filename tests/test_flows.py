@@ -311,6 +311,13 @@ def test_requests_for_one_address_are_limited(app: Flask, chatbotkit_outbox: Out
     assert ask(app.test_client(), "eve@example.com").status_code == 200
 
 
+def test_a_refusal_by_a_limit_is_logged(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(6):
+        ask(app.test_client())
+    assert "/auth/sign-in refused to 127.0.0.1: limit request:email reached" in caplog.text
+    assert "ada@" not in caplog.text
+
+
 def test_requests_of_one_client_are_limited(app: Flask) -> None:
     for number in range(30):
         assert ask(app.test_client(), f"person{number}@example.com").status_code == 200
@@ -329,7 +336,7 @@ def test_wrong_codes_are_limited_over_all_challenges_and_clients(make_app: MakeA
     assert compared == 20
 
 
-def test_a_success_clears_the_count_of_wrong_codes(make_app: MakeApp, chatbotkit_outbox: Outbox) -> None:
+def test_a_success_takes_back_its_own_wrong_codes(make_app: MakeApp, chatbotkit_outbox: Outbox) -> None:
     app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": None, "verify:email": "5/hour"})
     for _ in range(3):
         client = app.test_client()
@@ -337,6 +344,18 @@ def test_a_success_clears_the_count_of_wrong_codes(make_app: MakeApp, chatbotkit
         for _ in range(4):
             assert error(verify(client, "zzzzzz")) == (400, "invalid_code")
         assert verify(client, read_code(chatbotkit_outbox[-1])).status_code == 200
+
+
+def test_a_sign_in_of_the_owner_gives_a_guesser_no_new_tries(make_app: MakeApp, chatbotkit_outbox: Outbox) -> None:
+    app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": None, "request:ip": None, "verify:ip": None})
+    compared = 0
+    for _ in range(8):
+        guesser, owner = app.test_client(), app.test_client()
+        ask(guesser)
+        compared += sum(error(verify(guesser, "zzzzzz"))[1] == "invalid_code" for _ in range(5))
+        ask(owner)
+        verify(owner, read_code(chatbotkit_outbox[-1]))
+    assert compared == 20
 
 
 def test_right_codes_do_not_use_up_a_clients_limit(make_app: MakeApp, sign_in: SignIn) -> None:

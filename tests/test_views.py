@@ -203,6 +203,11 @@ def test_a_post_without_its_token_changes_nothing(
     assert client.get("/dashboard").status_code == 200
 
 
+def test_a_refusal_for_its_token_is_logged(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    client.post("/auth/sign-in", data={"email": ADA})
+    assert "/auth/sign-in refused to 127.0.0.1: The CSRF token is missing." in caplog.text
+
+
 @pytest.mark.parametrize("path", POSTS)
 def test_another_browsers_token_does_not_count(app: Flask, path: str) -> None:
     attacker, victim = app.test_client(), app.test_client()
