@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -148,6 +149,18 @@ def test_one_hundred_at_once_get_one_account(
     assert len(ids) == 100
     assert set(ids) == set(_records(chatbotkit_sandbox, kind))
     assert len(set(ids)) == 1
+
+
+def test_an_answer_about_another_account_is_no_answer(
+    make_adapter: MakeAdapter, chatbotkit_sandbox: Sandbox, kind: str
+) -> None:
+    adapter = make_adapter()
+    ada, eve = (_add(chatbotkit_sandbox, kind, each) for each in (ADA, "eve@example.com"))
+    chatbotkit_sandbox.fail("*/fetch", body=json.dumps(eve))
+    with pytest.raises(APIError, match="another account"):
+        adapter.get(ada["id"])
+    with pytest.raises(APIError, match="another account"):
+        adapter.update(ada["id"], name="Ada")
 
 
 def test_blank_fields_of_an_answer_are_none(make_adapter: MakeAdapter, chatbotkit_sandbox: Sandbox, kind: str) -> None:

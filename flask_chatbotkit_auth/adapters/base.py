@@ -122,6 +122,18 @@ def required_id(record: Mapping[str, Any]) -> str:
     return id
 
 
+def fetched(record: Mapping[str, Any], id: str) -> Mapping[str, Any]:
+    """Return the answer to a fetch if it is about the account that was asked for.
+
+    A cache in between, or a server gone wrong, that answers another one would turn a signed-in person into somebody else.
+
+    :raises APIError: it is about another one.
+    """
+    if required_id(record) != id:
+        raise APIError("the ChatBotKit API answered another account than the one asked for")
+    return record
+
+
 def stored_email(value: object) -> str:
     """Return the address of a record in normal form, as it stands where it has none, or ``""``."""
     email = only_text(value) or ""

@@ -12,7 +12,7 @@ from ..clock import plausible_time, to_milliseconds, utcnow
 from ..exceptions import APIError, NotAuthorized, NotFound
 from ..identifier import same_identifier
 from ..user import User
-from .base import UserAdapter, only_text, required_id, stored_email
+from .base import UserAdapter, fetched, only_text, required_id, stored_email
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
@@ -35,7 +35,7 @@ class ContactAdapter(UserAdapter):
 
     def get(self, id: str) -> User | None:
         try:
-            return _user(self.client.get(f"/contact/{path_segment(id)}/fetch"))
+            return _user(fetched(self.client.get(f"/contact/{path_segment(id)}/fetch"), id))
         except (NotFound, NotAuthorized) as error:
             if not error.code:
                 raise  # no answer of this API, such as a gateway's own page: it says nothing about the account
@@ -72,8 +72,10 @@ class ContactAdapter(UserAdapter):
             meta["image"] = fields.pop("image")
         if "email" in fields:
             meta["email"] = fields["email"]
+            # Else `ensure` would give this contact to whoever signs in with the old address.
+            fields["fingerprint"] = fingerprint(stored_email(fields["email"]))
         self.client.post(f"{path}/update", {**fields, **({"meta": meta} if meta else {})}, idempotent=True)
-        return _user(self.client.get(f"{path}/fetch"))
+        return _user(fetched(self.client.get(f"{path}/fetch"), id))
 
     def delete(self, id: str) -> None:
         try:

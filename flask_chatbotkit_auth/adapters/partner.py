@@ -10,7 +10,7 @@ from ..clock import plausible_time, to_milliseconds, utcnow
 from ..exceptions import NotAuthorized, NotFound
 from ..identifier import same_identifier
 from ..user import User
-from .base import UserAdapter, only_text, required_id, stored_email
+from .base import UserAdapter, fetched, only_text, required_id, stored_email
 
 
 class PartnerAdapter(UserAdapter):
@@ -28,7 +28,7 @@ class PartnerAdapter(UserAdapter):
 
     def get(self, id: str) -> User | None:
         try:
-            return _user(self.client.get(f"/user/{path_segment(id)}/fetch"))
+            return _user(fetched(self.client.get(f"/user/{path_segment(id)}/fetch"), id))
         except (NotFound, NotAuthorized) as error:
             if not error.code:
                 raise  # no answer of this API, such as a gateway's own page: it says nothing about the account
@@ -54,7 +54,7 @@ class PartnerAdapter(UserAdapter):
     def update(self, id: str, **fields: Any) -> User:
         path = f"/user/{path_segment(id)}"
         self.client.post(f"{path}/update", fields, idempotent=True)
-        return _user(self.client.get(f"{path}/fetch"))
+        return _user(fetched(self.client.get(f"{path}/fetch"), id))
 
     def delete(self, id: str) -> None:
         try:
