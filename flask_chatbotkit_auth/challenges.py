@@ -161,7 +161,9 @@ def try_code(challenge: Challenge, typed: str) -> None:
         challenge.id, _digests(challenge, code), now=auth.provider.clock(), max_attempts=auth.provider.attempts
     )
     if attempt.outcome is Outcome.ACCEPTED:
-        auth.limiter.clear("verify:email", challenge.identifier)
+        # This one and the challenge's own slips of the finger, and no other: what somebody else guesses at this address in
+        # the meantime stays counted, or each sign-in of its owner would hand them as many tries again.
+        auth.limiter.refund("verify:email", challenge.identifier, 1 + attempt.attempts)
         auth.limiter.refund("verify:ip", client)
         return
     error = _refusal(challenge, attempt.outcome, attempt.attempts)

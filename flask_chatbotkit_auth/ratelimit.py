@@ -58,19 +58,16 @@ class RateLimiter:
             raise StoreError(f"the rate limits cannot be counted ({type(error).__name__})") from error
         raise RateLimited(max(1, math.ceil(reset - time.time())), name)
 
-    def refund(self, name: str, key: str) -> None:
-        """Take back one :meth:`hit`, where the storage can (Memcached cannot) and the window it fell into still lasts."""
+    def refund(self, name: str, key: str, hits: int = 1) -> None:
+        """Take back so many calls of :meth:`hit`, where the storage can (Memcached cannot) and their window still lasts."""
 
         def work(item: limits.RateLimitItem) -> None:
-            # A new window must not begin below zero: it would let one more pass than the limit.
-            if self._storage.get(item.key_for(name, _hashed(key))) > 0:
-                self._limiter.hit(item, name, _hashed(key), cost=-1)
+            # A new window must not begin below zero: it would let more pass than the limit.
+            counted = min(hits, self._storage.get(item.key_for(name, _hashed(key))))
+            if counted > 0:
+                self._limiter.hit(item, name, _hashed(key), cost=-counted)
 
         self._quietly(name, work)
-
-    def clear(self, name: str, key: str) -> None:
-        """Forget every hit of ``key`` against the limit ``name``."""
-        self._quietly(name, lambda item: self._limiter.clear(item, name, _hashed(key)))
 
     def check(self) -> bool:
         """Return whether the storage answers."""
