@@ -81,7 +81,7 @@ class Mailer:
         if self._sender() is None and self._has_server():
             message = self._code_message(identifier, code, expires_at)
             with _connection() as connection:
-                _rehearse(connection, message)
+                _rehearse(connection, message, identifier)
         if self._durations:
             # One of the last real ones, not their mean: a spread is part of how it looks.
             usual = random.choice(self._durations)  # noqa: S311  # no secret
@@ -190,14 +190,20 @@ class _Connection(flask_mail.Connection):
         return host
 
 
-def _rehearse(connection: flask_mail.Connection, message: flask_mail.Message) -> None:
-    """Begin to hand ``message`` over as a real one is, and take it back before anybody is named."""
+def _rehearse(connection: flask_mail.Connection, message: flask_mail.Message, recipient: str) -> None:
+    """Begin to hand ``message`` over as a real one is, and take it back before there is anything to deliver.
+
+    The recipient is named, since many a server says only then that it takes no mail now, or none for this one.
+    """
     if connection.host is not None:
         try:
             connection.host.ehlo_or_helo_if_needed()
-            code, answer = connection.host.mail(parseaddr(str(message.sender))[1])
-            if code != 250:
-                raise smtplib.SMTPResponseException(code, answer)
+            for code, answer in (
+                connection.host.mail(parseaddr(str(message.sender))[1]),
+                connection.host.rcpt(recipient),
+            ):
+                if code not in (250, 251):
+                    raise smtplib.SMTPResponseException(code, answer)
             connection.host.rset()
         except (OSError, smtplib.SMTPException) as error:
             raise _mail_error(error) from None

@@ -188,6 +188,20 @@ def test_a_mail_server_that_is_gone_answers_alike_for_all(
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
 
 
+@pytest.mark.parametrize("refusal", ["451 come back later", "550 no such mailbox", "452 full"])
+def test_a_recipient_that_is_refused_is_refused_whoever_it_is(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], chatbotkit_sandbox: Sandbox, refusal: str
+) -> None:
+    server, config = mail_server
+    server.refusal = refusal
+    chatbotkit_sandbox.add_user("ada@example.com")
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, **config)
+    for email in ("ada@example.com", "eve@example.com"):
+        answer = _request_code(app.test_client(), email)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+    assert server.mails == []
+
+
 def test_a_mail_server_that_hangs_holds_no_worker(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mail_module, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
