@@ -58,6 +58,9 @@ def _normalize(address: str) -> str:
         # The library's sentence may quote the address, and this text may be logged.
         raise InvalidEmail("not one valid e-mail address") from None
     identifier = f"{parts.local_part}@{parts.ascii_domain}".lower()
+    if "=?" in identifier:
+        # The beginning of an encoded word (RFC 2047): a mail server that decodes it delivers to another address.
+        raise InvalidEmail("not one valid e-mail address")
     if len(identifier) > MAX_LENGTH or len(parts.local_part) > MAX_LOCAL_LENGTH:
         raise InvalidEmail("the address is too long")
     return identifier

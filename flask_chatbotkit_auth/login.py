@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from flask import current_app, g, request, session
 from flask_login import COOKIE_NAME, current_user, decode_cookie, login_user, logout_user
+from werkzeug.datastructures import ImmutableMultiDict
 
 from .exceptions import APIError
 from .registry import TOKEN_PREFIX, SessionRegistry
@@ -70,9 +71,15 @@ def renew_remember_cookie(lifetime: timedelta) -> None:
     Flask reads its own session under those keys; Flask-Login does not, and would forget the person.
     """
     config = current_app.config
+    name = config.get("REMEMBER_COOKIE_NAME", COOKIE_NAME)
+    cookie = request.cookies.get(name)
+    if cookie and not cookie.isascii():
+        # Nobody signed this, and Flask-Login's comparison raises TypeError on it: every page would answer 500 for as long
+        # as the browser keeps the cookie, which a neighbour under the same domain may have planted.
+        request.cookies = ImmutableMultiDict(each for each in request.cookies.items(multi=True) if each[0] != name)
+        return
     keys = config.get("SECRET_KEY_FALLBACKS") or ()
-    cookie = request.cookies.get(config.get("REMEMBER_COOKIE_NAME", COOKIE_NAME)) if keys else None
-    if not cookie or not cookie.startswith(TOKEN_PREFIX) or not cookie.isascii() or decode_cookie(cookie):
+    if not keys or not cookie or not cookie.startswith(TOKEN_PREFIX) or decode_cookie(cookie):
         return
     token = next((found for key in keys if (found := decode_cookie(cookie, key=key))), None)
     if token is None or session.get("_user_id", token) != token:

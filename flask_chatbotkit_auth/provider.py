@@ -109,8 +109,9 @@ class EmailCodeProvider:
 
 
 def _is_filler(character: str) -> bool:
-    # Separators, dashes, and control or format characters (zero-width space and the like).
-    return unicodedata.category(character) in ("Zs", "Zl", "Zp", "Pd", "Cc", "Cf") or character == "\u2212"
+    # Separators, dashes, control or format characters (zero-width space and the like), and halves of characters, which
+    # JSON can name and nothing can encode.
+    return unicodedata.category(character) in ("Zs", "Zl", "Zp", "Pd", "Cc", "Cf", "Cs") or character == "\u2212"
 
 
 def _folds(alphabet: str) -> dict[str, str]:

@@ -12,7 +12,8 @@ def safe_path(target: str | None, host: str) -> str | None:
     """Return ``target`` as a path on this host, or ``None`` when it leads anywhere else (ASVS 5.0, 3.7.2).
 
     A browser reads a URL more kindly than a parser does: it takes a backslash for a slash and drops tabs and line ends.
-    So everything but a plain path is refused, but for a URL that names exactly this host.
+    So everything but a plain path is refused, but for a URL that names exactly this host. Halves of characters, which JSON
+    can name, fit into no ``Location`` header.
 
     :param host: the request's host with its port, as the browser knows it.
     """
@@ -20,7 +21,7 @@ def safe_path(target: str | None, host: str) -> str | None:
         not target
         or len(target) > MAX_LENGTH
         or "\\" in target
-        or any(ord(each) <= 32 or ord(each) == 127 for each in target)
+        or any(ord(each) <= 32 or ord(each) == 127 or "\ud800" <= each <= "\udfff" for each in target)
     ):
         return None
     try:

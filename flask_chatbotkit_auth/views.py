@@ -73,7 +73,10 @@ def verify_post() -> AnyResponse:
     except (InvalidCode, TooManyAttempts, RateLimited, APIError) as error:
         return json_problem(error) if wants_json() else _verify_page(error, verified=challenge is not None)
     except (NoChallenge, CodeExpired) as error:
-        return json_problem(error) if wants_json() else _sign_in_page(error, "")
+        if wants_json():
+            return json_problem(error)
+        used = (challenge or flows.latest()) if isinstance(error, NoChallenge) else None
+        return _used_page(next) if used is not None else _sign_in_page(error, "")
     target = next or current_auth.config.sign_in_redirect
     if wants_json():
         return jsonify(user=user.public(), redirect=target)
@@ -125,6 +128,22 @@ def session() -> Response:
 def _sign_in_page(error: ChatBotKitAuthError, email: str, *, sentence: str | None = None) -> Response:
     context = {"email": email, "next": next_path() or flows.pending_next() or "", "error": sentence or explain(error)}
     return with_retry_after(page("sign_in", error.http_status, **context), error)
+
+
+def _used_page(next: str | None) -> Response:
+    """Return the page for a code that has signed somebody in, who may have pressed the button twice."""
+    return page(
+        "message",
+        NoChallenge.http_status,
+        title=_("This code has been used"),
+        message=_(
+            "If that was you a moment ago, you are signed in. If not, start again and we will send you a new code."
+        ),
+        status=NoChallenge.http_status,
+        # Sends on who is signed in, and shows everybody else the form.
+        action_url=url_for("chatbotkit_auth.sign_in", next=next),
+        action_label=_("Go on"),
+    )
 
 
 def _verify_page(
