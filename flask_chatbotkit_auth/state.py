@@ -172,7 +172,10 @@ class AuthState:
 
 
 def _id(user: User | str) -> str:
-    return user if isinstance(user, str) else str(user.get_id())
+    id = user if isinstance(user, str) else user.get_id()
+    if id is None:
+        raise ValueError("nobody is signed in: this needs a user, or the id of one")
+    return str(id)
 
 
 def _app() -> object:

@@ -9,6 +9,7 @@ import pytest
 from conftest import Clock, MakeApp
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_login import AnonymousUserMixin
 from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth import (
@@ -221,3 +222,8 @@ def test_an_error_of_the_api_is_raised_and_ends_nothing(
         with pytest.raises(APIStatusError):
             current_auth.update_user(id, name="Ada")
     assert client.get("/dashboard").status_code == 200
+
+
+def test_nobody_is_no_user(make_app: MakeApp) -> None:
+    with make_app().test_request_context(), pytest.raises(ValueError, match="nobody is signed in"):
+        current_auth.client_for(AnonymousUserMixin())
