@@ -51,14 +51,18 @@ class Database:
         self.metadata = sa.MetaData()
         self.migrated = False
         """Whether the tables belong to the application's own migrations."""
+        self.backend: str | None = None
+        """``"sqlite"``, ``"postgresql"``, ``"mysql"`` or ``"mariadb"``; ``None`` where each application has its own."""
         self._ready = False
         self._lock = threading.Lock()
         self._own: tuple[Engine, Engine] | None = None
         if isinstance(bind, Engine):
             _refuse_autocommit(bind)
+            self.backend = bind.dialect.name
             self._engines: Callable[[], tuple[Engine, Engine]] = lambda: (bind, bind)
         elif isinstance(bind, (str, URL)):
             url = _check_url(bind)
+            self.backend = url.get_backend_name()
             self._engines = lambda: self._own or self._make(url)
         elif hasattr(bind, "metadata") and hasattr(type(bind), "engines"):
             self.metadata = bind.metadata

@@ -38,7 +38,7 @@ class SQLAlchemyStore(Store):
         self.database = Database(bind)
         metadata = self.database.metadata
         self._challenges = challenges = tables.challenges(metadata)
-        self._sessions = sessions = tables.sessions(metadata)
+        self._sessions = sessions = tables.sessions(metadata, self.database.backend)
         self._counters = counters(metadata)
         # Built once, so that SQLAlchemy compiles each of them once.
         self._add_challenge = sa.insert(challenges)

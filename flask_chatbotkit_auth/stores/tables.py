@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 
 from .base import MAX_CODES, State
 
@@ -15,7 +14,6 @@ _OPTIONS: dict[str, Any] = {
     for dialect in ("mysql", "mariadb")
     for option, value in (("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
 }
-_LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
 def challenges(metadata: sa.MetaData) -> sa.Table:
@@ -43,8 +41,11 @@ def _slot(number: int) -> tuple[sa.Column[Any], sa.Column[Any]]:
     return sa.Column(f"digest_{number}", sa.String(64)), sa.Column(f"digest_{number}_expires_at", sa.BigInteger)
 
 
-def sessions(metadata: sa.MetaData) -> sa.Table:
-    """Return the table of sessions, of ``metadata``; times are milliseconds since the epoch."""
+def sessions(metadata: sa.MetaData, backend: str | None) -> sa.Table:
+    """Return the table of sessions, of ``metadata``; times are milliseconds since the epoch.
+
+    :param backend: see :attr:`.Database.backend`.
+    """
     name = "chatbotkit_auth_sessions"
     if name in metadata.tables:
         return metadata.tables[name]
@@ -53,7 +54,7 @@ def sessions(metadata: sa.MetaData) -> sa.Table:
         metadata,
         sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("user_id", sa.String(191), nullable=False, index=True),
-        sa.Column("snapshot", _LONG_TEXT, nullable=False),
+        sa.Column("snapshot", _long_text(backend), nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("seen_at", sa.BigInteger, nullable=False),
         sa.Column("refreshed_at", sa.BigInteger, nullable=False),
@@ -64,6 +65,15 @@ def sessions(metadata: sa.MetaData) -> sa.Table:
         sa.Column("user_agent", sa.String(400)),
         **_OPTIONS,
     )
+
+
+def _long_text(backend: str | None) -> sa.types.TypeEngine[str]:
+    if backend in ("sqlite", "postgresql"):
+        return sa.Text()
+    # Only here, since no other worker needs this dialect. The plain TEXT of MySQL and MariaDB ends at 64 kB.
+    from sqlalchemy.dialects import mysql
+
+    return sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
 def gate(table: sa.Table, digests: int) -> sa.Update:
