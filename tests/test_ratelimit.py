@@ -14,9 +14,10 @@ from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 from workers import Workers, at_once, forget_everything, opened
 
 from flask_chatbotkit_auth import ConfigurationError, RateLimited
+from flask_chatbotkit_auth.counting import SQLAlchemyStorage
 from flask_chatbotkit_auth.database import Database
 from flask_chatbotkit_auth.exceptions import StoreError
-from flask_chatbotkit_auth.ratelimit import RateLimiter, SQLAlchemyStorage, client_key
+from flask_chatbotkit_auth.ratelimit import RateLimiter, client_key
 from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.stores.redis import RedisStore
 

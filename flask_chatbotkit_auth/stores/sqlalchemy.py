@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from ..clock import from_milliseconds, to_milliseconds
+from ..counting import SQLAlchemyStorage, counters
 from ..database import Database
-from ..ratelimit import SQLAlchemyStorage, counters
 from ..user import User
 from . import tables
 from .base import Attempt, Challenge, Outcome, SessionRecord, State, Store
