@@ -161,9 +161,8 @@ def try_code(challenge: Challenge, typed: str) -> None:
         challenge.id, _digests(challenge, code), now=auth.provider.clock(), max_attempts=auth.provider.attempts
     )
     if attempt.outcome is Outcome.ACCEPTED:
-        # This one and the challenge's own slips of the finger, and no other: what somebody else guesses at this address in
-        # the meantime stays counted, or each sign-in of its owner would hand them as many tries again.
-        auth.limiter.refund("verify:email", challenge.identifier, 1 + attempt.attempts)
+        # Whoever has the mailbox has proved it (NIST 63B-4 3.2.2: failures before a success no longer count).
+        auth.limiter.clear("verify:email", challenge.identifier)
         auth.limiter.refund("verify:ip", client)
         return
     error = _refusal(challenge, attempt.outcome, attempt.attempts)

@@ -6,7 +6,7 @@ import hashlib
 import ipaddress
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import cast
 
@@ -54,24 +54,33 @@ class RateLimiter:
             raise StoreError(f"the rate limits cannot be counted ({type(error).__name__})") from error
         raise RateLimited(max(1, math.ceil(reset - time.time())), name)
 
-    def refund(self, name: str, key: str, hits: int = 1) -> None:
-        """Take back so many calls of :meth:`hit`, where the storage can (Memcached cannot) and their window still lasts."""
-        item = self._items.get(name)
-        if item is None:
-            return
-        hashed = _hashed(key)
-        try:
-            if not getattr(self._storage, "never_below_zero", False):
-                # A new window must not begin below zero: it would let more pass than the limit.
-                hits = min(hits, self._storage.get(item.key_for(name, hashed)))
-            if hits > 0:
-                self._limiter.hit(item, name, hashed, cost=-hits)
-        except self._errors:
-            pass  # called after a success, which a count that stays too high must not turn into a failure
+    def refund(self, name: str, key: str) -> None:
+        """Take back one :meth:`hit`, where the storage can (Memcached cannot) and the window it fell into still lasts."""
+
+        def work(item: limits.RateLimitItem) -> None:
+            # A new window must not begin below zero: it would let one more pass than the limit.
+            hashed = _hashed(key)
+            if getattr(self._storage, "never_below_zero", False) or self._storage.get(item.key_for(name, hashed)) > 0:
+                self._limiter.hit(item, name, hashed, cost=-1)
+
+        self._quietly(name, work)
+
+    def clear(self, name: str, key: str) -> None:
+        """Forget every hit of ``key`` against the limit ``name``."""
+        self._quietly(name, lambda item: self._limiter.clear(item, name, _hashed(key)))
 
     def check(self) -> bool:
         """Return whether the storage answers."""
         return bool(self._storage.check())
+
+    def _quietly(self, name: str, work: Callable[[limits.RateLimitItem], object]) -> None:
+        # Called after a success, which a count that stays too high must not turn into a failure.
+        item = self._items.get(name)
+        if item is not None:
+            try:
+                work(item)
+            except self._errors:
+                pass
 
     @cached_property
     def _errors(self) -> tuple[type[Exception], ...]:

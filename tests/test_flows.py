@@ -120,7 +120,9 @@ def test_next_leads_nowhere_else(client: FlaskClient, chatbotkit_outbox: Outbox,
 # Bad input
 
 
-@pytest.mark.parametrize("email", ["", "ada", "ada@example.com, eve@example.com", "a\r\nBcc: e@example.com", None, 5, ["x"]])
+@pytest.mark.parametrize(
+    "email", ["", "ada", "ada@example.com, eve@example.com", "a\r\nBcc: e@example.com", None, 5, ["x"]]
+)
 def test_an_invalid_address_is_refused(client: FlaskClient, chatbotkit_outbox: Outbox, email: object) -> None:
     answer = ask(client, email)
     assert error(answer) == (400, "invalid_email")
@@ -336,26 +338,15 @@ def test_wrong_codes_are_limited_over_all_challenges_and_clients(make_app: MakeA
     assert compared == 20
 
 
-def test_a_success_takes_back_its_own_wrong_codes(make_app: MakeApp, chatbotkit_outbox: Outbox) -> None:
+def test_a_success_clears_the_count_of_wrong_codes(make_app: MakeApp, chatbotkit_outbox: Outbox) -> None:
     app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": None, "verify:email": "5/hour"})
     for _ in range(3):
-        client = app.test_client()
-        ask(client)
-        for _ in range(4):
-            assert error(verify(client, "zzzzzz")) == (400, "invalid_code")
+        for _ in range(2):
+            client = app.test_client()
+            ask(client)
+            for _ in range(2):
+                assert error(verify(client, "zzzzzz")) == (400, "invalid_code")
         assert verify(client, read_code(chatbotkit_outbox[-1])).status_code == 200
-
-
-def test_a_sign_in_of_the_owner_gives_a_guesser_no_new_tries(make_app: MakeApp, chatbotkit_outbox: Outbox) -> None:
-    app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": None, "request:ip": None, "verify:ip": None})
-    compared = 0
-    for _ in range(8):
-        guesser, owner = app.test_client(), app.test_client()
-        ask(guesser)
-        compared += sum(error(verify(guesser, "zzzzzz"))[1] == "invalid_code" for _ in range(5))
-        ask(owner)
-        verify(owner, read_code(chatbotkit_outbox[-1]))
-    assert compared == 20
 
 
 def test_right_codes_do_not_use_up_a_clients_limit(make_app: MakeApp, sign_in: SignIn) -> None:
@@ -596,9 +587,7 @@ def test_one_code_submitted_by_many_threads_is_one_sign_in(
         twin = app.test_client()
         twin.set_cookie("session", cookie.value)
         barrier.wait()
-        statuses.append(
-            twin.post("/auth/verify", json={"code": code}, headers={"X-CSRFToken": token}).status_code
-        )
+        statuses.append(twin.post("/auth/verify", json={"code": code}, headers={"X-CSRFToken": token}).status_code)
 
     threads = [threading.Thread(target=submit) for _ in range(20)]
     for thread in threads:
