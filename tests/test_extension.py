@@ -34,9 +34,7 @@ def _app(**config: Any) -> Flask:
     return app
 
 
-def test_two_lines_are_a_complete_application(
-    chatbotkit_sandbox: Sandbox, tmp_path: Any, sign_in: SignIn
-) -> None:
+def test_two_lines_are_a_complete_application(chatbotkit_sandbox: Sandbox, tmp_path: Any, sign_in: SignIn) -> None:
     app = Flask("shop", instance_path=str(tmp_path))
     app.config.update(
         SECRET_KEY="not a secret",
@@ -89,7 +87,7 @@ def test_a_second_init_app_is_refused() -> None:
 def test_a_missing_secret_names_the_key_and_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHATBOTKIT_API_SECRET", raising=False)
     app = Flask("shop")
-    with pytest.raises(ConfigurationError, match="CHATBOTKIT_API_SECRET is not set.*dashboard"):
+    with pytest.raises(ConfigurationError, match=r"CHATBOTKIT_API_SECRET is not set.*dashboard"):
         ChatBotKitAuth(app)
     assert "chatbotkit_auth" not in app.extensions
     assert "chatbotkit_auth" not in app.blueprints

@@ -367,7 +367,7 @@ def test_a_client_over_its_limit_uses_up_nobody_elses(make_app: MakeApp) -> None
 
 def test_an_ipv6_customer_is_one_client(make_app: MakeApp) -> None:
     app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:ip": "1/hour"})
-    statuses = []
+    statuses: list[int] = []
     for address in ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"):
         client = app.test_client()
         client.environ_base["REMOTE_ADDR"] = address

@@ -205,9 +205,7 @@ def test_a_recipient_that_is_refused_is_refused_whoever_it_is(
 def test_a_mail_server_that_hangs_holds_no_worker(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mail_module, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        app = make_app(
-            MAIL_SERVER="127.0.0.1", MAIL_PORT=silent.getsockname()[1], MAIL_SUPPRESS_SEND=False
-        )
+        app = make_app(MAIL_SERVER="127.0.0.1", MAIL_PORT=silent.getsockname()[1], MAIL_SUPPRESS_SEND=False)
         assert _request_code(app.test_client()).status_code == 503
 
 

@@ -333,9 +333,7 @@ def test_pages_are_the_applications_to_replace(make_app: MakeApp, tmp_path: Any)
 
 
 def test_the_brand_is_shown(make_app: MakeApp) -> None:
-    app = make_app(
-        CHATBOTKIT_AUTH_SITE_NAME="Ada & Co", CHATBOTKIT_AUTH_LOGO_URL="https://shop.example/logo.svg"
-    )
+    app = make_app(CHATBOTKIT_AUTH_SITE_NAME="Ada & Co", CHATBOTKIT_AUTH_LOGO_URL="https://shop.example/logo.svg")
     page = app.test_client().get("/auth/sign-in").text
     assert "Sign in – Ada &amp; Co" in page
     assert 'src="https://shop.example/logo.svg"' in page

@@ -75,6 +75,7 @@ class Workers:
 
     def run(self, job: Job, url: str, prefix: str = "", *arguments: Any) -> list[Any]:
         """Return what ``job`` returned in each process, as one list."""
+        self._barrier.reset()
         for _, pipe in self._members:
             pipe.send((job, url, prefix, arguments))
         results = []
@@ -100,4 +101,5 @@ def _serve(pipe: Any, barrier: Any, number: int) -> None:
         try:
             pipe.send((True, job(barrier.wait, url, prefix, number, *arguments)))
         except Exception:  # noqa: BLE001  # the test shows whatever it was
+            barrier.abort()
             pipe.send((False, traceback.format_exc()))
