@@ -62,9 +62,15 @@ class Mailer:
     def send_unknown(self, identifier: str) -> None:
         """Tell the owner of an address that somebody asked to sign in with it, and that it has no account.
 
+        It goes by our mail alone. An application that has its own sender and no mail server tells nobody; the answer takes
+        as long as one with a code then.
+
         :raises MailError: it could not be handed over.
         """
-        if self._has_server():
+        start = time.perf_counter()
+        if self._sender() is not None and not _configured():
+            self._wait_as_usual(start)
+        elif self._has_server():
             self._send(self._message("unknown", identifier))
         else:
             _log.info("no account for %s; without a mail server its owner is not told", mask(identifier))
@@ -82,10 +88,7 @@ class Mailer:
             message = self._code_message(identifier, code, expires_at)
             with _connection() as connection:
                 _rehearse(connection, message, identifier)
-        if self._durations:
-            # One of the last real ones, not their mean: a spread is part of how it looks.
-            usual = random.choice(self._durations)  # noqa: S311  # no secret
-            time.sleep(max(0.0, usual - (time.perf_counter() - start)))
+        self._wait_as_usual(start)
 
     def check(self) -> None:
         """Open and close a connection to the mail server.
@@ -98,8 +101,14 @@ class Mailer:
             with _connection():
                 pass
 
+    def _wait_as_usual(self, start: float) -> None:
+        if self._durations:
+            # One of the last real ones, not their mean: a spread is part of how it looks.
+            usual = random.choice(self._durations)  # noqa: S311  # no secret
+            time.sleep(max(0.0, usual - (time.perf_counter() - start)))
+
     def _has_server(self) -> bool:
-        if "MAIL_SERVER" in current_app.config or _state().suppress:
+        if _configured():
             return True
         if not current_app.debug:
             raise _no_server()
@@ -240,9 +249,16 @@ def _default_sender(config: Config) -> str:
     return f"no-reply@{host}"
 
 
+def _configured() -> bool:
+    return "MAIL_SERVER" in current_app.config or bool(_state().suppress)
+
+
 def _sign_in_url() -> str | None:
-    # Without a configured name the host is whatever the client wrote into its request, and must not get into a mail.
-    if current_app.config.get("SERVER_NAME") or current_app.config.get("TRUSTED_HOSTS"):
+    # Without a name that somebody vouches for the host is whatever the client wrote into its request, and must not get into
+    # a mail. With `host_matching` it is that in spite of SERVER_NAME. Only Flask 3.1 and later check TRUSTED_HOSTS; they
+    # hand them to the request, and refused it before if its host is not among them.
+    named = current_app.config.get("SERVER_NAME") and not current_app.url_map.host_matching
+    if named or request.trusted_hosts:
         return url_for("chatbotkit_auth.sign_in", _external=True)
     return None
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
 from email.policy import default
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -266,6 +267,35 @@ def test_a_hook_that_raises_is_told_and_logs_no_code(make_app: MakeApp, caplog: 
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
     assert codes[0] not in caplog.text
     assert codes[0] not in answer.text
+
+
+def test_an_own_sender_without_a_mail_server_answers_alike_for_all(
+    make_app: MakeApp, chatbotkit_sandbox: Sandbox
+) -> None:
+    chatbotkit_sandbox.add_user("ada@example.com")
+    app = make_app(
+        TESTING=False,
+        MAIL_SUPPRESS_SEND=False,
+        CHATBOTKIT_AUTH_AUTO_CREATE=False,
+        CHATBOTKIT_AUTH_UNKNOWN_USER="mail",
+    )
+    app.extensions["test_auth"].send_verification_request(lambda *_: None)
+    for email in ("ada@example.com", "eve@example.com"):
+        assert _request_code(app.test_client(), email).status_code == 200
+
+
+@pytest.mark.parametrize("trusted", [["shop.example"], None])
+def test_a_link_needs_a_name_that_somebody_vouches_for(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], trusted: list[str] | None
+) -> None:
+    server, config = mail_server
+    client = make_app(TRUSTED_HOSTS=trusted, **config).test_client()
+    token = client.get("/auth/session", base_url="http://shop.example").get_json()["csrf_token"]
+    headers = {"X-CSRFToken": token}
+    client.post("/auth/sign-in", json={"email": "ada@example.com"}, headers=headers, base_url="http://shop.example")
+    text = _text(server.mails[0], "plain")
+    checks = tuple(int(part) for part in version("flask").split(".")[:2]) >= (3, 1)
+    assert ("http://shop.example/auth/sign-in" in text) == bool(trusted and checks)
 
 
 def test_pretending_takes_as_long_as_sending(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
