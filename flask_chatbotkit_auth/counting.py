@@ -16,21 +16,18 @@ from .database import Database
 from .exceptions import ConfigurationError, StoreError
 
 
-def counters(metadata: sa.MetaData) -> sa.Table:
-    """Return the table that counts, of ``metadata``; times are milliseconds since the epoch."""
+def counters(database: Database) -> sa.Table:
+    """Return the table that counts; times are milliseconds since the epoch."""
     name = "chatbotkit_auth_limits"
-    if name in metadata.tables:
-        return metadata.tables[name]
+    if name in database.metadata.tables:
+        return database.metadata.tables[name]
     return sa.Table(
         name,
-        metadata,
+        database.metadata,
         sa.Column("key", sa.String(191), primary_key=True),
         sa.Column("hits", sa.Integer, nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
-        mysql_charset="utf8mb4",
-        mysql_collate="utf8mb4_bin",
-        mariadb_charset="utf8mb4",
-        mariadb_collate="utf8mb4_bin",
+        **database.table_options,
     )
 
 
@@ -72,7 +69,7 @@ class SQLAlchemyStorage(Storage):
         super().__init__(uri, wrap_exceptions, **options)
         self._database = database or Database((uri or "").removeprefix("sqlalchemy+"))
         self._clock = clock
-        self._table = table = counters(self._database.metadata)
+        self._table = table = counters(self._database)
         key = table.c.key == sa.bindparam("_key")
         self._select = sa.select(table.c.hits, table.c.expires_at).where(key)
         self._hits = sa.select(table.c.hits).where(key)

@@ -30,6 +30,7 @@ BUSY_TIMEOUT = 5
 _TRIES = 8
 
 _DRIVERS = {"postgres": "psycopg", "postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+_MYSQL = ("mysql", "mariadb")
 _EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
 
 # A transaction that lost against another leaves nothing behind once it is rolled back, so that running it again is safe:
@@ -51,18 +52,19 @@ class Database:
         self.metadata = sa.MetaData()
         self.migrated = False
         """Whether the tables belong to the application's own migrations."""
-        self.backend: str | None = None
-        """``"sqlite"``, ``"postgresql"``, ``"mysql"`` or ``"mariadb"``; ``None`` where each application has its own."""
+        self.maybe_mysql = True
+        """Whether this is MySQL or MariaDB, or may be, where the engine is the application's to choose. To name these to
+        SQLAlchemy imports their dialect, which no other worker needs."""
         self._ready = False
         self._lock = threading.Lock()
         self._own: tuple[Engine, Engine] | None = None
         if isinstance(bind, Engine):
             _refuse_autocommit(bind)
-            self.backend = bind.dialect.name
+            self.maybe_mysql = bind.dialect.name in _MYSQL
             self._engines: Callable[[], tuple[Engine, Engine]] = lambda: (bind, bind)
         elif isinstance(bind, (str, URL)):
             url = _check_url(bind)
-            self.backend = url.get_backend_name()
+            self.maybe_mysql = url.get_backend_name() in _MYSQL
             self._engines = lambda: self._own or self._make(url)
         elif hasattr(bind, "metadata") and hasattr(type(bind), "engines"):
             self.metadata = bind.metadata
@@ -73,6 +75,13 @@ class Database:
                 "Give a database as a URL, a SQLAlchemy engine, or a Flask-SQLAlchemy object, "
                 f"not as {type(bind).__name__}."
             )
+
+    @property
+    def table_options(self) -> dict[str, Any]:
+        """The options of a table whose texts are compared byte for byte: by default MySQL folds case and accents."""
+        options = {"charset": "utf8mb4", "collate": "utf8mb4_bin"}
+        dialects = _MYSQL if self.maybe_mysql else ()
+        return {f"{dialect}_{name}": value for dialect in dialects for name, value in options.items()}
 
     @property
     def engine(self) -> Engine:
@@ -92,7 +101,10 @@ class Database:
             self.create_tables()
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
-                with self._engines()[0 if single else 1].begin() as connection:
+                engine, transactional = self._engines()
+                # Where they differ, the one for single statements commits by itself, and has nothing to begin or end.
+                alone = single and engine is not transactional
+                with engine.connect() if alone else transactional.begin() as connection:
                     return work(connection)
             except DBAPIError as error:
                 if not (tries_left and _lost_against_another(error)):

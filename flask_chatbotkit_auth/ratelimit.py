@@ -1,4 +1,7 @@
-"""Rate limits, counted by the *limits* library."""
+"""Rate limits, counted by the *limits* library.
+
+It is imported by the first limiter and not with the package: it takes as long as all that the package itself imports.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import cast
-
-import limits
-from limits.storage import Storage, storage_from_string
-from limits.strategies import FixedWindowRateLimiter
+from typing import TYPE_CHECKING, cast
 
 from .exceptions import ConfigurationError, RateLimited, StoreError
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+    from limits.storage import Storage
 
 
 class RateLimiter:
@@ -28,6 +31,8 @@ class RateLimiter:
     """
 
     def __init__(self, rates: Mapping[str, str | None], storage: Storage | str) -> None:
+        from limits.strategies import FixedWindowRateLimiter
+
         self._items = {name: _parse(name, rate) for name, rate in rates.items() if rate is not None}
         if isinstance(storage, str):
             storage = _open(storage)
@@ -57,7 +62,7 @@ class RateLimiter:
     def refund(self, name: str, key: str) -> None:
         """Take back one :meth:`hit`, where the storage can (Memcached cannot) and the window it fell into still lasts."""
 
-        def work(item: limits.RateLimitItem) -> None:
+        def work(item: RateLimitItem) -> None:
             # A new window must not begin below zero: it would let one more pass than the limit.
             hashed = _hashed(key)
             if getattr(self._storage, "never_below_zero", False) or self._storage.get(item.key_for(name, hashed)) > 0:
@@ -73,7 +78,7 @@ class RateLimiter:
         """Return whether the storage answers."""
         return bool(self._storage.check())
 
-    def _quietly(self, name: str, work: Callable[[limits.RateLimitItem], object]) -> None:
+    def _quietly(self, name: str, work: Callable[[RateLimitItem], object]) -> None:
         # Called after a success, which a count that stays too high must not turn into a failure.
         item = self._items.get(name)
         if item is not None:
@@ -106,9 +111,11 @@ def _hashed(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
-def _parse(name: str, rate: str) -> limits.RateLimitItem:
+def _parse(name: str, rate: str) -> RateLimitItem:
+    from limits import parse
+
     try:
-        return limits.parse(rate)
+        return parse(rate)
     except ValueError:
         raise ConfigurationError(
             f'CHATBOTKIT_AUTH_RATE_LIMITS: "{rate}" for {name} is not a limit. Write one such as "5/15minutes".'
@@ -116,11 +123,14 @@ def _parse(name: str, rate: str) -> limits.RateLimitItem:
 
 
 def _open(uri: str) -> Storage:
+    from limits import errors
+    from limits.storage import storage_from_string
+
     if uri.startswith("sqlalchemy+"):
         from . import counting  # noqa: F401  # makes this kind of URI known to the library
     try:
-        return cast(Storage, storage_from_string(uri))
-    except (limits.errors.ConfigurationError, ValueError) as error:
+        return cast("Storage", storage_from_string(uri))
+    except (errors.ConfigurationError, ValueError) as error:
         raise ConfigurationError(
             "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI cannot be opened by the limits library. Give one of its URIs, such as "
             f"redis://host:6379, and install its driver ({type(error).__name__})."

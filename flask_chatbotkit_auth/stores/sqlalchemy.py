@@ -36,10 +36,9 @@ class SQLAlchemyStore(Store):
 
     def __init__(self, bind: object) -> None:
         self.database = Database(bind)
-        metadata = self.database.metadata
-        self._challenges = challenges = tables.challenges(metadata)
-        self._sessions = sessions = tables.sessions(metadata, self.database.backend)
-        self._counters = counters(metadata)
+        self._challenges = challenges = tables.challenges(self.database)
+        self._sessions = sessions = tables.sessions(self.database)
+        self._counters = counters(self.database)
         # Built once, so that SQLAlchemy compiles each of them once.
         self._add_challenge = sa.insert(challenges)
         self._add_code = tables.add_code(challenges)

@@ -6,24 +6,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..database import Database
 from .base import MAX_CODES, State
 
-# Ids and digests are compared byte for byte; the default collation of MySQL and MariaDB would fold case and accents.
-_OPTIONS: dict[str, Any] = {
-    f"{dialect}_{option}": value
-    for dialect in ("mysql", "mariadb")
-    for option, value in (("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
-}
 
-
-def challenges(metadata: sa.MetaData) -> sa.Table:
-    """Return the table of challenges, of ``metadata``; times are milliseconds since the epoch."""
+def challenges(database: Database) -> sa.Table:
+    """Return the table of challenges; times are milliseconds since the epoch."""
     name = "chatbotkit_auth_challenges"
-    if name in metadata.tables:
-        return metadata.tables[name]
+    if name in database.metadata.tables:
+        return database.metadata.tables[name]
     return sa.Table(
         name,
-        metadata,
+        database.metadata,
         sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("identifier", sa.String(254), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
@@ -33,7 +27,7 @@ def challenges(metadata: sa.MetaData) -> sa.Table:
         sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
         # The codes lie in the row itself, the newest first, so that the gate can be one statement on one row.
         *[column for slot in range(1, MAX_CODES + 1) for column in _slot(slot)],
-        **_OPTIONS,
+        **database.table_options,
     )
 
 
@@ -41,20 +35,17 @@ def _slot(number: int) -> tuple[sa.Column[Any], sa.Column[Any]]:
     return sa.Column(f"digest_{number}", sa.String(64)), sa.Column(f"digest_{number}_expires_at", sa.BigInteger)
 
 
-def sessions(metadata: sa.MetaData, backend: str | None) -> sa.Table:
-    """Return the table of sessions, of ``metadata``; times are milliseconds since the epoch.
-
-    :param backend: see :attr:`.Database.backend`.
-    """
+def sessions(database: Database) -> sa.Table:
+    """Return the table of sessions; times are milliseconds since the epoch."""
     name = "chatbotkit_auth_sessions"
-    if name in metadata.tables:
-        return metadata.tables[name]
+    if name in database.metadata.tables:
+        return database.metadata.tables[name]
     return sa.Table(
         name,
-        metadata,
+        database.metadata,
         sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("user_id", sa.String(191), nullable=False, index=True),
-        sa.Column("snapshot", _long_text(backend), nullable=False),
+        sa.Column("snapshot", _long_text(database), nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("seen_at", sa.BigInteger, nullable=False),
         sa.Column("refreshed_at", sa.BigInteger, nullable=False),
@@ -63,14 +54,14 @@ def sessions(metadata: sa.MetaData, backend: str | None) -> sa.Table:
         sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
         sa.Column("ip", sa.String(45)),
         sa.Column("user_agent", sa.String(400)),
-        **_OPTIONS,
+        **database.table_options,
     )
 
 
-def _long_text(backend: str | None) -> sa.types.TypeEngine[str]:
-    if backend in ("sqlite", "postgresql"):
+def _long_text(database: Database) -> sa.types.TypeEngine[str]:
+    if not database.maybe_mysql:
         return sa.Text()
-    # Only here, since no other worker needs this dialect. The plain TEXT of MySQL and MariaDB ends at 64 kB.
+    # Its plain TEXT ends at 64 kB.
     from sqlalchemy.dialects import mysql
 
     return sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
