@@ -1,0 +1,24 @@
+"""``python -m benchmarks [name …]``: all of them, quickly, or those that are named."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+BENCHMARKS = ("page", "sign_in", "store", "client", "imports", "load")
+
+
+def main() -> None:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="*", help=", ".join(BENCHMARKS))
+    names = parser.parse_args().name or BENCHMARKS
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no benchmark {min(unknown)}; there are {', '.join(BENCHMARKS)}")
+    for name in names:
+        import_module(f"benchmarks.{name}").run()
+
+
+if __name__ == "__main__":
+    main()

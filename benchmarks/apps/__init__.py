@@ -1,0 +1,1 @@
+"""The applications that are measured; each shows ``/page`` to a signed-in person, and serves from ``application``."""

@@ -1,0 +1,73 @@
+"""The API client: one call, against plain requests and against urllib3 alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import Connection
+
+import requests
+import urllib3
+
+from flask_chatbotkit_auth import ChatBotKitClient
+from flask_chatbotkit_auth.testing import Sandbox
+
+from .report import compare, in_turns, milliseconds, show
+
+CALLS = 100
+ROUNDS = 15
+
+BASELINE = "requests, one session"
+AIMS = {"this": "≤ 1.00×"}
+
+
+def run() -> None:
+    """Print the table."""
+    with _sandbox() as url:
+        client = ChatBotKitClient("sk-test", url)
+        headers = {"Authorization": "Bearer sk-test", "Accept": "application/json"}
+        address = f"{url}/api/v1/user/list?email=ada%40example.com"
+        session = requests.Session()
+        pool = urllib3.PoolManager()
+        contenders: dict[str, Callable[[], object]] = {
+            BASELINE: lambda: session.get(address, headers=headers, timeout=10).json(),
+            "urllib3, one pool": lambda: pool.request("GET", address, headers=headers, timeout=10).json(),
+            "this": lambda: client.get("/user/list", {"email": "ada@example.com"}),
+        }
+        samples = in_turns({name: partial(_cpu, call) for name, call in contenders.items()}, ROUNDS)
+    show(
+        "A call to the API: CPU of the caller",
+        ["", "CPU", "of requests'", "aim"],
+        compare(samples, BASELINE, milliseconds, AIMS),
+    )
+
+
+def _cpu(call: Callable[[], object]) -> float:
+    begun = time.process_time()
+    for _ in range(CALLS):
+        call()
+    return (time.process_time() - begun) / CALLS
+
+
+@contextmanager
+def _sandbox() -> Iterator[str]:
+    """Serve the sandbox in a process of its own, whose CPU is not ours."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        ours.send("enough")
+        process.join(10)
+
+
+def _serve(pipe: Connection) -> None:
+    with Sandbox() as sandbox:
+        sandbox.add_user("ada@example.com", name="Ada")
+        pipe.send(sandbox.url)
+        pipe.recv()
