@@ -93,13 +93,20 @@ class UserAdapter(ABC):
             raise SignUpDisabled
         approve(None)
         try:
-            return self.create(email), True
+            return self.create_verified(email), True
         except Conflict:
             # Somebody else was first: theirs is the one account.
             user = self.get_by_email(email)
             if user is None:
                 raise
             return user, False
+
+    def create_verified(self, email: str) -> User:
+        """Make the account of a person who has just proved the address.
+
+        :raises Conflict: as :meth:`create`.
+        """
+        return self.create(email)
 
     def refine(self, user: User) -> User:
         """Add upstream what a sign-in has proved and the account lacks; return the account as it is then."""

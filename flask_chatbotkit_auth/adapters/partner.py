@@ -16,7 +16,7 @@ from .base import UserAdapter, fetched, only_text, required_id, stored_email
 class PartnerAdapter(UserAdapter):
     """Keeps each user as a sub-account of the secret's own account (the Partner API).
 
-    The API has no field for when an address was proved; it is kept as ``meta.verifiedAt`` of the accounts made here.
+    The API has no field for when an address was proved; it is kept as ``meta.verifiedAt`` of the accounts that sign-ins make.
 
     :param client: acts as the parent account.
     :param switches: ``auto_create``, ``auto_update`` and ``auto_delete``.
@@ -46,10 +46,13 @@ class PartnerAdapter(UserAdapter):
         self, email: str, *, name: str | None = None, image: str | None = None, meta: Mapping[str, Any] | None = None
     ) -> User:
         now = to_milliseconds(utcnow())
-        given = {"name": name, "image": image, "meta": {"verifiedAt": now, **(meta or {})}}
+        given = {"name": name, "image": image, "meta": dict(meta) if meta else None}
         fields = {"email": email, **{key: value for key, value in given.items() if value is not None}}
         answer = self.client.post("/user/create", fields)
         return _user({**fields, "id": required_id(answer), "createdAt": now})
+
+    def create_verified(self, email: str) -> User:
+        return self.create(email, meta={"verifiedAt": to_milliseconds(utcnow())})
 
     def update(self, id: str, **fields: Any) -> User:
         path = f"/user/{path_segment(id)}"
