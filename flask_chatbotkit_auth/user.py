@@ -11,6 +11,7 @@ from typing import Any, Literal
 from flask_login import UserMixin
 
 from .clock import plausible_time, to_milliseconds
+from .identifier import mask
 
 Kind = Literal["partner", "contact"]
 
@@ -52,6 +53,10 @@ class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no type informat
     def __post_init__(self) -> None:
         # A worker hands one snapshot to many requests: what one of them writes, no other may read.
         object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
+
+    def __repr__(self) -> str:
+        # Not the fields: a user that is printed or logged must not tell who they are.
+        return f"<User {self.id} {mask(self.email)} {self.kind}>"
 
     def __hash__(self) -> int:
         return hash(self.id)

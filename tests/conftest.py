@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import uuid
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_login import current_user, login_required
+from leaks import LOGGER, Leaks
 from workers import forget_everything, opened
 
 from flask_chatbotkit_auth import ChatBotKitAuth, EmailCodeProvider, MemoryStore
@@ -166,6 +168,34 @@ def openapi_path() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def leaks() -> Iterator[Leaks]:
+    """Listen to our logger, at every level, for the whole of the session."""
+    leaks = Leaks()
+    generate = EmailCodeProvider.generate
+
+    def remember(self: EmailCodeProvider) -> str:
+        code = generate(self)
+        leaks.codes.add(code)
+        return code
+
+    logger = logging.getLogger(LOGGER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EmailCodeProvider, "generate", remember)
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(leaks)
+        yield leaks
+        logger.removeHandler(leaks)
+        logger.setLevel(logging.NOTSET)
+
+
+@pytest.fixture(autouse=True)
+def nothing_secret_is_logged(leaks: Leaks) -> Iterator[None]:
+    """Fail a test, whatever it is about, during which a secret was logged."""
+    yield
+    assert leaks.take() == []
+
+
 MakeApp = Callable[..., Flask]
 
 
@@ -174,7 +204,11 @@ def make_app(chatbotkit_sandbox: Sandbox, tmp_path: Path, clock: Clock) -> MakeA
     """Make an application with a protected page, on the sandbox, with settings and parts of one's own."""
 
     def make_app(
-        *, store: Any = None, provider: EmailCodeProvider | None = None, parts: dict[str, Any] | None = None, **config: Any
+        *,
+        store: Any = None,
+        provider: EmailCodeProvider | None = None,
+        parts: dict[str, Any] | None = None,
+        **config: Any,
     ) -> Flask:
         app = Flask("shop", instance_path=str(tmp_path / "instance"))
         app.config.update(

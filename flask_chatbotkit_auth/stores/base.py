@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -30,10 +30,10 @@ class State(str, Enum):
 class Challenge:
     """One attempt of one browser to prove one address. Times are aware UTC."""
 
-    id: str
+    id: str = field(repr=False)
     """128 random bits as text; the browser's signed cookie holds it, no URL ever does."""
 
-    identifier: str
+    identifier: str = field(repr=False)
     sent_at: datetime
     """When the newest code was made."""
 
@@ -83,7 +83,7 @@ class Attempt:
 class SessionRecord:
     """One signed-in browser. Times are aware UTC."""
 
-    id: str
+    id: str = field(repr=False)
     """SHA-256 of the session's token, in hexadecimal: who reads the store cannot become the person."""
 
     user: User
@@ -102,7 +102,7 @@ class SessionRecord:
     expires_at: datetime
     """The end of the session if it is not used again; never after :attr:`ends_at`."""
 
-    ip: str | None = None
+    ip: str | None = field(default=None, repr=False)
     user_agent: str | None = None
 
 
