@@ -22,6 +22,8 @@ from .stores.base import SessionRecord, Store
 from .user import Kind, User
 
 _SWEEP_EVERY = 64
+_ROWS_OF_A_SIGN_IN = 8
+"""More than one leaves behind: the challenge, the session and a few counts."""
 
 
 @dataclass
@@ -161,7 +163,7 @@ class AuthState:
         """
         self._made += 1
         if self._made % _SWEEP_EVERY == 0:
-            self.purge(limit=2 * _SWEEP_EVERY)
+            self.purge(limit=_ROWS_OF_A_SIGN_IN * _SWEEP_EVERY)
 
     def purge(self, *, limit: int = 1000) -> int:
         """Forget at most ``limit`` challenges, sessions and counts that ended an hour ago or more; return how many.

@@ -200,8 +200,9 @@ MakeApp = Callable[..., Flask]
 
 
 @pytest.fixture
-def make_app(chatbotkit_sandbox: Sandbox, tmp_path: Path, clock: Clock) -> MakeApp:
+def make_app(chatbotkit_sandbox: Sandbox, tmp_path: Path, clock: Clock) -> Iterator[MakeApp]:
     """Make an application with a protected page, on the sandbox, with settings and parts of one's own."""
+    apps: list[Flask] = []
 
     def make_app(
         *,
@@ -229,9 +230,12 @@ def make_app(chatbotkit_sandbox: Sandbox, tmp_path: Path, clock: Clock) -> MakeA
         def dashboard() -> str:
             return f"Hello {current_user.email}"
 
+        apps.append(app)
         return app
 
-    return make_app
+    yield make_app
+    for app in apps:
+        app.extensions["chatbotkit_auth"].store.close()
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def main() -> None:
         code = mails[0].subject.split()[0]
         answer = client.post("/auth/verify", data={"code": code, "csrf_token": token}, follow_redirects=True)
         assert answer.text == "Hello ada@example.com", answer.text
-        app.extensions["chatbotkit_auth"].store.database.engine.dispose()
+        app.extensions["chatbotkit_auth"].store.close()
     print("1 passed, 0 failed")  # noqa: T201
 
 

@@ -55,6 +55,7 @@ def test_two_lines_are_a_complete_application(chatbotkit_sandbox: Sandbox, tmp_p
     assert sign_in(client, ADA).status_code == 200
     assert client.get("/dashboard").text == f"Hello {ADA}"
     assert (tmp_path / "chatbotkit_auth.db").exists()
+    app.extensions["chatbotkit_auth"].store.close()
 
 
 def test_a_factory_and_several_applications(chatbotkit_sandbox: Sandbox, sign_in: SignIn) -> None:

@@ -227,3 +227,17 @@ def test_an_error_of_the_api_is_raised_and_ends_nothing(
 def test_nobody_is_no_user(make_app: MakeApp) -> None:
     with make_app().test_request_context(), pytest.raises(ValueError, match="nobody is signed in"):
         current_auth.client_for(AnonymousUserMixin())
+
+
+def test_normal_traffic_sweeps_what_is_over(make_app: MakeApp, clock: Clock) -> None:
+    app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:ip": None})
+    store = app.extensions["chatbotkit_auth"].store
+    largest = 0
+    for number in range(4 * 64):
+        client = app.test_client()
+        token = client.get("/auth/session").get_json()["csrf_token"]
+        client.post("/auth/sign-in", json={"email": f"{number}@example.com"}, headers={"X-CSRFToken": token})
+        clock.advance(120)
+        largest = max(largest, len(store._challenges))
+    # A challenge is over after 10 minutes and kept for another hour, 35 of them; the sweep comes with every 64th.
+    assert largest <= 35 + 64 + 1
