@@ -1,0 +1,100 @@
+"""``python -m benchmarks.guesses``: how many codes does a guesser get to try, and how likely is one of them right?
+
+Under the default limits, against gunicorn with four workers on SQLite: as fast as they can, clients with addresses of their
+own ask for codes and type wrong ones until nothing is compared any more. That is what one window of an hour holds; what
+longer times hold follows from it. Windows are fixed, so that an hour may meet the end of one and the beginning of the next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from flask_chatbotkit_auth import EmailCodeProvider
+from flask_chatbotkit_auth.stores.base import MAX_CODES
+from flask_chatbotkit_auth.testing import Sandbox
+
+from .report import show
+
+# The application under attack, its mail server and the attackers' browsers are those of the tests.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+
+def _compared(origin: str, clients: int, addresses: list[str]) -> int:
+    """Return how many wrong codes were compared, all clients together, until each of them was stopped."""
+    from servers import Browser, new_client_address
+
+    def attack(client: str) -> int:
+        compared = 0
+        for address in addresses:
+            with Browser(origin, client) as browser:
+                # Not once more than it is worth: what is refused counts against the client all the same.
+                for _ in range(4):
+                    if browser.ask(address).status_code != 200:
+                        break
+                    answers = [browser.verify("zzzzzz").json()["error"]["code"] for _ in range(5)]
+                    compared += answers.count("invalid_code")
+        return compared
+
+    with ThreadPoolExecutor(4) as pool:
+        return sum(pool.map(attack, [new_client_address() for _ in range(clients)]))
+
+
+def _measure(clients: int, addresses: int) -> list[tuple[str, int]]:
+    from servers import gunicorn, mailbox
+
+    with Sandbox() as sandbox, mailbox() as box, tempfile.TemporaryDirectory() as folder:
+        environment: dict[str, str] = {
+            "FLASK_SECRET_KEY": "guess",
+            "FLASK_MAIL_SERVER": "127.0.0.1",
+            "FLASK_MAIL_PORT": str(box.port),
+            "CHATBOTKIT_API_SECRET": sandbox.secret,
+            "CHATBOTKIT_API_URL": sandbox.url,
+            "CHATBOTKIT_AUTH_AUTO_CREATE": "true",
+        }
+        with gunicorn(Path(folder), environment) as origin:
+            many = [f"ada{number}@example.com" for number in range(addresses)]
+            return [
+                (f"{clients} clients, one address", _compared(origin, clients, ["ada@example.com"])),
+                (f"one client, {addresses} addresses", _compared(origin, 1, many)),
+                (
+                    f"{clients} clients, {addresses} other addresses",
+                    _compared(origin, clients, [f"x{a}" for a in many]),
+                ),
+            ]
+
+
+def _one_in(count: int, codes: int, possible: int) -> str:
+    return f"1 in {round(1 / (1 - (1 - codes / possible) ** count)):,}"
+
+
+def run(clients: int = 8, addresses: int = 20) -> None:
+    """Measure and print."""
+    measured = _measure(clients, addresses)
+    rows: list[list[Any]] = [[name, str(count)] for name, count in measured]
+    show("Wrong codes that were compared within one window", ["guessers", "compared"], rows)
+    provider = EmailCodeProvider()
+    possible = len(provider.alphabet) ** provider.length
+    hour = measured[0][1]
+    rows = []
+    for name, count in (
+        ("an hour", hour),
+        ("an hour that straddles two windows", 2 * hour),
+        ("a day", 24 * hour),
+        ("30 days without a pause", 720 * hour),
+    ):
+        rows.append([name, f"{count:,}", _one_in(count, 1, possible), _one_in(count, MAX_CODES, possible)])
+    head = ["in", "guesses", "chance, one code alive", f"chance, {MAX_CODES} codes alive"]
+    show(f"One address, {possible:,} codes", head, rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.guesses", description=__doc__)
+    parser.add_argument("--clients", type=int, default=8, help="how many guess at once (default 8)")
+    parser.add_argument("--addresses", type=int, default=20, help="at how many addresses (default 20)")
+    arguments = parser.parse_args()
+    run(arguments.clients, arguments.addresses)
