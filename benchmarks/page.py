@@ -13,7 +13,7 @@ from .report import compare, in_turns, milliseconds, show, skipped
 from .servers import Server, missing
 
 REQUESTS = 200
-ROUNDS = 11
+ROUNDS = 9
 
 BASELINE = "Flask-Login, users in memory"
 AIMS = {"this, session known to the worker": "≤ 1.10×", "this, session read from SQLite": "≤ 1.35×"}

@@ -46,7 +46,12 @@ class Server:
         environment = {**os.environ, **(settings or {}), "BENCHMARK_FOLDER": str(self.folder)}
         self._log = (self.folder / "log").open("w")
         self._process = subprocess.Popen(
-            command, env=environment, pass_fds=[self._socket.fileno()], stdout=self._log, stderr=self._log
+            command,
+            cwd=Path(__file__).parents[1],
+            env=environment,
+            pass_fds=[self._socket.fileno()],
+            stdout=self._log,
+            stderr=self._log,
         )
         self._workers = workers
 

@@ -9,7 +9,7 @@ from flask_login import current_user, login_required
 
 from flask_chatbotkit_auth import ChatBotKitAuth
 
-from .instruments import API, FOLDER, count_sqlalchemy, instrumented, keep_flask_mails
+from .instruments import API, FOLDER, count_sqlalchemy, instrumented, keep_flask_mails, keep_mail
 
 LIMITS = dict.fromkeys(("request:email", "request:ip", "verify:email", "verify:ip"), "10000000/hour")
 
@@ -28,7 +28,13 @@ app.config.update(
 )
 count_sqlalchemy()
 keep_flask_mails()
-ChatBotKitAuth(app)
+auth = ChatBotKitAuth(app)
+
+if "BENCHMARK_HOOK" in os.environ:
+
+    @auth.send_verification_request
+    def send(identifier: str, code: str, _expires_at: object, _user: object) -> None:
+        keep_mail(identifier, f"Subject: code\n\n    {code}\n".encode())
 
 
 @app.get("/page")
