@@ -9,7 +9,7 @@ from collections.abc import Iterator
 LOGGER = "flask_chatbotkit_auth"
 
 _SECRETS = {
-    "a whole address": re.compile(r"[\w.+'-]+@[\w-]+(?:\.[\w-]+)+"),
+    "a whole address": re.compile(r"(?<![\w.+'-])[\w.+'-]{1,64}@[\w-]+(?:\.[\w-]+)+"),
     "an API secret": re.compile(r"\bsk-\w+"),
     "a session's token": re.compile(r"\bcbk-[0-9a-f]{32}"),
     "a session's id or a code's digest": re.compile(r"\b[0-9a-f]{64}\b"),

@@ -10,6 +10,9 @@ from ..exceptions import APIError, Conflict, InvalidEmail, SignUpDisabled
 from ..identifier import normalize_identifier
 from ..user import Kind, User
 
+MAX_ID_LENGTH = 191
+"""Characters; more than any real id has, and what a key of every database holds."""
+
 
 class UserAdapter(ABC):
     """Finds, makes and changes accounts. Subclass it to keep them elsewhere.
@@ -121,11 +124,11 @@ def only_text(value: object) -> str | None:
 def required_id(record: Mapping[str, Any]) -> str:
     """Return the id of an answer of the API.
 
-    :raises APIError: it has none.
+    :raises APIError: it has none, or one that no store has room for or that would break a line of the log.
     """
     id = record.get("id")
-    if not isinstance(id, str) or not id:
-        raise APIError("the ChatBotKit API answered without an id")
+    if not isinstance(id, str) or not 0 < len(id) <= MAX_ID_LENGTH or not id.isprintable():
+        raise APIError("the ChatBotKit API answered without an id that can be one")
     return id
 
 
