@@ -127,6 +127,8 @@ class Browser:
         self.origin = origin
         self.session = requests.Session()
         self.session.trust_env = False
+        # A connection that is kept may be closed by the server at the moment it is used again.
+        self.session.headers["Connection"] = "close"
         self.session.mount("http://", _From(address or new_client_address()))
 
     def __enter__(self) -> Browser:
