@@ -444,14 +444,19 @@ def test_with_the_keyboard_alone(site: Site, visit: Visit) -> None:
                 return
         pytest.fail(f"the Tab key does not lead to {name}")
 
+    def type_when_focused(label: str, typed: str) -> None:
+        # What is typed before the page has put the focus where it belongs goes nowhere.
+        expect(page.get_by_label(label, exact=True)).to_be_focused()
+        keys.type(typed)
+
     heading(page, "Sign in")
-    keys.type("ada@example.com")
+    type_when_focused("E-mail address", "ada@example.com")
     keys.press("Enter")
     heading(page, "Enter your code")
-    keys.type(wrong(site.code))
+    type_when_focused("Code", wrong(site.code))
     keys.press("Enter")
     expect(page.get_by_role("alert")).to_be_visible()
-    keys.type(site.code)
+    type_when_focused("Code", site.code)
     keys.press("Enter")
     expect(page.get_by_label("Your message")).to_be_focused()
     keys.type("One line")
