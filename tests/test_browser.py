@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,16 @@ class Site:
     def calls(self, title: str) -> list[str]:
         """The calls to the API of the latest step of that title."""
         return next(step.calls for step in demo_of(self.app).steps if step.title == title)
+
+
+# A browser that leaves a page breaks off what it was loading; the server then drops the file it was sending, unclosed.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def _dropped_files_are_collected_here() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture
