@@ -106,6 +106,19 @@ def test_a_code_arrives_as_text_and_html(make_app: MakeApp, mail_server: tuple[M
     assert client.post("/auth/verify", json={"code": code}, headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["A shop " + "of many words " * 90, "Ein Geschäft " * 9], ids=["ascii", "umlauts"])
+def test_a_long_name_is_folded_and_reads_as_it_was(make_app: MakeApp, chatbotkit_outbox: list[Any], name: str) -> None:
+    app = make_app(CHATBOTKIT_AUTH_SITE_NAME=name)
+    assert _request_code(app.test_client()).status_code == 200
+    with app.app_context():
+        sent = chatbotkit_outbox[0].as_bytes()
+    headers = sent.partition(b"\r\n\r\n")[0]
+    assert headers.isascii()
+    assert max(len(line) for line in headers.split(b"\r\n")) <= 998  # RFC 5322, 2.1.1
+    message = BytesParser(policy=default).parsebytes(sent)
+    assert message["Subject"].split()[1:] == f"is your {name} sign-in code".split()
+
+
 def test_a_code_is_never_a_link(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
     server, config = mail_server
     app = make_app(**config)
