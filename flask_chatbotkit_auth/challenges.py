@@ -37,9 +37,11 @@ def count_request(identifier: str) -> None:
 
     :raises RateLimited: too many were asked for, for this address or from this client.
     """
-    # The client first: one that is over its own limit must not use up somebody else's.
-    current_auth.limiter.hit("request:ip", client_key(request.remote_addr))
-    current_auth.limiter.hit("request:email", identifier)
+    auth = current_auth
+    with auth.store.connected():
+        # The client first: one that is over its own limit must not use up somebody else's.
+        auth.limiter.hit("request:ip", client_key(request.remote_addr))
+        auth.limiter.hit("request:email", identifier)
 
 
 def create(identifier: str) -> tuple[Challenge, str]:
@@ -153,18 +155,20 @@ def try_code(challenge: Challenge, typed: str) -> None:
     code = auth.provider.normalize(typed)
     if not code:
         raise InvalidCode(attempts_left(challenge))
-    # Counted before the code is compared, so that no number of workers tries more than the limit allows.
     client = client_key(request.remote_addr)
-    auth.limiter.hit("verify:ip", client)
-    auth.limiter.hit("verify:email", challenge.identifier)
-    attempt = auth.store.try_code(
-        challenge.id, _digests(challenge, code), now=auth.provider.clock(), max_attempts=auth.provider.attempts
-    )
-    if attempt.outcome is Outcome.ACCEPTED:
-        # Whoever has the mailbox has proved it (NIST 63B-4 3.2.2: failures before a success no longer count).
-        auth.limiter.clear("verify:email", challenge.identifier)
-        auth.limiter.refund("verify:ip", client)
-        return
+    digests = _digests(challenge, code)
+    with auth.store.connected():
+        # Counted before the code is compared, so that no number of workers tries more than the limit allows.
+        auth.limiter.hit("verify:ip", client)
+        auth.limiter.hit("verify:email", challenge.identifier)
+        attempt = auth.store.try_code(
+            challenge.id, digests, now=auth.provider.clock(), max_attempts=auth.provider.attempts
+        )
+        if attempt.outcome is Outcome.ACCEPTED:
+            # Whoever has the mailbox has proved it (NIST 63B-4 3.2.2: failures before a success no longer count).
+            auth.limiter.clear("verify:email", challenge.identifier)
+            auth.limiter.refund("verify:ip", client)
+            return
     error = _refusal(challenge, attempt.outcome, attempt.attempts)
     _log.info("code refused for %s: %s", mask(challenge.identifier), error)
     emit(code_failed, _app(), identifier=challenge.identifier, error=error)

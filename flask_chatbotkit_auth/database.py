@@ -1,4 +1,4 @@
-"""One SQL database: its engine, its transactions, its errors.
+"""One SQL database: its connections, its transactions, its errors.
 
 What the store and the rate limits share. Nothing here knows of a table.
 """
@@ -6,32 +6,25 @@ What the store and the rate limits share. Nothing here knows of a table.
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine, Row, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.engine import URL, Connection, Engine, Row
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from .engines import check_url, make_engines, refuse_autocommit
 from .exceptions import ConfigurationError, StoreError
 
 Result = TypeVar("Result")
 Values = Mapping[str, object]
 
-BUSY_TIMEOUT = 5
-"""Seconds to wait for a lock, for a free connection of the pool and for a server to take a connection."""
-
 _TRIES = 8
 
-_DRIVERS = {"postgres": "psycopg", "postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 _MYSQL = ("mysql", "mariadb")
-_EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
 
 # A transaction that lost against another leaves nothing behind once it is rolled back, so that running it again is safe:
 # serialization failure and deadlock of PostgreSQL, deadlock and "record has changed" of MySQL and MariaDB.
@@ -57,13 +50,14 @@ class Database:
         SQLAlchemy imports their dialect, which no other worker needs."""
         self._ready = False
         self._lock = threading.Lock()
+        self._shared = _Shared()
         self._own: tuple[Engine, Engine] | None = None
         if isinstance(bind, Engine):
-            _refuse_autocommit(bind)
+            refuse_autocommit(bind)
             self.maybe_mysql = bind.dialect.name in _MYSQL
             self._engines: Callable[[], tuple[Engine, Engine]] = lambda: (bind, bind)
         elif isinstance(bind, (str, URL)):
-            url = _check_url(bind)
+            url = check_url(bind)
             self.maybe_mysql = url.get_backend_name() in _MYSQL
             self._engines = lambda: self._own or self._make(url)
         elif hasattr(bind, "metadata") and hasattr(type(bind), "engines"):
@@ -101,10 +95,7 @@ class Database:
             self.create_tables()
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
-                engine, transactional = self._engines()
-                # Where they differ, the one for single statements commits by itself, and has nothing to begin or end.
-                alone = single and engine is not transactional
-                with engine.connect() if alone else transactional.begin() as connection:
+                with self._transaction(single) as connection:
                     return work(connection)
             except DBAPIError as error:
                 if not (tries_left and _lost_against_another(error)):
@@ -112,6 +103,45 @@ class Database:
             except SQLAlchemyError as error:
                 raise _store_error(error) from error
         raise AssertionError("unreachable")
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Let what this thread runs inside go over one connection: one way to the pool, and one sign of life asked for.
+
+        Each run stays a transaction of its own. Nothing that waits for anything but the database belongs inside.
+        """
+        if self._shared.wanted:
+            yield
+            return
+        self._shared.wanted = True
+        try:
+            yield
+        finally:
+            self._shared.wanted = False
+            self._shared.release()
+
+    @contextmanager
+    def _transaction(self, single: bool) -> Iterator[Connection]:
+        engine, transactional = self._engines()
+        # Where they differ, the one for single statements commits by itself, and has nothing to begin or end.
+        alone = single and engine is not transactional
+        shared = self._shared
+        if not shared.wanted or not (alone or engine is transactional):
+            shared.release()  # a pool of one has no second connection
+            with engine.connect() if alone else transactional.begin() as connection:
+                yield connection
+            return
+        try:
+            if shared.connection is None:
+                shared.connection = engine.connect()
+            if alone:
+                yield shared.connection
+            else:
+                with shared.connection.begin():
+                    yield shared.connection
+        except SQLAlchemyError:
+            shared.release()  # it may be broken, and the next run gets another
+            raise
 
     def change(self, statement: sa.Executable, values: Values | None = None) -> int:
         """Run one INSERT, UPDATE or DELETE; return how many rows it met (of an INSERT the number means nothing).
@@ -147,8 +177,8 @@ class Database:
             try:
                 with self._engines()[1].begin() as connection:
                     self.metadata.create_all(connection)
-                    # An index of a table that is there may be missing: MySQL and SQLite commit after each of the
-                    # statements, and a process may be killed between two.
+                    # An index of a table that is there may be missing: MySQL commits after each of the statements, and a
+                    # process may be killed between two.
                     for table in self.metadata.tables.values():
                         for index in sorted(table.indexes, key=lambda each: str(each.name)):
                             index.create(connection, checkfirst=True)
@@ -172,7 +202,7 @@ class Database:
     def _make(self, url: URL) -> tuple[Engine, Engine]:
         with self._lock:
             if self._own is None:
-                self._own = _make_engines(url)
+                self._own = make_engines(url)
                 _forget_connections_after_fork(self)
             return self._own
 
@@ -184,117 +214,16 @@ class Database:
             self._own[0].dispose(close=False)
 
 
-def _check_url(text: str | URL) -> URL:
-    try:
-        url = make_url(text)
-        name, _, driver = url.drivername.partition("+")
-        if not driver and name in _DRIVERS:
-            name = "postgresql" if name == "postgres" else name
-            url = url.set(drivername=f"{name}+{_DRIVERS[name]}")
-        url.get_dialect().import_dbapi()
-    except (ArgumentError, NoSuchModuleError):
-        raise ConfigurationError(
-            "CHATBOTKIT_AUTH_STORE_URL is not a URL of a store. Give one such as sqlite:///file.db, "
-            "postgresql+psycopg://user:password@host/database, mysql+pymysql://…, redis://… or memory://."
-        ) from None
-    except ImportError as error:
-        extra = _EXTRAS.get(url.get_driver_name())
-        cure = f'pip install "flask-chatbotkit-auth[{extra}]"' if extra else f"pip install {error.name}"
-        raise ConfigurationError(
-            f"The driver of {url.drivername}:// is not installed. Install it with: {cure}"
-        ) from None
-    return url
+class _Shared(threading.local):
+    """The connection that a thread's runs share, while it wants them to."""
 
+    wanted = False
+    connection: Connection | None = None
 
-def _refuse_autocommit(engine: Engine) -> None:
-    options = engine.get_execution_options()
-    level = options.get("isolation_level") or getattr(engine.dialect, "_on_connect_isolation_level", None)
-    if level == "AUTOCOMMIT":
-        raise ConfigurationError(
-            "The engine of the sign-in store commits after each statement, and two of its steps need a transaction. Give "
-            'it engine.execution_options(isolation_level="READ COMMITTED").'
-        )
-
-
-def _make_engines(url: URL) -> tuple[Engine, Engine]:
-    """Return an engine for single statements and one for transactions; they share their connections."""
-    backend = url.get_backend_name()
-    if backend == "sqlite":
-        engine = _make_sqlite_engine(url)
-        return engine, engine.execution_options(isolation_level="SERIALIZABLE")
-    # A server closes idle connections and restarts: ask each one for a sign of life before it is used.
-    options: dict[str, Any] = {"pool_pre_ping": True, "pool_timeout": BUSY_TIMEOUT, **_DISCREET}
-    given = _CONNECT_ARGS.get(url.get_driver_name(), {})
-    options["connect_args"] = {key: value for key, value in given.items() if key not in url.query}
-    if backend == "postgresql":
-        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", **options)
-        event.listen(engine, "connect", _prepare_postgresql)
-        return engine, engine.execution_options(isolation_level="READ COMMITTED")
-    # Every step is one conditional write: the gap locks of the stricter default only make deadlocks. Every transaction
-    # has ended before its connection goes back to the pool, so that another ROLLBACK there is a wasted round trip.
-    engine = sa.create_engine(url, isolation_level="READ COMMITTED", pool_reset_on_return=None, **options)
-    return engine, engine
-
-
-# Errors quote no parameters: among them are addresses and sessions, and an error may be logged.
-_DISCREET: dict[str, Any] = {"hide_parameters": True}
-
-# Longer than any wait for a lock, so that a lock is reported as such; shorter than a worker's own time-out.
-_SILENCE = 2 * BUSY_TIMEOUT
-
-_CONNECT_ARGS: dict[str, dict[str, Any]] = {
-    "psycopg": {"connect_timeout": BUSY_TIMEOUT, "tcp_user_timeout": 1000 * _SILENCE},
-    "pymysql": {
-        "connect_timeout": BUSY_TIMEOUT,
-        "read_timeout": _SILENCE,
-        "write_timeout": _SILENCE,
-        "init_command": f"SET SESSION innodb_lock_wait_timeout = {BUSY_TIMEOUT}",
-    },
-}
-
-
-def _make_sqlite_engine(url: URL) -> Engine:
-    if url.database in (None, "", ":memory:"):
-        # One connection is the whole database. It serves one thread at a time, or their transactions would mingle.
-        one: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT}
-        return sa.create_engine(
-            url, isolation_level="AUTOCOMMIT", connect_args={"check_same_thread": False}, **one, **_DISCREET
-        )
-    if not str(url.database).startswith("file:"):
-        folder = Path(str(url.database)).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"the folder {folder} of the sign-in store cannot be made ({type(error).__name__}); let the application "
-                "write there, or set CHATBOTKIT_AUTH_STORE_URL"
-            ) from error
-    engine = sa.create_engine(
-        url,
-        isolation_level="AUTOCOMMIT",
-        pool_timeout=BUSY_TIMEOUT,
-        pool_reset_on_return=None,
-        connect_args={"timeout": BUSY_TIMEOUT},
-        **_DISCREET,
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # WAL: readers and the one writer do not block each other. With it, NORMAL can lose the last commits to a power cut
-    # but never corrupts, and saves a disk flush per commit (sqlite.org/wal.html).
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-    except sqlite3.OperationalError:
-        pass  # another process is switching at this moment; the mode is kept in the file, so that it counts here too
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _prepare_postgresql(connection: Any, _record: object) -> None:
-    # Not as a parameter of the connection, which PgBouncer refuses. By default PostgreSQL waits for a lock without end.
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET lock_timeout = '{BUSY_TIMEOUT}s'")
+    def release(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
 
 
 def _forget_connections_after_fork(database: Database) -> None:

@@ -20,8 +20,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 from workers import at_once
 
-from flask_chatbotkit_auth import ConfigurationError, User
-from flask_chatbotkit_auth import database as database_module
+from flask_chatbotkit_auth import ConfigurationError, User, engines
 from flask_chatbotkit_auth.database import Database
 from flask_chatbotkit_auth.exceptions import StoreError
 from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord
@@ -81,7 +80,7 @@ def one_table(database: Database) -> sa.Table:
     ],
 )
 def test_a_url_chooses_our_driver(url: str, driver: str) -> None:
-    assert database_module._check_url(url).drivername == driver
+    assert engines.check_url(url).drivername == driver
 
 
 @pytest.mark.parametrize(
@@ -242,6 +241,101 @@ def test_a_deadlock_is_run_again(database: Database) -> None:
     at_once(2, lambda number: database.run([forward, backward][number]))
     assert len(tries) == 3
     assert [row.n for row in database.all(sa.select(table))] == [2, 2]
+
+
+# One connection for several runs
+
+
+def checkouts(database: Database) -> list[object]:
+    """A list to which every connection is appended that is taken from the pool."""
+    taken: list[object] = []
+    event.listen(database.engine, "checkout", lambda connection, _record, _proxy: taken.append(connection))
+    return taken
+
+
+@every_database
+def test_connected_runs_take_one_connection(database: Database) -> None:
+    table = one_table(database)
+    database.create_tables()
+    taken = checkouts(database)
+    with database.connected():
+        database.change(sa.insert(table).values(id=1, n=1))
+        with database.connected():
+            assert database.first(sa.select(table)) == (1, 1)
+        database.change(sa.update(table).values(n=2))
+    assert len(taken) == 1
+    assert database.first(sa.select(table)) == (1, 2)
+    assert len(taken) == 2
+
+
+@every_database
+def test_connected_runs_are_no_transaction(database: Database) -> None:
+    table = one_table(database)
+
+    def fail_afterwards() -> None:
+        with database.connected():
+            database.change(sa.insert(table).values(id=1, n=1))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_afterwards()
+    assert database.first(sa.select(table)) == (1, 1)
+
+
+@every_database
+def test_a_run_that_fails_while_connected_leaves_the_next_one_a_good_connection(database: Database) -> None:
+    table = one_table(database)
+    with database.connected():
+        database.change(sa.insert(table).values(id=1, n=1))
+        with pytest.raises(StoreError):
+            database.change(sa.insert(table).values(id=1, n=2))
+        database.change(sa.update(table).values(n=3))
+    assert database.first(sa.select(table)) == (1, 3)
+    assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+@every_database
+def test_a_transaction_while_connected_is_whole(database: Database) -> None:
+    table = one_table(database)
+
+    def work(connection: sa.Connection) -> None:
+        connection.execute(sa.insert(table).values(id=2, n=1))
+        raise KeyError
+
+    with database.connected():
+        database.change(sa.insert(table).values(id=1, n=1))
+        with pytest.raises(KeyError):
+            database.run(work)
+        database.change(sa.update(table).values(n=4))
+    assert [tuple(row) for row in database.all(sa.select(table))] == [(1, 4)]
+
+
+def test_a_database_of_one_connection_can_be_connected_to() -> None:
+    database = Database("sqlite://")
+    table = one_table(database)
+    with database.connected():
+        database.change(sa.insert(table).values(id=1, n=1))
+        database.run(lambda connection: connection.execute(sa.update(table).values(n=2)))
+        assert database.first(sa.select(table)) == (1, 2)
+    database.close()
+
+
+@every_database
+def test_threads_do_not_share_a_connection(database: Database) -> None:
+    table = one_table(database)
+    database.create_tables()
+    taken = checkouts(database)
+    meet = Barrier(2, timeout=10)
+
+    def use(number: int) -> None:
+        with database.connected():
+            database.change(sa.insert(table).values(id=number, n=0))
+            meet.wait()
+            database.change(sa.update(table).where(table.c.id == number).values(n=number))
+
+    at_once(2, use)
+    assert len(set(map(id, taken))) == len(taken) == 2
+    assert [tuple(row) for row in database.all(sa.select(table).order_by(table.c.id))] == [(0, 0), (1, 1)]
 
 
 # Tables

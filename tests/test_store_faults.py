@@ -20,8 +20,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy import event
 
-from flask_chatbotkit_auth import EmailCodeProvider, User
-from flask_chatbotkit_auth import database as database_module
+from flask_chatbotkit_auth import EmailCodeProvider, User, engines
 from flask_chatbotkit_auth.exceptions import StoreError
 from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, State, Store
 from flask_chatbotkit_auth.stores import redis as redis_module
@@ -324,7 +323,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.1)
+    monkeypatch.setattr(engines, "BUSY_TIMEOUT", 0.1)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -211,6 +212,13 @@ class Store(ABC):
         """End every session of the user but the one whose id is ``keep``; return the ids of those that ended."""
 
     # Care
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Let the steps that this thread takes inside share one connection, where the back end has connections to share.
+
+        Each of them stays atomic, and no two become one. Nothing that waits for anybody else belongs inside.
+        """
+        return nullcontext()
 
     def setup(self) -> None:  # noqa: B027  # most back ends need nothing made
         """Make what the back end needs, such as tables. Safe to call again, and from many processes at once."""

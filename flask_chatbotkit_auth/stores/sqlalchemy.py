@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -194,6 +195,9 @@ class SQLAlchemyStore(Store):
         return self.database.run(work)
 
     # Care
+
+    def connected(self) -> AbstractContextManager[None]:
+        return self.database.connected()
 
     def setup(self) -> None:
         self.database.create_tables()
