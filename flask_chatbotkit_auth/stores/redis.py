@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..clock import from_milliseconds, to_milliseconds
 from ..exceptions import ConfigurationError, StoreError
 from ..user import User
+from . import snapshot
 from .base import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, Store
 from .lua import SCRIPTS
 
@@ -116,7 +117,7 @@ class RedisStore(Store):
         keys = [self._challenge_key(challenge_id), self._session_key(session.id), self._user_key(session.user.id)]
         fields: dict[str, str | int] = {
             "user_id": session.user.id,
-            "snapshot": _dump(session.user),
+            "snapshot": snapshot.dump(session.user),
             "created_at": to_milliseconds(session.created_at),
             "seen_at": to_milliseconds(session.seen_at),
             "refreshed_at": to_milliseconds(session.refreshed_at),
@@ -152,7 +153,9 @@ class RedisStore(Store):
         return bool(self._run("claim_refresh", [self._session_key(session_id)], *times))
 
     def save_user(self, user: User, *, now: datetime) -> None:
-        self._run("save_user", [self._user_key(user.id)], self._session_key(""), _dump(user), to_milliseconds(now))
+        self._run(
+            "save_user", [self._user_key(user.id)], self._session_key(""), snapshot.dump(user), to_milliseconds(now)
+        )
 
     def end_session(self, session_id: str) -> bool:
         return bool(self._run("end_session", [self._session_key(session_id)], session_id, self._user_key("")))
@@ -250,17 +253,13 @@ def _milliseconds(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
 
 
-def _dump(user: User) -> str:
-    return json.dumps(user.to_json(), separators=(",", ":"))
-
-
 def _session(id: str, answer: Mapping[Any, Any] | Sequence[Any]) -> SessionRecord | None:
     fields = _fields(answer)
     if not fields:
         return None
     return SessionRecord(
         id=id,
-        user=User.from_json(json.loads(fields["snapshot"])),
+        user=snapshot.load(fields["snapshot"]),
         created_at=_time(fields["created_at"]),
         seen_at=_time(fields["seen_at"]),
         refreshed_at=_time(fields["refreshed_at"]),

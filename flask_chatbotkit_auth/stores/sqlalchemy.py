@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -16,7 +15,7 @@ from ..clock import from_milliseconds, to_milliseconds
 from ..counting import SQLAlchemyStorage, counters
 from ..database import Database
 from ..user import User
-from . import tables
+from . import snapshot, tables
 from .base import Attempt, Challenge, Outcome, SessionRecord, State, Store
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ class SQLAlchemyStore(Store):
 
     def save_user(self, user: User, *, now: datetime) -> None:
         table = self._sessions
-        values = {"snapshot": _dump(user), "refreshed_at": to_milliseconds(now), "claimed_until": 0}
+        values = {"snapshot": snapshot.dump(user), "refreshed_at": to_milliseconds(now), "claimed_until": 0}
         self.database.change(sa.update(table).where(table.c.user_id == user.id).values(values))
 
     def end_session(self, session_id: str) -> bool:
@@ -254,15 +253,11 @@ def _challenge(row: Row[Any]) -> Challenge:
     )
 
 
-def _dump(user: User) -> str:
-    return json.dumps(user.to_json(), separators=(",", ":"))
-
-
 def _session_values(record: SessionRecord) -> dict[str, object]:
     return {
         "id": record.id,
         "user_id": record.user.id,
-        "snapshot": _dump(record.user),
+        "snapshot": snapshot.dump(record.user),
         "created_at": to_milliseconds(record.created_at),
         "seen_at": to_milliseconds(record.seen_at),
         "refreshed_at": to_milliseconds(record.refreshed_at),
@@ -277,7 +272,7 @@ def _session_values(record: SessionRecord) -> dict[str, object]:
 def _session(row: Row[Any]) -> SessionRecord:
     return SessionRecord(
         id=row.id,
-        user=User.from_json(json.loads(row.snapshot)),
+        user=snapshot.load(row.snapshot),
         created_at=from_milliseconds(row.created_at),
         seen_at=from_milliseconds(row.seen_at),
         refreshed_at=from_milliseconds(row.refreshed_at),
