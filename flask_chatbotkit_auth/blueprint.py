@@ -37,10 +37,15 @@ _log = logging.getLogger("flask_chatbotkit_auth")
 MAX_BODY = 64 * 1024
 """Bytes of a request's body; nothing that a person sends here comes near."""
 
-_CSP = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data: https:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
+_HEADERS = {
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data: https:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+}
+"""Of every page, unless the application sets its own."""
 
 blueprint = Blueprint("chatbotkit_auth", __name__, template_folder="templates", static_folder="static")
 
@@ -77,9 +82,9 @@ def _protect(response: Response) -> Response:
     if request.endpoint == "chatbotkit_auth.static":
         return response
     headers["Cache-Control"] = "no-store"
-    headers.setdefault("Referrer-Policy", "same-origin")
-    headers.setdefault("X-Frame-Options", "DENY")
-    headers.setdefault("Content-Security-Policy", _CSP)
+    for name, value in _HEADERS.items():
+        if name not in headers:
+            headers.add(name, value)
     return response
 
 
