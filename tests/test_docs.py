@@ -12,18 +12,18 @@ import re
 import runpy
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_mail import Message
 from flask_sqlalchemy import SQLAlchemy
+from samples import DOCS, PAGES, ROOT, SAMPLES, Block, files, sample, written_in
 from werkzeug.test import TestResponse
 
 import flask_chatbotkit_auth
@@ -32,9 +32,6 @@ from flask_chatbotkit_auth.config import Config
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import _post, read_code
 
-ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.glob("*.rst"))
 PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
 ADA = "ada@example.com"
 
@@ -42,30 +39,7 @@ SignIn = Callable[..., TestResponse]
 Namespace = dict[str, Any]
 
 
-class Block(NamedTuple):
-    where: str
-    name: str
-    code: str
-
-
-def blocks_of(path: Path) -> Iterator[Block]:
-    """Yield the Python blocks of a page in reStructuredText or Markdown."""
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".md":
-        pattern = re.compile(r"^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-    else:
-        pattern = re.compile(
-            r"^(?P<indent> *)\.\. code-block:: python\n(?P<options>(?:(?P=indent)   :.*\n)*)\n"
-            r"(?P<code>(?:(?:(?P=indent)   .*)?\n)+)",
-            re.MULTILINE,
-        )
-    for match in pattern.finditer(text):
-        name = re.search(r":name: (\S+)", match.groupdict().get("options") or "")
-        line = text.count("\n", 0, match.start("code")) + 1
-        yield Block(f"{path.name}:{line}", name[1] if name else "", textwrap.dedent(match["code"]))
-
-
-BLOCKS = [block for path in [ROOT / "README.md", *PAGES] for block in blocks_of(path)]
+BLOCKS = written_in("python")
 RUN = [block for block in BLOCKS if block.name.startswith("run-") or block.where.startswith("README")]
 
 
@@ -80,10 +54,10 @@ def words(pattern: str, paths: list[Path]) -> set[str]:
 def test_there_are_examples() -> None:
     assert len(BLOCKS) > 25
     assert len(RUN) > 12
-    named = [block.name for block in BLOCKS if block.name]
+    named = [block.name for block in SAMPLES if block.name]
     assert len(named) == len(set(named))
-    python = sum(path.read_text(encoding="utf-8").count(".. code-block:: python") for path in PAGES)
-    assert python == sum(not block.where.startswith("README") for block in BLOCKS)
+    directives = sum(path.read_text(encoding="utf-8").count(".. code-block::") for path in PAGES)
+    assert directives == sum(".rst:" in block.where for block in SAMPLES)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[block.where for block in BLOCKS])
@@ -136,15 +110,11 @@ def test_an_example_runs_and_signs_a_person_in(
     assert sign_in(client, ADA).status_code == 200
     for rule in app.url_map.iter_rules():
         if "GET" in (rule.methods or ()) and not rule.arguments and not rule.endpoint.startswith("chatbotkit_auth."):
-            assert client.get(rule.rule).status_code == 200, rule
-
-
-def example(name: str) -> Block:
-    return next(block for block in BLOCKS if block.name == name)
+            assert client.get(rule.rule, follow_redirects=True).status_code == 200, rule
 
 
 def test_the_example_of_the_start_guards_its_page(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
-    client = execute(example("run-index"))["app"].test_client()
+    client = execute(sample("run-index"))["app"].test_client()
     assert client.get("/dashboard").location == "/auth/sign-in?next=%2Fdashboard"
     sign_in(client, ADA)
     assert client.get("/dashboard").text == f"Hello {ADA}"
@@ -153,14 +123,14 @@ def test_the_example_of_the_start_guards_its_page(execute: Callable[[Block], Nam
 def test_the_example_of_digits_sends_seven(
     execute: Callable[[Block], Namespace], sign_in: SignIn, chatbotkit_outbox: list[Message]
 ) -> None:
-    sign_in(execute(example("run-digits"))["app"].test_client(), ADA)
+    sign_in(execute(sample("run-digits"))["app"].test_client(), ADA)
     assert re.fullmatch(r"\d{7}", read_code(chatbotkit_outbox[0]))
 
 
 def test_the_example_of_a_refusal_refuses(
     execute: Callable[[Block], Namespace], sign_in: SignIn, chatbotkit_sandbox: Sandbox
 ) -> None:
-    app = execute(example("run-refuse"))["app"]
+    app = execute(sample("run-refuse"))["app"]
     answer = sign_in(app.test_client(), "eve@example.org")
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "sign_in_denied")
     assert "example.com" in answer.get_json()["error"]["message"]
@@ -169,14 +139,14 @@ def test_the_example_of_a_refusal_refuses(
 
 
 def test_the_example_of_own_users_shows_their_plan(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
-    client = execute(example("run-own-users"))["app"].test_client()
+    client = execute(sample("run-own-users"))["app"].test_client()
     sign_in(client, ADA)
     assert client.get("/plan").text == f"{ADA} is on the free plan."
     assert client.get("/auth/session").get_json()["plan"] == "free"
 
 
 def test_the_example_of_an_own_sender_sends(execute: Callable[[Block], Namespace]) -> None:
-    made = execute(example("run-own-sender"))
+    made = execute(sample("run-own-sender"))
     client: FlaskClient = made["app"].test_client()
     assert _post(client, "/auth/sign-in", "/auth", {"email": ADA}).status_code == 200
     ((identifier, code),) = made["sent"]
@@ -185,7 +155,7 @@ def test_the_example_of_an_own_sender_sends(execute: Callable[[Block], Namespace
 
 
 def test_the_example_of_a_chat_chats(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
-    client = execute(example("run-chat"))["app"].test_client()
+    client = execute(sample("run-chat"))["app"].test_client()
     sign_in(client, ADA)
     answer = _post(client, "/chat", "/auth", {"messages": [{"type": "user", "text": "Hello!"}]})
     assert answer.mimetype == "application/jsonl"
@@ -193,7 +163,7 @@ def test_the_example_of_a_chat_chats(execute: Callable[[Block], Namespace], sign
 
 
 def test_the_example_of_a_clock_lets_codes_expire(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
-    made = execute(example("run-clock"))
+    made = execute(sample("run-clock"))
     client = made["app"].test_client()
     _post(client, "/auth/sign-in", "/auth", {"email": ADA})
     made["now"] += made["timedelta"](minutes=11)
@@ -201,15 +171,13 @@ def test_the_example_of_a_clock_lets_codes_expire(execute: Callable[[Block], Nam
 
 
 def test_the_tests_of_the_example_pass(tmp_path: Path) -> None:
-    files = [block for block in BLOCKS if block.name.startswith("file-")]
-    for block in files:
-        (tmp_path / f"{block.name.removeprefix('file-')}.py").write_text(block.code, encoding="utf-8")
+    project = files(tmp_path, "file-")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(tmp_path)]
     # Not with the options of this run, which a project of somebody else's does not have.
     environment = {**os.environ, "PYTEST_ADDOPTS": ""}
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    count = sum(block.code.count("def test_") for block in files)
+    count = sum(block.code.count("def test_") for block in project)
     assert f"{count} passed" in run.stdout
 
 
