@@ -76,13 +76,20 @@ def mailbox() -> Iterator[Mailbox]:
 
 @contextmanager
 def gunicorn(
-    instance: Path, environment: dict[str, str], *options: str, workers: int = WORKERS, log: Path | None = None
+    instance: Path,
+    environment: dict[str, str],
+    *options: str,
+    workers: int = WORKERS,
+    log: Path | None = None,
+    app: str = "gunicorn_app:create_app()",
+    folder: Path = Path(__file__).parent,
 ) -> Iterator[str]:
-    """Serve ``gunicorn_app`` by real worker processes; give its origin.
+    """Serve an application by real worker processes; give its origin.
 
     :param environment: what the application reads, beside the environment of the tests.
     :param options: further options of gunicorn.
     :param log: a file for all that the workers write.
+    :param app: the application as gunicorn names it, and ``folder`` where its module is.
     """
     instance.mkdir(parents=True, exist_ok=True)
     # Bound here and handed down: the port is known at once, and nobody else can take it in between.
@@ -90,8 +97,8 @@ def gunicorn(
         output = files.enter_context(open(log or instance / "gunicorn.log", "ab"))
         command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}", "--workers", str(workers)]
         process = subprocess.Popen(
-            [*command, *options, "gunicorn_app:create_app()"],
-            cwd=Path(__file__).parent,
+            [*command, *options, app],
+            cwd=folder,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "SHOP_INSTANCE": str(instance), **environment},
             pass_fds=[listener.fileno()],
             stdout=output,
