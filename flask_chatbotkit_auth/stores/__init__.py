@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Attempt, Challenge, Outcome, SessionRecord, State, Store
+from .base import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, Store
 from .memory import MemoryStore
 
 
@@ -24,4 +24,14 @@ def open_store(url: str) -> Store:
     return SQLAlchemyStore(url)
 
 
-__all__ = ["Attempt", "Challenge", "MemoryStore", "Outcome", "SessionRecord", "State", "Store", "open_store"]
+__all__ = [
+    "MAX_CODES",
+    "Attempt",
+    "Challenge",
+    "MemoryStore",
+    "Outcome",
+    "SessionRecord",
+    "State",
+    "Store",
+    "open_store",
+]

@@ -1,0 +1,187 @@
+"""Samples of the documentation that do not stand alone: fragments, a store, scripts, templates.
+
+Every block of every page is of a kind that something here, in ``test_docs.py``, in ``test_docs_commands.py`` or in
+``test_docs_deployment.py`` executes; the first tests hold that.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import test_stores
+from conftest import MakeApp
+from flask import Flask
+from jinja2 import ChoiceLoader, DictLoader
+from samples import SAMPLES, Block, sample, written_in
+from screenshots import served
+from werkzeug.test import TestResponse
+
+from flask_chatbotkit_auth import ChatBotKitAuth, current_auth
+from flask_chatbotkit_auth.config import Config
+from flask_chatbotkit_auth.stores import Store, open_store
+from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.testing.plugin import _post
+
+SignIn = Callable[..., TestResponse]
+
+ADA = "ada@example.com"
+EVE = "eve@example.com"
+FRAGMENTS = [block for block in written_in("python") if not block.name and ".rst:" in block.where]
+ELSEWHERE = {
+    r"export CHATBOTKIT_API_SECRET=sk-…": "sets a variable, as every test does",
+    r"python3 -m venv|\. \.venv|pip install": "needs the network: the gate makes such an environment, from the wheel",
+    r"\.ci/run|\.venv/bin/": "the gate, or a step of it",
+    r"(BENCHMARK_\w+=\d+ )?python -m benchmarks": "takes minutes",
+}
+"""Commands, by how they begin, that no test runs, and why."""
+
+
+# That nothing is left out
+
+
+def test_every_sample_is_of_a_kind_that_is_executed() -> None:
+    kinds = {block.name.partition("-")[0] for block in written_in("python")}
+    assert kinds == {"", "run", "file", "deploy", "migrate"}
+    assert {block.language for block in SAMPLES} == {
+        *("python", "sh", "console", "text", "nginx", "javascript", "json", "html+jinja", "css")
+    }
+    assert [block.name for block in written_in("text")] == ["crontab"]
+
+
+def test_every_command_is_run_or_is_known_not_to_be() -> None:
+    run = (Path(__file__).parent / "test_docs_commands.py").read_text(encoding="utf-8")
+    for block in written_in("sh"):
+        for line in block.code.splitlines():
+            known = any(re.match(beginning, line) for beginning in ELSEWHERE)
+            assert known or block.name or f'"{line.partition("#")[0].strip()}"' in run, f"{block.where}: {line}"
+
+
+# Python that belongs into something larger
+
+
+@pytest.mark.parametrize("block", FRAGMENTS, ids=[block.where for block in FRAGMENTS])
+def test_a_fragment_runs_in_an_application(
+    block: Block, make_app: MakeApp, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may use ``app``, ``auth``, and ``user``, who is signed in twice."""
+    mails: list[dict[str, Any]] = []
+    ses = SimpleNamespace(send_email=lambda **mail: mails.append(mail))
+    monkeypatch.setitem(sys.modules, "boto3", SimpleNamespace(client=lambda name: ses))
+    log = logging.getLogger("flask_chatbotkit_auth")
+    monkeypatch.setattr(log, "setLevel", lambda level: None)
+    app = make_app()
+    app.jinja_env.loader = ChoiceLoader([DictLoader({"code.txt": "{{ code }}"}), app.jinja_env.loader])  # type: ignore[list-item]
+    sign_in(app.test_client(), EVE)
+    user = sign_in(app.test_client(), EVE).get_json()["user"]["id"]
+    namespace: dict[str, Any] = {"app": app, "auth": app.extensions["test_auth"], "user": user}
+    with app.app_context():
+        exec(compile(block.code, block.where, "exec"), namespace)  # noqa: S102  # our own
+        if "end_sessions" in block.code:
+            assert [each.id for each in current_auth.sessions(user)] == []
+    Config.load({key: value for key, value in namespace.items() if key.startswith("CHATBOTKIT_")}, {})
+    if "CHATBOTKIT_AUTH_STORE_URL" in app.config:
+        open_store(app.config["CHATBOTKIT_AUTH_STORE_URL"]).close()
+    if "boto3" in block.code:
+        client = app.test_client()
+        assert _post(client, "/auth/sign-in", "/auth", {"email": ADA}).status_code == 200
+        code = mails[0]["Content"]["Simple"]["Body"]["Text"]["Data"]
+        assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+# A store from the documentation alone
+
+
+@pytest.fixture
+def documented_store(tmp_path: Path) -> Store:
+    code = sample("run-own-store").code
+    namespace: dict[str, Any] = {}
+    exec(compile(code[: code.index("app = Flask(")], "stores.rst", "exec"), namespace)  # noqa: S102
+    store: Store = namespace["FileStore"](str(tmp_path / "store.json"))
+    return store
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        case
+        for name, case in vars(test_stores).items()
+        if name.startswith("test_") and list(inspect.signature(case).parameters) == ["store"]
+    ],
+)
+def test_the_documented_store_meets_the_contract(case: Callable[[Store], None], documented_store: Store) -> None:
+    if {mark.args[1] for mark in case.pytestmark} & {("sqlite", "postgresql", "mariadb"), ("redis",)}:  # type: ignore[attr-defined]
+        pytest.skip("a case of databases, or of Redis, alone")
+    case(documented_store)
+
+
+# What is not Python
+
+
+@pytest.mark.parametrize("block", written_in("json"), ids=lambda block: block.where)
+def test_json_is_json(block: Block) -> None:
+    assert isinstance(json.loads(block.code), dict)
+
+
+@pytest.mark.parametrize("block", written_in("javascript"), ids=lambda block: block.where)
+def test_javascript_can_be_parsed(block: Block, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    (tmp_path / "sample.mjs").write_text(block.code, encoding="utf-8")
+    subprocess.run([node, "--check", "sample.mjs"], cwd=tmp_path, check=True)
+
+
+def test_the_chat_of_the_browser_shows_what_is_said(
+    tmp_path: Path, chatbotkit_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, sign_in: SignIn, browser: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHATBOTKIT_API_URL", chatbotkit_sandbox.url)
+    code = sample("run-chat").code.replace('"sk-…"', '"sk-test"')
+    namespace: dict[str, Any] = {"__name__": "shop"}
+    monkeypatch.setattr(Flask, "default_config", {**Flask.default_config, "TESTING": True})
+    exec(compile(code, "chat.rst", "exec"), namespace)  # noqa: S102  # our own
+    app: Flask = namespace["app"]
+    client = app.test_client()
+    sign_in(client, ADA)
+    (script,) = (block.code for block in written_in("javascript") if block.where.startswith("chat."))
+    with served(app) as origin:
+        context = browser.new_context()
+        cookie = client.get_cookie("session")
+        assert cookie
+        context.add_cookies([{"name": "session", "value": cookie.value, "url": origin}])
+        page = context.new_page()
+        page.goto(f"{origin}/auth/account")
+        said = page.evaluate(
+            f"async () => {{ let said = ''; const show = each => said += each; {script}; return said }}"
+        )
+        context.close()
+    app.extensions["chatbotkit_auth"].store.close()
+    assert "You said: Hello!" in said
+
+
+def test_the_brand_of_a_site_is_on_its_pages(tmp_path: Path) -> None:
+    (template,) = written_in("html+jinja")
+    (sheet,) = written_in("css")
+    (tmp_path / "templates" / "chatbotkit_auth").mkdir(parents=True)
+    (tmp_path / "templates" / "chatbotkit_auth" / "base.html").write_text(template.code, encoding="utf-8")
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "brand.css").write_text(sheet.code, encoding="utf-8")
+    app = Flask("shop", root_path=str(tmp_path))
+    app.config.update(SECRET_KEY="not a secret", CHATBOTKIT_API_SECRET="sk-test")
+    ChatBotKitAuth(app)
+    client = app.test_client()
+    page = client.get("/auth/sign-in").text
+    assert '<link rel="stylesheet" href="/static/brand.css">' in page
+    assert "Imprint" in page
+    assert "--auth-brand: #0f766e" in client.get("/static/brand.css", buffered=True).text
