@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -24,7 +25,7 @@ from servers import Browser, Mailbox, gunicorn, mailbox
 from flask_chatbotkit_auth.stores import open_store
 from flask_chatbotkit_auth.testing import Sandbox
 
-ADA = "ada@example.com"
+ADA = f"ada-{uuid.uuid4().hex[:8]}@example.com"  # the counts of an earlier run may still be in Redis
 CLIENT = "127.0.0.9"
 
 Settings = dict[str, str]
@@ -45,6 +46,7 @@ def settings(chatbotkit_sandbox: Sandbox, postgresql_url: str, redis_url: str, b
         "CHATBOTKIT_API_URL": chatbotkit_sandbox.url,
         "DATABASE_URL": postgresql_url,
         "REDIS_URL": redis_url,
+        "CHATBOTKIT_AUTH_RATE_LIMITS": '{"request:ip": null, "verify:ip": null}',
         "MAIL_PASSWORD": "none",
         "FLASK_MAIL_SERVER": "127.0.0.1",
         "FLASK_MAIL_PORT": str(box.port),
