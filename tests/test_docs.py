@@ -17,6 +17,7 @@ from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask
@@ -27,7 +28,7 @@ from samples import DOCS, PAGES, ROOT, SAMPLES, Block, files, sample, written_in
 from werkzeug.test import TestResponse
 
 import flask_chatbotkit_auth
-from flask_chatbotkit_auth import ChatBotKitAuthError
+from flask_chatbotkit_auth import ChatBotKitAuthError, StoreError
 from flask_chatbotkit_auth.config import Config
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import _post, read_code
@@ -168,6 +169,33 @@ def test_the_example_of_a_clock_lets_codes_expire(execute: Callable[[Block], Nam
     _post(client, "/auth/sign-in", "/auth", {"email": ADA})
     made["now"] += made["timedelta"](minutes=11)
     assert _post(client, "/auth/verify", "/auth", {"code": "3f9a2c"}).get_json()["error"]["code"] == "code_expired"
+
+
+def test_the_example_of_a_probe_answers_503_without_the_store(
+    execute: Callable[[Block], Namespace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app: Flask = execute(sample("run-health"))["app"]
+    assert app.test_client().get("/healthz").text == "ok"
+    monkeypatch.setattr(app.extensions["chatbotkit_auth"].store, "ping", Mock(side_effect=StoreError("gone")))
+    assert app.test_client().get("/healthz").status_code == 503
+
+
+def test_the_example_of_numbers_counts(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
+    made = execute(sample("run-metrics"))
+    client = made["app"].test_client()
+    sign_in(client, ADA)
+    _post(client, "/auth/sign-in", "/auth", {"email": ADA})
+    _post(client, "/auth/verify", "/auth", {"code": "wrong"})
+    assert made["counts"] == {"codes sent": 2, "sign-ins, new": 1, "codes refused: invalid_code": 1}
+
+
+def test_the_example_of_new_people_welcomes_them_once(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
+    client = execute(sample("run-new-user"))["app"].test_client()
+    greetings = []
+    for _ in range(2):
+        assert sign_in(client, ADA).get_json()["redirect"] == "/start"
+        greetings.append(client.get("/start", follow_redirects=True).text)
+    assert greetings == [f"Welcome, {ADA}.", f"Hello again, {ADA}."]
 
 
 def test_the_tests_of_the_example_pass(tmp_path: Path) -> None:
