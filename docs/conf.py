@@ -167,6 +167,13 @@ def _commands(group: click.Group, prefix: str) -> Iterator[list[str]]:
         yield [f"``{' '.join([prefix + name, *arguments])}``", f"{sentence} {', '.join(options)}".strip()]
 
 
+def signals() -> str:
+    """Return the table of signals, read off their own sentences."""
+    source = (PACKAGE / "signals.py").read_text(encoding="utf-8")
+    found = re.findall(r'^(\w+) = _signals\.[^\n]+\n"""(.+?)"""$', source, re.MULTILINE | re.DOTALL)
+    return _table(["Signal", "Says"], [[f"``{name}``", " ".join(text.split())] for name, text in found])
+
+
 def changelog() -> str:
     """Return CHANGELOG.md as reStructuredText."""
     return _restructured("CHANGELOG.md")
@@ -221,4 +228,5 @@ GENERATED: dict[str, Callable[[], str]] = {
     "guesses": guesses,
     "properties": properties,
     "reporting": reporting,
+    "signals": signals,
 }

@@ -20,6 +20,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from blinker import NamedSignal
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_mail import Message
@@ -28,7 +29,7 @@ from samples import DOCS, PAGES, ROOT, SAMPLES, Block, files, sample, written_in
 from werkzeug.test import TestResponse
 
 import flask_chatbotkit_auth
-from flask_chatbotkit_auth import ChatBotKitAuthError, StoreError
+from flask_chatbotkit_auth import ChatBotKitAuthError, StoreError, signals
 from flask_chatbotkit_auth.config import Config
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import _post, read_code
@@ -228,6 +229,12 @@ def test_every_generated_part_is_used_and_not_empty(conf: Namespace) -> None:
     assert words(r"(?m)^\.\. generated:: (\w+)$", PAGES) == set(conf["GENERATED"])
     for make in conf["GENERATED"].values():
         assert len(make()) > 100
+
+
+def test_the_table_of_signals_names_every_signal(conf: Namespace) -> None:
+    table = conf["signals"]()
+    for name in (name for name, each in vars(signals).items() if isinstance(each, NamedSignal)):
+        assert f"* - ``{name}``\n" in table
 
 
 def test_the_picture_has_every_room(conf: Namespace) -> None:
