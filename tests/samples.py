@@ -90,7 +90,7 @@ def running(folder: Path, command: str, **environment: str) -> Iterator[subproce
 def run(folder: Path, command: str, **environment: str) -> str:
     """Run a command to its end, and return what it prints."""
     with running(folder, command, **environment) as process:
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=180)
     assert process.returncode == 0, f"$ {command}\n{out}"
     return out
 
