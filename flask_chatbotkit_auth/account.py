@@ -27,8 +27,9 @@ from .exceptions import (
 )
 from .forms import given, text, wants_json
 from .identifier import same_identifier
+from .languages import N_, current_language
+from .languages import gettext as _
 from .login import current_session
-from .mail import translate as _
 from .profile import profile_problem
 from .proxies import current_auth
 from .stores.base import SessionRecord
@@ -153,17 +154,18 @@ def account_delete_post(record: SessionRecord) -> AnyResponse:
 
 
 _NOTICES = {
-    "saved": "Your profile is saved.",
-    "ended": "That device is signed out.",
-    "ended_others": "All other devices are signed out.",
+    "saved": N_("Your profile is saved."),
+    "ended": N_("That device is signed out."),
+    "ended_others": N_("All other devices are signed out."),
 }
 
 
 def _sessions(record: SessionRecord) -> list[dict[str, Any]]:
+    language = current_language()
     return [
         {
             "id": each.id,
-            "device": device_name(each.user_agent),
+            "device": device_name(each.user_agent, language),
             "ip": each.ip,
             "created_at": each.created_at,
             "last_seen_at": each.seen_at,

@@ -27,8 +27,9 @@ from .exceptions import (
 )
 from .forms import wants_json
 from .identifier import mask
+from .languages import N_, current_language, ngettext
+from .languages import gettext as _
 from .mail import site_name
-from .mail import translate as _
 from .proxies import current_auth
 from .stores.base import Challenge
 
@@ -91,7 +92,9 @@ def _protect(response: Response) -> Response:
 def page(template: str, status: int = 200, /, **context: Any) -> Response:
     """Return a page of ours, or the application's own of the same name."""
     config = current_auth.config
-    context.update(site_name=site_name(config), logo_url=config.logo_url, csrf_token=generate_csrf, _=_)
+    language = current_language()
+    context.update(site_name=site_name(config), logo_url=config.logo_url, csrf_token=generate_csrf)
+    context.update(language=language, _=language.gettext, ngettext=language.ngettext)
     return make_response(render_template(f"chatbotkit_auth/{template}.html", **context), status)
 
 
@@ -161,15 +164,15 @@ def explain(error: ChatBotKitAuthError) -> str:
 
 
 _SENTENCES: tuple[tuple[type[ChatBotKitAuthError], str], ...] = (
-    (InvalidEmail, "That is not an e-mail address we can write to. Type one address, such as ada@example.com."),
-    (NoChallenge, "This sign-in is over, or was started in another browser. Start again to get a new code."),
-    (CodeExpired, "This code has expired. Start again and we will send you a new one."),
-    (TooManyAttempts, "Too many wrong codes. This sign-in has ended; start again to get a new code."),
-    (SignUpDisabled, "There is no account for this address. If you need one, ask the people who run this site."),
-    (LifecycleDisabled, "This is switched off here. If you need it, ask the people who run this site."),
-    (MailError, "We could not send the mail just now. Wait a moment, then ask for another code."),
-    (APIError, "We cannot reach your account just now. Your code is still good: try again in a moment."),
-    (StoreError, "We cannot sign anybody in just now. Try again in a moment."),
+    (InvalidEmail, N_("That is not an e-mail address we can write to. Type one address, such as ada@example.com.")),
+    (NoChallenge, N_("This sign-in is over, or was started in another browser. Start again to get a new code.")),
+    (CodeExpired, N_("This code has expired. Start again and we will send you a new one.")),
+    (TooManyAttempts, N_("Too many wrong codes. This sign-in has ended; start again to get a new code.")),
+    (SignUpDisabled, N_("There is no account for this address. If you need one, ask the people who run this site.")),
+    (LifecycleDisabled, N_("This is switched off here. If you need it, ask the people who run this site.")),
+    (MailError, N_("We could not send the mail just now. Wait a moment, then ask for another code.")),
+    (APIError, N_("We cannot reach your account just now. Your code is still good: try again in a moment.")),
+    (StoreError, N_("We cannot sign anybody in just now. Try again in a moment.")),
 )
 
 
@@ -183,8 +186,10 @@ def _rate_limit_sentence(error: RateLimited) -> str:
 
 def _in_words(seconds: int) -> str:
     if seconds < 90:
-        return _("1 second") if seconds == 1 else _("%(count)s seconds", count=seconds)
-    return _("%(count)s minutes", count=-(-seconds // 60))
+        # Translators: in "Wait %(time)s, then try again."
+        return ngettext("%(num)s second", "%(num)s seconds", seconds)
+    # Translators: in "Wait %(time)s, then try again."
+    return ngettext("%(num)s minute", "%(num)s minutes", -(-seconds // 60))
 
 
 def _way_on(error: ChatBotKitAuthError) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .languages import ENGLISH, Language
+
 # The order matters: most browsers name others, too, and the more special name decides.
 _BROWSERS = (
     ("Edg", "Edge"),
@@ -24,7 +26,7 @@ _SYSTEMS = (
 )
 
 
-def device_name(user_agent: str | None) -> str | None:
+def device_name(user_agent: str | None, language: Language = ENGLISH) -> str | None:
     """Return such as ``"Chrome on Android"``; ``None`` where nothing is recognised.
 
     Only words of our own are returned: the header is the client's to write, and mails and pages show this.
@@ -33,5 +35,6 @@ def device_name(user_agent: str | None) -> str | None:
     browser = next((name for sign, name in _BROWSERS if sign in text), None)
     system = next((name for sign, name in _SYSTEMS if sign in text), None)
     if browser and system:
-        return f"{browser} on {system}"
+        # Translators: such as "Chrome on Android"
+        return language.gettext("%(browser)s on %(system)s", browser=browser, system=system)
     return browser or system

@@ -23,6 +23,7 @@ from .config import Config
 from .device import device_name
 from .exceptions import ChatBotKitAuthError, MailError
 from .identifier import mask
+from .languages import current_language
 from .provider import Sender
 from .user import User
 
@@ -126,14 +127,17 @@ class Mailer:
         )
 
     def _message(self, template: str, identifier: str, **context: object) -> flask_mail.Message:
+        language = current_language()
         context.update(
             site_name=site_name(self._config),
             logo_url=self._config.logo_url,
             email=identifier,
-            device=device_name(request.user_agent.string) if request else None,
+            device=device_name(request.user_agent.string, language) if request else None,
             requested_at=self._clock(),
             sign_in_url=_sign_in_url(),
-            _=translate,
+            language=language,
+            _=language.gettext,
+            ngettext=language.ngettext,
         )
         path = f"chatbotkit_auth/mail/{template}"
         subject = " ".join(render_template(f"{path}.subject.txt", **context).split())
@@ -238,11 +242,6 @@ def _rehearse(connection: flask_mail.Connection, message: flask_mail.Message, re
 def site_name(config: Config) -> str:
     """Return the product's name for pages and mails."""
     return config.site_name or current_app.name
-
-
-def translate(message: str, **values: object) -> str:
-    """Return ``message`` with ``values`` filled in."""
-    return message % values if values else message
 
 
 def _call(sender: Sender, identifier: str, code: str, expires_at: datetime, user: User | None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from urllib.parse import urlsplit
 
-from .mail import translate as _
+from .languages import gettext as _
+from .languages import ngettext
 
 MAX_NAME = 100
 """Characters in a name."""
@@ -26,7 +27,11 @@ def profile_problem(field: str, value: str) -> str | None:
 
 def _name_problem(name: str) -> str | None:
     if len(name) > MAX_NAME:
-        return _("This name is too long. Use at most %(count)s characters.", count=MAX_NAME)
+        return ngettext(
+            "This name is too long. Use at most %(num)s character.",
+            "This name is too long. Use at most %(num)s characters.",
+            MAX_NAME,
+        )
     # Control characters, line ends, halves of characters, and what turns the text around it.
     if any(unicodedata.category(each) in ("Cc", "Zl", "Zp", "Cs") or each in _DIRECTION_CONTROLS for each in name):
         return _("This name holds characters that cannot be shown. Type it again.")

@@ -23,8 +23,8 @@ from .exceptions import (
     TooManyAttempts,
 )
 from .forms import next_path, text, wants_json
+from .languages import gettext as _
 from .login import current_session
-from .mail import translate as _
 from .proxies import current_auth
 from .stores.base import Challenge, State
 

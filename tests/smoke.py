@@ -19,6 +19,7 @@ def main() -> None:
     package = Path(flask_chatbotkit_auth.__file__).parent
     assert "site-packages" in package.parts, package
     assert (package / "py.typed").exists()
+    assert len(list(package.glob("translations/*/LC_MESSAGES/*.mo"))) == 12
     mails: list[Message] = []
 
     def record(_app: object, message: Message) -> None:

@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const forms = document.querySelectorAll(".auth-page form");
+  const language = document.documentElement.lang || undefined;
 
   // One press, one request. The lock opens by itself in case the request was stopped, and when the page comes back.
   const lock = (form, on) => form.toggleAttribute("data-busy", on);
@@ -35,11 +36,12 @@
   if (resend) {
     const button = resend.querySelector("button");
     const text = resend.querySelector("[data-now]");
+    const plurals = new Intl.PluralRules(language);
     const end = Date.now() + resend.dataset.seconds * 1000;
     const tick = () => {
       const left = Math.ceil((end - Date.now()) / 1000);
       if (left > 0) {
-        text.textContent = left === 1 ? text.dataset.one : text.dataset.many.replace("{n}", left);
+        text.textContent = text.dataset[plurals.select(left)].replace("{n}", left);
         return;
       }
       clearInterval(timer);
@@ -53,7 +55,6 @@
   }
 
   // Times in the reader's own zone, in the page's language.
-  const language = document.documentElement.lang || undefined;
   for (const time of document.querySelectorAll(".auth-page time[datetime]")) {
     const moment = new Date(time.dateTime);
     if (!isNaN(moment)) time.textContent = moment.toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });

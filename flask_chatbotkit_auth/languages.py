@@ -1,0 +1,138 @@
+"""The language that a person reads: the one that Flask-Babel chose where an application uses it, English everywhere else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from gettext import GNUTranslations, NullTranslations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flask import current_app, has_request_context
+
+if TYPE_CHECKING:
+    from babel import Locale
+
+_log = logging.getLogger("flask_chatbotkit_auth")
+
+DOMAIN = "flask_chatbotkit_auth"
+"""The gettext domain of our sentences. An application's catalogues of this name are laid over ours."""
+
+_OURS = str(Path(__file__).with_name("translations"))
+
+
+@dataclass(frozen=True)
+class Language:
+    """What a page or a mail needs to know of its language.
+
+    :param tag: for ``lang`` attributes (BCP 47), such as ``"pt-BR"``.
+    :param direction: for ``dir`` attributes, ``"ltr"`` or ``"rtl"``.
+    :param date: returns the day of an aware moment in words; the zone is the moment's own.
+    :param samples: for each plural category of the language (CLDR) a number that is in it, so that a script with
+        ``Intl.PluralRules`` can choose among finished sentences.
+    """
+
+    tag: str
+    direction: str
+    date: Callable[[datetime], str]
+    samples: Mapping[str, int]
+    _catalogue: NullTranslations
+
+    def gettext(self, message: str, /, **values: object) -> str:
+        """Return ``message`` in this language with ``values`` filled in."""
+        sentence = self._catalogue.gettext(message)
+        return _fill(sentence, message, values) if values else sentence
+
+    def ngettext(self, singular: str, plural: str, number: int, /, **values: object) -> str:
+        """Return the form for ``number`` with ``values`` filled in; ``%(num)s`` is the number unless given another."""
+        sentence = self._catalogue.ngettext(singular, plural, number)
+        return _fill(sentence, singular if number == 1 else plural, {"num": number, **values})
+
+
+ENGLISH = Language("en", "ltr", lambda day: f"{day.day} {day:%B %Y}", {"one": 1, "other": 0}, NullTranslations())
+"""What everybody reads where the application does not use Flask-Babel, and what the terminal speaks."""
+
+
+def current_language() -> Language:
+    """Return the language of this request: Flask-Babel's, or English where neither we nor the application have that one.
+
+    Outside a request it is what ``flask_babel.force_locale`` says, or else what the application's ``locale_selector`` says;
+    one that cannot do without a request leaves it at ``BABEL_DEFAULT_LOCALE``.
+    """
+    babel = current_app.extensions.get("babel") if current_app else None
+    if babel is None:
+        return ENGLISH
+    from flask_babel import get_locale  # the application has imported it by now
+
+    try:
+        locale = get_locale()
+    except RuntimeError:
+        if has_request_context():
+            raise
+        locale = babel.instance.default_locale
+    return _language(locale, tuple(babel.translation_directories))
+
+
+def gettext(message: str, /, **values: object) -> str:
+    """Return ``message`` in the language of this request with ``values`` filled in."""
+    return current_language().gettext(message, **values)
+
+
+def ngettext(singular: str, plural: str, number: int, /, **values: object) -> str:
+    """Return the form for ``number`` in the language of this request, as :meth:`Language.ngettext` does."""
+    return current_language().ngettext(singular, plural, number, **values)
+
+
+def N_(message: str) -> str:
+    """Mark ``message`` for the catalogues where it stands in a table, to be translated when it is shown."""
+    return message
+
+
+@lru_cache(maxsize=128)
+def _language(locale: Locale, directories: tuple[str, ...]) -> Language:
+    from babel import Locale
+    from babel.dates import format_date
+
+    # One behind the other and not merged into one, since each catalogue has a rule of its own for its plural forms.
+    catalogue = NullTranslations()
+    known = locale.language == "en"
+    for directory in (*directories, _OURS):
+        for name in _inherited(locale):
+            path = Path(directory, name, "LC_MESSAGES", f"{DOMAIN}.mo")
+            if path.is_file():
+                known = True
+                with path.open("rb") as file:
+                    catalogue.add_fallback(GNUTranslations(file))
+    if not known:
+        return _language(Locale("en"), directories)
+    return Language(
+        tag="-".join(filter(None, (locale.language, locale.script, locale.territory))),
+        direction=locale.text_direction,
+        date=lambda moment: format_date(moment, "long", locale),
+        samples={locale.plural_form(number): number for number in range(100, -1, -1)},
+        _catalogue=catalogue,
+    )
+
+
+def _inherited(locale: Locale) -> Iterator[str]:
+    """Yield what its catalogues may be called: for ``de_AT`` also ``de``, for ``zh_Hant``, another script, not ``zh``."""
+    from babel.core import get_global
+
+    usual = get_global("likely_subtags").get(locale.language, "").split("_")
+    name = str(locale)
+    while name:
+        if name != locale.language or locale.script is None or locale.script in usual:
+            yield name
+        name = name.rpartition("_")[0]
+
+
+def _fill(sentence: str, english: str, values: Mapping[str, object]) -> str:
+    try:
+        return sentence % values
+    except (KeyError, TypeError, ValueError):
+        # Ours are tested; but an application's own catalogue may have a slip in a placeholder.
+        _log.error("the translation of %r has wrong placeholders", english)
+        return english % values
