@@ -263,7 +263,7 @@ def test_whoever_keeps_guessing_starts_again(site: Site, visit: Visit) -> None:
     page = visit("/auth/sign-in?next=/dashboard")
     ask_for_code(page, "ada@example.com")
     code = site.code
-    for left in ("4 more tries", "3 more tries", "2 more tries", "one more try"):
+    for left in ("4 more tries", "3 more tries", "2 more tries", "1 more try"):
         type_code(page, wrong(code))
         expect(page.get_by_text(f"You have {left}.")).to_be_visible()
     type_code(page, wrong(code))
