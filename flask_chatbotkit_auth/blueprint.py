@@ -141,10 +141,15 @@ def challenge_json(challenge: Challenge) -> Response:
 def with_retry_after(response: Response, error: ChatBotKitAuthError) -> Response:
     """Add the ``Retry-After`` header where waiting helps."""
     if isinstance(error, RateLimited):
-        _log.warning("%s refused to %s: %s", request.path, request.remote_addr, error)
+        _log_refusal(error)
     if isinstance(error, (RateLimited, TooManyAttempts)):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def _log_refusal(reason: object) -> None:
+    # The rule and not the path, which may hold a session's id, or whatever else the client wrote into it.
+    _log.warning("%s refused to %s: %s", request.url_rule, request.remote_addr, reason)
 
 
 def explain(error: ChatBotKitAuthError) -> str:
@@ -218,7 +223,7 @@ def _on_error(error: ChatBotKitAuthError) -> Response:
 
 @blueprint.errorhandler(CSRFError)
 def _on_csrf_error(error: CSRFError) -> Response:
-    _log.warning("%s refused to %s: %s", request.path, request.remote_addr, error.description)
+    _log_refusal(error.description)
     message = _("This page was open for too long, or cookies are blocked. Nothing is lost: try again.")
     if wants_json():
         return make_response(jsonify(error={"code": "csrf", "message": message}), 403)

@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from conftest import Clock, MakeApp
@@ -107,6 +108,16 @@ def test_our_own_engines_quote_no_parameters(make_app: MakeApp, tmp_path: Any) -
         chain = [failed.value, failed.value.__cause__]
         assert all(secrets_in(f"{error} {error!r}", set()) == [] for error in chain)
         store.close()
+
+
+@pytest.mark.parametrize("name", ["x\nuser 1 signed in", "ada@example.com", "0" * 64], ids=["line", "address", "session"])
+def test_a_path_writes_nothing_of_its_own_into_the_log(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    # Whoever wants, even without an account, can have a refusal logged, under a path of their own making.
+    assert client.post(f"/auth/account/sessions/{quote(name)}/end").status_code == 403
+    assert "/auth/account/sessions/<session_id>/end refused to 127.0.0.1" in caplog.text
+    assert name not in caplog.text
 
 
 # Exceptions
