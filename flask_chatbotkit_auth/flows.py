@@ -15,7 +15,7 @@ from flask_login import current_user
 from . import challenges
 from .exceptions import APIError, ChatBotKitAuthError, CodeExpired, NoChallenge, SignInDenied, TooManyAttempts
 from .identifier import mask, normalize_identifier
-from .login import current_session, enter, leave
+from .login import current_session, enter, leave, renew
 from .proxies import current_auth
 from .signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
 from .stores.base import Challenge, State
@@ -67,7 +67,7 @@ def resend_code() -> Challenge:
 
 
 def verify_code(typed: str) -> Challenge:
-    """Try a code on this browser's challenge; a challenge that was verified before needs none.
+    """Try a code on this browser's challenge; one that this browser has verified before needs none.
 
     :returns: the challenge, verified: go on with :func:`complete_sign_in`.
     :raises NoChallenge: this browser has none, or it has been used.
@@ -79,6 +79,8 @@ def verify_code(typed: str) -> Challenge:
     challenge = _open_challenge()
     if challenge.state is State.OPEN:
         challenges.try_code(challenge, typed)
+        session[_SESSION_KEY] = {**session[_SESSION_KEY], "proved": True}
+        renew()
     return challenge
 
 
@@ -159,7 +161,13 @@ def pending_next() -> str | None:
 
 def _open_challenge() -> Challenge:
     entry = session.get(_SESSION_KEY)
-    return challenges.require_open(challenges.find(entry.get("challenge") if isinstance(entry, dict) else None))
+    entry = entry if isinstance(entry, dict) else {}
+    challenge = challenges.require_open(challenges.find(entry.get("challenge")))
+    if challenge.state is State.VERIFIED and not entry.get("proved"):
+        # Proved by another browser with a copy of this one's cookie. Whoever planted theirs in somebody's browser, and had
+        # them type the code there, must not come in while the API is slow.
+        raise challenges.spent()
+    return challenge
 
 
 def _look_up(identifier: str) -> tuple[bool, User | None]:

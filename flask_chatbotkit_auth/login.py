@@ -52,10 +52,15 @@ def enter(user: object, token: str, record: SessionRecord, *, lifetime: timedelt
     session.clear()
     login_user(user, remember=True, duration=lifetime)
     session["_user_id"] = token
+    renew()
+    g.chatbotkit_auth_session = record
+
+
+def renew() -> None:
+    """Have a session that is kept on the server go on under a new id: whoever knows the one before has nothing."""
     regenerate = getattr(current_app.session_interface, "regenerate", None)
     if regenerate is not None:
         regenerate(session)
-    g.chatbotkit_auth_session = record
 
 
 def leave() -> None:

@@ -184,6 +184,29 @@ def test_a_pending_completion_is_of_one_browser_and_once(
     assert attacker.email is None
 
 
+@pytest.mark.parametrize("kind", ["shop", "vault"])
+def test_who_planted_the_cookie_does_not_come_in_with_the_victims_code(
+    request: pytest.FixtureRequest, kind: str, ada: str
+) -> None:
+    # Asked for in the victim's name, then put into the victim's browser, as whoever serves a neighbouring name can. The
+    # victim types the code there; until the API has answered it is proved but not used up, and the attacker is waiting.
+    site: Shop = request.getfixturevalue(kind)
+    with site.browser() as attacker, site.browser() as victim:
+        attacker.ask(ada)
+        victim.cookies = attacker.cookies
+        site.sandbox.fail("*/user/list", status=503)
+        try:
+            assert error(victim.verify(site.code(ada))) == (503, "upstream_unavailable")
+        finally:
+            site.sandbox.heal()
+        for typed in ("", site.code(ada)):
+            assert error(attacker.verify(typed)) == (400, "no_challenge")
+        assert error(attacker.post("/auth/resend", {})) == (400, "no_challenge")
+        assert attacker.email is None
+        assert victim.verify("").status_code == 200
+        assert victim.email == ada
+
+
 def test_a_code_asked_for_to_delete_signs_nobody_in(shop: Shop, victim: Browser, ada: str) -> None:
     shop.sign_in(victim, ada)
     victim.ask(ada)
