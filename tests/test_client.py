@@ -850,6 +850,7 @@ def test_cookies_are_not_kept(server: Server, client: ChatBotKitClient) -> None:
     client.get("/contact/list")
     client.get("/contact/list")
     assert "cookie" not in server.requests[1].headers
+    assert len(client._transport._session().cookies) == 0
 
 
 def test_proxy_of_the_environment(

@@ -201,6 +201,21 @@ def test_somebody_elses_code_does_not_open_my_address(app: Flask, chatbotkit_out
     assert error(verify(attacker, own_code)) == (400, "invalid_code")
 
 
+def test_who_signs_in_is_who_was_asked_for_whatever_else_is_sent(app: Flask, chatbotkit_outbox: Outbox) -> None:
+    for body in ({"email": ADA}, {"email": ADA, "identifier": ADA, "user": ADA, "challenge": "0" * 32}):
+        client = app.test_client()
+        ask(client, "eve@example.com")
+        code = read_code(chatbotkit_outbox[-1])
+        answer = _post(client, "/auth/verify", "/auth", {**body, "code": code})
+        assert answer.get_json()["user"]["email"] == "eve@example.com"
+        again = app.test_client()
+        ask(again, "eve@example.com")
+        token = again.get("/auth/session").get_json()["csrf_token"]
+        form = {**body, "code": read_code(chatbotkit_outbox[-1]), "csrf_token": token}
+        assert again.post(f"/auth/verify?email={ADA}", data=form).status_code == 303
+        assert again.get("/dashboard").text == "Hello eve@example.com"
+
+
 def test_a_used_code_is_used(app: Flask, chatbotkit_outbox: Outbox) -> None:
     client = app.test_client()
     ask(client)
@@ -363,6 +378,17 @@ def test_a_client_over_its_limit_uses_up_nobody_elses(make_app: MakeApp) -> None
     elsewhere = app.test_client()
     elsewhere.environ_base["REMOTE_ADDR"] = "192.0.2.1"
     assert ask(elsewhere).status_code == 200
+
+
+def test_a_client_over_its_limit_guesses_at_nobody_elses_cost(make_app: MakeApp) -> None:
+    app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"verify:ip": "1/hour", "verify:email": "2/hour"})
+    client, elsewhere = app.test_client(), app.test_client()
+    elsewhere.environ_base["REMOTE_ADDR"] = "192.0.2.1"
+    ask(client)
+    ask(elsewhere)
+    codes = [error(verify(client, "zzzzzz"))[1] for _ in range(4)]
+    assert codes == ["invalid_code"] + ["rate_limited"] * 3
+    assert error(verify(elsewhere, "zzzzzz")) == (400, "invalid_code")
 
 
 def test_an_ipv6_customer_is_one_client(make_app: MakeApp) -> None:
@@ -676,7 +702,8 @@ def test_no_code_secret_token_or_whole_address_is_logged(
         for record in caplog.records
         if record.name.startswith("flask_chatbotkit_auth")
     )
-    assert "signed in" in ours
+    for line in ("code sent to", "code refused for", "sign-in of", "signed in: user"):
+        assert line in ours
     for secret in (code, "sk-test", token, ADA, "zzzzzz"):
         assert secret not in ours
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from corpus import NOT_ONE_ADDRESS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +63,7 @@ def test_one_person_is_one_identifier(typed: str, identifier: str) -> None:
         "ada@" + ".".join(["a" * 60] * 5) + ".com",
         "a" * 65536 + "@example.com",
         "ﷺ" * 300,
+        *(each for each in NOT_ONE_ADDRESS if isinstance(each, str)),
     ],
 )
 def test_what_is_not_one_address_is_refused_without_repeating_it(typed: str) -> None:

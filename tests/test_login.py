@@ -130,6 +130,13 @@ def test_a_session_ends_when_it_is_not_used(worker: Worker, clock: Clock, sign_i
     assert client.get_cookie("remember_token") is None
 
 
+def test_a_session_that_is_never_used_ends_as_early(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
+    client = worker().test_client()
+    sign_in(client, ADA)
+    clock.advance(7 * DAY)
+    assert not is_in(client)
+
+
 def test_a_session_ends_however_much_it_is_used(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
     client = worker().test_client()
     sign_in(client, ADA)
@@ -186,6 +193,18 @@ def test_knowledge_of_an_ended_session_is_never_older_than_session_check(
         assert is_in(elsewhere)
     clock.advance(1)
     assert not is_in(elsewhere)
+
+
+def test_a_worker_remembers_so_many_sessions_and_no_more(
+    worker: Worker, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_chatbotkit_auth.registry._CACHE_SIZE", 3)
+    app = worker()
+    clients = [app.test_client() for _ in range(5)]
+    for number, client in enumerate(clients):
+        sign_in(client, f"ada{number}@example.com")
+    assert who_is_in(clients) == [True] * 5
+    assert len(auth_of(app).registry._cache) == 3
 
 
 def test_session_check_0_asks_at_every_request(worker: Worker, sign_in: SignIn) -> None:
@@ -565,8 +584,11 @@ def test_event_suspension_by_user_callback(worker: Worker, sign_in: SignIn) -> N
     suspended.add(ADA)
     assert who_is_in(clients) == [False, False, False, False]
     assert clients[0].get("/auth/account").status_code == 302
+    refused = sign_in(watched().test_client(), ADA)
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (403, "sign_in_denied")
     suspended.clear()
     assert who_is_in(clients) == [True, True, True, True]
+    assert len(clients[0].get("/auth/account", headers={"Accept": "application/json"}).get_json()["sessions"]) == 2
 
 
 def test_event_suspension_by_sign_in_callback(
@@ -638,6 +660,20 @@ def test_a_fallback_takes_no_forged_cookie(worker: Worker, cookie: str) -> None:
     client = worker(SECRET_KEY="a newer secret", SECRET_KEY_FALLBACKS=["not a secret"]).test_client()
     client.set_cookie("remember_token", cookie.encode("ascii", "ignore").decode())
     assert not is_in(client)
+
+
+def test_a_fallback_remembers_nobody_but_whom_the_cookie_names(worker: Worker, sign_in: SignIn) -> None:
+    # Somebody of the application's own is signed in beside it, for this browser session and no longer.
+    client = worker().test_client()
+    sign_in(client, ADA)
+    moved = restarted(client, worker(SECRET_KEY="a newer secret", SECRET_KEY_FALLBACKS=["not a secret"]))
+    with moved.session_transaction() as session:
+        session["_user_id"] = "7"
+    before = moved.get_cookie("remember_token")
+    moved.get("/dashboard")
+    after = moved.get_cookie("remember_token")
+    assert before is not None
+    assert after is None or after.value == before.value
 
 
 def test_too_old_a_user_whom_the_api_refuses_to_show_is_not_served(

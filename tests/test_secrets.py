@@ -110,7 +110,9 @@ def test_our_own_engines_quote_no_parameters(make_app: MakeApp, tmp_path: Any) -
         store.close()
 
 
-@pytest.mark.parametrize("name", ["x\nuser 1 signed in", "ada@example.com", "0" * 64], ids=["line", "address", "session"])
+@pytest.mark.parametrize(
+    "name", ["x\nuser 1 signed in", "ada@example.com", "0" * 64], ids=["line", "address", "session"]
+)
 def test_a_path_writes_nothing_of_its_own_into_the_log(
     client: FlaskClient, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:

@@ -494,6 +494,14 @@ def test_a_session_in_redis_expires_with_its_last_use(redis_store: RedisStore) -
     assert 840_000 < redis_store.client.pttl(key) <= 900_000
 
 
+def test_saving_a_user_in_redis_brings_no_expired_session_back(redis_store: RedisStore) -> None:
+    sign_in(redis_store, session())
+    redis_store.client.delete(redis_store._session_key("5e55"))  # as when its time is up, before the index knows
+    redis_store.save_user(USER, now=later(60))
+    assert redis_store.get_session("5e55", now=later(60)) is None
+    assert redis_store.list_sessions(USER.id, now=later(60)) == []
+
+
 def test_the_index_of_a_user_in_redis_forgets_ended_sessions(redis_store: RedisStore) -> None:
     for number in range(20):
         now = later(1000 * number)
