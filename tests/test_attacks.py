@@ -515,6 +515,57 @@ def test_a_body_that_is_no_object_says_nothing(
     assert error(attacker.send("POST", path, data=body, headers=headers)) == (400, code)
 
 
+_MANY = b"".join(b'--x\r\nContent-Disposition: form-data; name="f%d"\r\n\r\n\r\n' % number for number in range(900))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        ("application/x-www-form-urlencoded", b"email={ada}&email={eve}", 303),
+        ("application/x-www-form-urlencoded; charset=utf-7", b"email={ada}", 303),
+        ("application/x-www-form-urlencoded; charset=no-such", b"email={ada}", 303),
+        ("application/x-www-form-urlencoded", b"email=%ff%fe&email={eve}", 400),
+        ("application/x-www-form-urlencoded", b"email[]={eve}&email[0]={eve}", 400),
+        ("application/x-www-form-urlencoded", b"email={ada}%0a{eve}", 400),
+        ("application/x-www-form-urlencoded", b"x=&" * 20_000 + b"email={ada}", 303),
+        ("application/json", b'{"email": "{eve}", "email": "{ada}"}', 200),
+        ("application/json", b'{"email": ["{eve}"], "Email": "{eve}"}', 400),
+        ("application/json; charset=utf-16", '{"email": "no address"}'.encode("utf-16"), 400),
+        ("application/vnd.x+json", b'{"email": "{ada}"}', 200),
+        ("multipart/form-data", b"email={eve}", 400),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="email"\r\n\r\n{ada}\r\n--x--',
+            303,
+        ),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data", 400),
+        ("multipart/form-data; boundary=x", _MANY + b"--x--", 400),
+        ("multipart/form-data; boundary=x", _MANY + _MANY, 413),
+        ("text/plain", b"email={eve}", 400),
+        ("", b"email={eve}", 400),
+    ],
+    ids=lambda value: ascii(value)[:60] if not isinstance(value, int) else str(value),
+)
+def test_however_an_address_is_sent_one_person_gets_a_mail_or_nobody(
+    shop: Shop, attacker: Browser, ada: str, eve: str, content_type: str, body: bytes, status: int
+) -> None:
+    before = len(shop.mailbox.recipients)
+    sent = body.replace(b"{ada}", ada.encode()).replace(b"{eve}", eve.encode())
+    headers = {"Content-Type": content_type, "X-CSRFToken": attacker.token()}
+    assert attacker.send("POST", "/auth/sign-in", data=sent, headers=headers).status_code == status
+    expected = status in (200, 303)
+    assert len(shop.mailbox.to(ada)) == expected
+    assert len(shop.mailbox.recipients) == before + expected
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
+def test_a_request_without_a_host_is_answered(shop: Shop, version: bytes) -> None:
+    for path in (b"/auth/sign-in?next=//evil.example", b"/auth/verify", b"/auth/account", b"/dashboard"):
+        answer = raw(shop.origin, b"GET " + path + b" " + version + b"\r\nConnection: close\r\n\r\n")
+        assert status_of(answer) in (200, 302)
+        assert b"ocation: http" not in answer
+
+
 # Mail scanners
 
 

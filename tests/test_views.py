@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from flask_mail import Message
 from werkzeug.test import TestResponse
 
-from flask_chatbotkit_auth import ChatBotKitAuth
+from flask_chatbotkit_auth import ChatBotKitAuth, MemoryStore
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 
@@ -305,6 +305,49 @@ def test_secure_cookies_are_secure(make_app: MakeApp, sign_in: SignIn) -> None:
     answer = client.get("/auth/sign-in", base_url="https://localhost")
     assert "Secure" in answer.headers["Set-Cookie"]
     assert make_app(SESSION_COOKIE_SECURE=True).config["REMEMBER_COOKIE_SECURE"] is True
+
+
+def test_a_cookie_that_a_neighbour_plants_is_not_taken(
+    make_app: MakeApp, chatbotkit_outbox: list[Message], sign_in: SignIn
+) -> None:
+    # As the documentation has it: a browser takes a name that begins with __Host- from nobody but the host itself.
+    names = {"SESSION_COOKIE_NAME": "__Host-session", "REMEMBER_COOKIE_NAME": "__Host-remember"}
+    store = MemoryStore()
+    client = make_app(store=store, SESSION_COOKIE_SECURE=True, **names).test_client()
+    eve = make_app(store=store).test_client()
+    sign_in(eve, "eve@example.com")
+    for name in ("session", "remember_token"):
+        planted = eve.get_cookie(name)
+        assert planted is not None
+        client.set_cookie(name, planted.value)
+    secure: dict[str, Any] = {"base_url": "https://localhost", "headers": {"Referer": "https://localhost/auth/verify"}}
+    assert client.get("/auth/session", **secure).get_json()["user"] is None
+    answers = []
+    for path, field in (("sign-in", {"email": ADA}), ("verify", None)):
+        token = client.get("/auth/session", **secure).get_json()["csrf_token"]
+        fields = field or {"code": read_code(chatbotkit_outbox[-1])}
+        answers.append(client.post(f"/auth/{path}", data={**fields, "csrf_token": token}, **secure))
+    assert client.get("/dashboard", **secure).text == f"Hello {ADA}"
+    lines = [line for answer in answers for line in answer.headers.getlist("Set-Cookie")]
+    assert {line.partition("=")[0] for line in lines} == set(names.values())
+    for line in lines:
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(line.split("; "))
+        assert "Domain" not in line
+
+
+@pytest.mark.parametrize(
+    "referrer", ["https://evil.shop.example/", "https://shop.example.evil/", "http://shop.example/", ""]
+)
+def test_over_https_a_form_of_a_neighbour_does_nothing_even_with_the_token(app: Flask, referrer: str) -> None:
+    # A neighbour under the same domain is the same site to SameSite, and may have planted a cookie whose token it knows.
+    client = app.test_client()
+    token = client.get("/auth/session", base_url="https://shop.example").get_json()["csrf_token"]
+    form, headers = {"email": ADA, "csrf_token": token}, {"Referer": referrer} if referrer else {}
+    refused = client.post("/auth/sign-in", data=form, base_url="https://shop.example", headers=headers)
+    assert refused.status_code == 403
+    headers["Referer"] = "https://shop.example/auth/sign-in"
+    taken = client.post("/auth/sign-in", data=form, base_url="https://shop.example", headers=headers)
+    assert taken.status_code == 303
 
 
 def test_the_prefix_can_be_moved(make_app: MakeApp, sign_in: SignIn) -> None:
