@@ -222,6 +222,17 @@ def test_what_is_not_sent_stays_and_what_is_blank_is_blanked(ada: FlaskClient, c
     assert account(ada)["user"]["image"] == "https://example.com/ada.png"
 
 
+@pytest.mark.parametrize("field", ["email", "id", "meta", "kind", "email_verified"])
+def test_nothing_but_name_and_picture_is_ones_own_to_change(
+    ada: FlaskClient, chatbotkit_sandbox: Sandbox, field: str
+) -> None:
+    before = account(ada)["user"]
+    record = dict(next(iter(chatbotkit_sandbox.users.values())))
+    assert post(ada, "/profile", **{field: "eve@example.com"}).status_code == 200
+    assert account(ada)["user"] == before
+    assert next(iter(chatbotkit_sandbox.users.values())) == record
+
+
 def test_what_did_not_change_is_not_written(ada: FlaskClient, chatbotkit_sandbox: Sandbox) -> None:
     post(ada, "/profile", name="Ada")
     # Somebody else has changed it upstream; this form still shows, and sends, what it was.

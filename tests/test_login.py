@@ -195,6 +195,33 @@ def test_knowledge_of_an_ended_session_is_never_older_than_session_check(
     assert not is_in(elsewhere)
 
 
+def test_who_reads_a_session_while_it_ends_does_not_keep_it(
+    worker: Worker, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = worker()
+    client = app.test_client()
+    sign_in(client, ADA)
+    copy = copy_of(client)
+    store = auth_of(app).store
+    for name in ("end_session", "end_sessions"):
+        end = getattr(store, name)
+
+        def end_late(*args: Any, end: Any = end, **named: Any) -> Any:
+            auth_of(app).registry._cache.clear()
+            assert is_in(copy)  # as on another thread, which reads the row just before it goes
+            return end(*args, **named)
+
+        monkeypatch.setattr(store, name, end_late)
+    _post(client, "/auth/sign-out", "/auth", {})
+    assert not is_in(copy)
+    sign_in(client, ADA)
+    copy = copy_of(client)
+    with app.app_context():
+        user_id = client.get("/auth/session").get_json()["user"]["id"]
+        assert auth_of(app).end_sessions(user_id) == 1
+    assert not is_in(copy)
+
+
 def test_a_worker_remembers_so_many_sessions_and_no_more(
     worker: Worker, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

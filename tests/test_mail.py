@@ -119,6 +119,18 @@ def test_a_long_name_is_folded_and_reads_as_it_was(make_app: MakeApp, chatbotkit
     assert message["Subject"].split()[1:] == f"is your {name} sign-in code".split()
 
 
+def test_a_name_with_a_line_break_adds_no_header(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]
+) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_SITE_NAME="Shop\r\nBcc: eve@example.com\n<b>", **config)
+    assert _request_code(app.test_client()).status_code == 200
+    (message,) = server.mails
+    assert message["Bcc"] is None
+    assert message["Subject"].endswith("is your Shop Bcc: eve@example.com <b> sign-in code")
+    assert "<b>" not in _text(message, "html")
+
+
 def test_a_code_is_never_a_link(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
     server, config = mail_server
     app = make_app(**config)
@@ -321,6 +333,20 @@ def test_pretending_takes_as_long_as_sending(app: Flask, monkeypatch: pytest.Mon
         assert slept == []
         mailer._durations.extend([50.0] * 3)
         mailer.pretend("ada@example.com", "3f9a2c", expires_at)
+    (duration,) = slept
+    assert 49 < duration <= 50
+
+
+def test_telling_nobody_takes_as_long_as_sending(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    # With a sender of the application's own and no mail server, the owner of an unknown address cannot be told.
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    app = make_app(TESTING=False, MAIL_SUPPRESS_SEND=False, CHATBOTKIT_AUTH_UNKNOWN_USER="mail")
+    app.extensions["test_auth"].send_verification_request(lambda *_args: None)
+    mailer = app.extensions["chatbotkit_auth"].mailer
+    mailer._durations.append(50.0)
+    with app.test_request_context():
+        mailer.send_unknown("ada@example.com")
     (duration,) = slept
     assert 49 < duration <= 50
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import hmac
+import random
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -24,6 +27,26 @@ def test_default_codes_are_six_hexadecimal_digits_of_24_bits() -> None:
     assert provider.attempts == 5
 
 
+def test_codes_cannot_be_foretold() -> None:
+    # From `random` the same state would bring the same codes again.
+    provider = EmailCodeProvider()
+    state = random.getstate()
+    first = [provider.generate() for _ in range(5)]
+    random.setstate(state)
+    assert [provider.generate() for _ in range(5)] != first
+
+
+def test_the_secret_key_itself_makes_no_digest() -> None:
+    # It signs cookies, too: nothing that is made for one purpose may serve the other.
+    message = "\0".join(("challenge", "ada@example.com", "3f9a2c")).encode()
+    digest = EmailCodeProvider().digest("key", "challenge", "ada@example.com", "3f9a2c")
+    assert digest != hmac.new(b"key", message, hashlib.sha256).hexdigest()
+
+
+def test_of_a_long_text_no_more_is_read_than_a_code_can_need() -> None:
+    assert len(EmailCodeProvider().normalize("x" * 60_000)) == 256
+
+
 def test_codes_use_the_whole_alphabet() -> None:
     provider = EmailCodeProvider(alphabet=CROCKFORD, length=8)
     seen = Counter("".join(provider.generate() for _ in range(1000)))
@@ -46,6 +69,7 @@ def test_codes_use_the_whole_alphabet() -> None:
         (CROCKFORD, "o1i-l2ab", "01112AB"),
         ("abcdefghijklmnopqrstuvwxyz", "OIL", "oil"),
         ("ABCabc0", "aBc", "aBc"),
+        ("0123456789abcdef", "3f9\ud800a2c", "3f9a2c"),
         ("0123456789abcdef", "", ""),
         ("0123456789abcdef", " - ", ""),
     ],
