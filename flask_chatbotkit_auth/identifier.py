@@ -57,7 +57,7 @@ def _normalize(address: str) -> str:
     except EmailNotValidError:
         # The library's sentence may quote the address, and this text may be logged.
         raise InvalidEmail("not one valid e-mail address") from None
-    identifier = f"{parts.local_part}@{parts.ascii_domain}".lower()
+    identifier = f"{parts.local_part}@{parts.ascii_domain}"
     if "=?" in identifier:
         # The beginning of an encoded word (RFC 2047): a mail server that decodes it delivers to another address.
         raise InvalidEmail("not one valid e-mail address")

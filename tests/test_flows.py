@@ -328,6 +328,17 @@ def test_requests_for_one_address_are_limited(app: Flask, chatbotkit_outbox: Out
     assert ask(app.test_client(), "eve@example.com").status_code == 200
 
 
+def test_another_code_counts_as_one_that_was_asked_for(make_app: MakeApp, clock: Clock) -> None:
+    client = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "2/15minutes"}).test_client()
+    ask(client)
+    for _ in range(3):  # too soon: it costs nothing
+        assert error(resend(client)) == (429, "rate_limited")
+    clock.advance(30)
+    assert resend(client).status_code == 200
+    clock.advance(30)
+    assert error(resend(client)) == (429, "rate_limited")
+
+
 def test_a_refusal_by_a_limit_is_logged(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(6):
         ask(app.test_client())

@@ -502,6 +502,12 @@ def test_saving_a_user_in_redis_brings_no_expired_session_back(redis_store: Redi
     assert redis_store.list_sessions(USER.id, now=later(60)) == []
 
 
+def test_an_ended_session_leaves_the_index_in_redis_at_once(redis_store: RedisStore) -> None:
+    sign_in(redis_store, session())
+    assert redis_store.end_session("5e55")
+    assert redis_store.client.zcard(redis_store._user_key(USER.id)) == 0
+
+
 def test_the_index_of_a_user_in_redis_forgets_ended_sessions(redis_store: RedisStore) -> None:
     for number in range(20):
         now = later(1000 * number)
