@@ -12,7 +12,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask_chatbotkit_auth import EmailCodeProvider
 from flask_chatbotkit_auth.stores.base import MAX_CODES
@@ -20,12 +20,18 @@ from flask_chatbotkit_auth.testing import Sandbox
 
 from .report import show
 
+if TYPE_CHECKING:
+    from servers import Mailbox
+
 # The application under attack, its mail server and the attackers' browsers are those of the tests.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 
-def _compared(origin: str, clients: int, addresses: list[str]) -> int:
-    """Return how many wrong codes were compared, all clients together, until each of them was stopped."""
+def _compared(origin: str, clients: int, addresses: list[str], challenges: int = 4) -> int:
+    """Return how many wrong codes were compared, all clients together, until each of them was stopped.
+
+    :param challenges: how many of them a client begins for an address at most; four are worth it.
+    """
     from servers import Browser, new_client_address
 
     def attack(client: str) -> int:
@@ -33,7 +39,7 @@ def _compared(origin: str, clients: int, addresses: list[str]) -> int:
         for address in addresses:
             with Browser(origin, client) as browser:
                 # Not once more than it is worth: what is refused counts against the client all the same.
-                for _ in range(4):
+                for _ in range(challenges):
                     if browser.ask(address).status_code != 200:
                         break
                     answers = [browser.verify("zzzzzz").json()["error"]["code"] for _ in range(5)]
@@ -42,6 +48,14 @@ def _compared(origin: str, clients: int, addresses: list[str]) -> int:
 
     with ThreadPoolExecutor(4) as pool:
         return sum(pool.map(attack, [new_client_address() for _ in range(clients)]))
+
+
+def _sign_in(origin: str, box: Mailbox, address: str) -> None:
+    from servers import Browser
+
+    with Browser(origin) as owner:
+        owner.ask(address)
+        assert owner.verify(box.codes(address)[-1]).status_code == 200
 
 
 def _measure(clients: int, addresses: int) -> list[tuple[str, int]]:
@@ -58,8 +72,12 @@ def _measure(clients: int, addresses: int) -> list[tuple[str, int]]:
         }
         with gunicorn(Path(folder), environment) as origin:
             many = [f"ada{number}@example.com" for number in range(addresses)]
+            beside = _compared(origin, 3, ["owner@example.com"], challenges=1)
+            _sign_in(origin, box, "owner@example.com")
+            beside += _compared(origin, clients, ["owner@example.com"])
             return [
                 (f"{clients} clients, one address", _compared(origin, clients, ["ada@example.com"])),
+                (f"{clients} clients, one address whose owner signs in meanwhile", beside),
                 (f"one client, {addresses} addresses", _compared(origin, 1, many)),
                 (
                     f"{clients} clients, {addresses} other addresses",

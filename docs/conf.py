@@ -100,12 +100,19 @@ def _in_words(duration: timedelta) -> str:
 def guesses() -> str:
     """Return what somebody who guesses codes gets under the default limits, computed from the defaults."""
     config, provider = Config(), EmailCodeProvider()
-    limit = limits.parse(config.rate_limits["verify:email"] or "")
+    limit, asking = (limits.parse(config.rate_limits[f"{name}:email"] or "") for name in ("verify", "request"))
     possible = len(provider.alphabet) ** provider.length
     counts = [("one challenge", config.code_attempts), ("one window", limit.amount)]
-    for name, hours in (("any hour", 1), ("any day", 24), ("any 30 days, without a pause", 30 * 24)):
-        windows = hours * 3600 // limit.get_expiry() + 1
-        counts.append((name, windows * limit.amount))
+
+    def within(hours: int, successes: int = 0) -> int:
+        windows, askings = (hours * 3600 // each.get_expiry() + 1 for each in (limit, asking))
+        # Each success of the owner's clears the count, and takes one of the codes that may be asked for.
+        return min((windows + successes) * limit.amount, (askings * asking.amount - successes) * config.code_attempts)
+
+    counts += [("any hour", within(1)), ("any hour in which the owner signs in once", within(1, 1))]
+    counts.append(("any hour, however often the owner signs in", max(within(1, number) for number in range(25))))
+    counts += [("any day", within(24)), ("any day on which the owner signs in three times", within(24, 3))]
+    counts.append(("any 30 days, without a pause", within(30 * 24)))
     rows = []
     for name, count in counts:
         chances = [f"1 in {possible // (count * codes):,}" for codes in (1, MAX_CODES)]

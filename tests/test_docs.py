@@ -255,6 +255,9 @@ def test_the_guesses_are_those_of_the_defaults(conf: Namespace) -> None:
     assert "1 in 3,355,443" in table  # five guesses at 16⁶ codes
     assert "- 20\n" in table
     assert "- 40\n" in table
+    # Beside an owner who signs in: 20 more for each time, until the 25 codes that may be asked for are used up.
+    assert "- 60\n" in table
+    assert "- 105\n" in table
 
 
 # What is named exists
