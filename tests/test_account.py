@@ -460,6 +460,17 @@ def test_codes_are_limited_with_those_of_signing_in(app: Flask, ada: FlaskClient
     assert error(_post(app.test_client(), "/auth/sign-in", "/auth", {"email": ADA})) == (429, "rate_limited")
 
 
+def test_another_code_counts_with_those_of_signing_in(make_app: MakeApp, sign_in: SignIn, clock: Clock) -> None:
+    limits = {"request:email": "3/15minutes"}
+    ada = make_app(CHATBOTKIT_AUTH_AUTO_DELETE=True, CHATBOTKIT_AUTH_RATE_LIMITS=limits).test_client()
+    sign_in(ada, ADA)
+    statuses = []
+    for _ in range(3):
+        statuses.append(post(ada, "/delete/code").status_code)
+        clock.advance(30)
+    assert statuses == [200, 200, 429]
+
+
 def test_another_code_waits_and_keeps_the_earlier_ones(
     make_app: MakeApp, sign_in: SignIn, clock: Clock, chatbotkit_outbox: Outbox
 ) -> None:

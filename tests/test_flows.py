@@ -339,6 +339,17 @@ def test_another_code_counts_as_one_that_was_asked_for(make_app: MakeApp, clock:
     assert error(resend(client)) == (429, "rate_limited")
 
 
+def test_a_code_that_the_store_did_not_take_is_not_sent(
+    app: Flask, client: FlaskClient, clock: Clock, chatbotkit_outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(client)
+    clock.advance(30)
+    # Another request of this browser's was faster, after we had looked.
+    monkeypatch.setattr(app.extensions["chatbotkit_auth"].store, "add_code", lambda *_args, **_named: False)
+    assert error(resend(client)) == (429, "rate_limited")
+    assert len(chatbotkit_outbox) == 1
+
+
 def test_a_refusal_by_a_limit_is_logged(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(6):
         ask(app.test_client())
@@ -751,6 +762,16 @@ def test_sign_out_ends_the_session_on_the_server(app: Flask, client: FlaskClient
         assert cookie is not None
         copy.set_cookie(name, cookie.value)
     assert copy.get("/dashboard").status_code == 302
+
+
+def test_of_a_long_user_agent_the_beginning_is_kept(
+    app: Flask, client: FlaskClient, sign_in: SignIn, chatbotkit_sandbox: Sandbox
+) -> None:
+    client.environ_base["HTTP_USER_AGENT"] = "Firefox" + "x" * 60_000
+    user = sign_in(client, ADA).get_json()["user"]
+    with app.app_context():
+        (record,) = app.extensions["chatbotkit_auth"].sessions(user["id"])
+    assert record.user_agent == ("Firefox" + "x" * 60_000)[:400]
 
 
 def test_signing_in_again_ends_the_session_before(app: Flask, client: FlaskClient, sign_in: SignIn) -> None:

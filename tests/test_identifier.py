@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_chatbotkit_auth import InvalidEmail
-from flask_chatbotkit_auth.identifier import MAX_LENGTH, mask, normalize_identifier, same_identifier
+from flask_chatbotkit_auth.identifier import MAX_LENGTH, _normalize, mask, normalize_identifier, same_identifier
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,13 @@ def test_what_is_not_one_address_is_refused_without_repeating_it(typed: str) -> 
         normalize_identifier(typed)
     assert not typed.strip() or typed not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+def test_a_long_text_is_refused_before_any_work() -> None:
+    before = _normalize.cache_info()
+    with pytest.raises(InvalidEmail):
+        normalize_identifier("a" * 60_000 + "@example.com")
+    assert _normalize.cache_info() == before
 
 
 @given(st.emails())

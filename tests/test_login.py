@@ -115,6 +115,20 @@ def test_the_store_cannot_become_the_person(worker: Worker, sign_in: SignIn) -> 
     assert not is_in(client)
 
 
+def test_nothing_in_the_session_outlives_signing_in_or_out(worker: Worker, sign_in: SignIn) -> None:
+    client = worker().test_client()
+    changes: list[Callable[[], TestResponse]] = [
+        lambda: sign_in(client, ADA),
+        lambda: _post(client, "/auth/sign-out", "/auth", {}),
+    ]
+    for change in changes:
+        with client.session_transaction() as session:
+            session["planted"] = "by somebody who was here before"
+        assert change().status_code == 200
+        with client.session_transaction() as session:
+            assert "planted" not in session
+
+
 # How long
 
 

@@ -18,6 +18,7 @@ from conftest import MakeApp
 from flask import Flask
 from flask.testing import FlaskClient
 
+from flask_chatbotkit_auth import MailError
 from flask_chatbotkit_auth import mail as mail_module
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import _post
@@ -226,6 +227,18 @@ def test_a_recipient_that_is_refused_is_refused_whoever_it_is(
         answer = _request_code(app.test_client(), email)
         assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
     assert server.mails == []
+
+
+def test_the_failure_of_a_mail_quotes_nobody(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    server.refusal = "550 no such mailbox: ada@example.com"
+    app = make_app(**config)
+    auth = app.extensions["chatbotkit_auth"]
+    with app.test_request_context(), pytest.raises(MailError) as failed:
+        auth.mailer.send_code("ada@example.com", "3f9a2c", auth.provider.clock(), None)
+    assert "ada" not in f"{failed.value} {failed.value!r}"
+    assert failed.value.__cause__ is None
+    assert failed.value.__suppress_context__
 
 
 def test_a_mail_server_that_hangs_holds_no_worker(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,7 @@ def test_paths_on_this_host_are_kept(target: str, path: str) -> None:
         "http:\\\\evil.example",
         "///\\;@evil.example",
         "//google%00.example",
+        "/\ud800",
         "https://[::1]/",
         "https://[/",
         "/" + "a" * MAX_LENGTH,
