@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 MAX_LENGTH = 1024
-"""Characters; a longer target is dropped rather than carried in a cookie."""
+"""Bytes; a longer target is dropped rather than carried in a cookie, which browsers drop above 4 kB."""
 
 
 def safe_path(target: str | None, host: str) -> str | None:
@@ -19,7 +19,7 @@ def safe_path(target: str | None, host: str) -> str | None:
     """
     if (
         not target
-        or len(target) > MAX_LENGTH
+        or len(target.encode(errors="replace")) > MAX_LENGTH
         or "\\" in target
         or any(ord(each) <= 32 or ord(each) == 127 or "\ud800" <= each <= "\udfff" for each in target)
     ):

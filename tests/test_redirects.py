@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import random
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_chatbotkit_auth.redirects import MAX_LENGTH, safe_path
+from flask_chatbotkit_auth.testing.plugin import _post
 
 HOST = "shop.example"
 
@@ -82,6 +85,7 @@ def test_paths_on_this_host_are_kept(target: str, path: str) -> None:
         "https://[::1]/",
         "https://[/",
         "/" + "a" * MAX_LENGTH,
+        "/" + "😀" * 256,
     ],
 )
 def test_everything_else_is_refused(target: str | None) -> None:
@@ -95,3 +99,17 @@ def test_whatever_is_kept_stays_on_this_host(target: str) -> None:
         # As a browser joins it: backslashes are slashes, and tabs and line ends are dropped.
         as_read = path.replace("\\", "/").translate({9: None, 10: None, 13: None})
         assert urlsplit(urljoin(f"https://{HOST}/auth/verify", as_read)).netloc == HOST
+
+
+def test_the_longest_target_fits_into_a_cookie(app: Flask) -> None:
+    # A link with a longer one would keep whoever follows it from signing in: the browser drops the cookie.
+    client = app.test_client()
+    for letters in (range(0x23, 0x5C), range(0x4E00, 0x9FFF), range(0x20000, 0x2A000)):
+        size = len(chr(letters[0]).encode())
+        some = random.Random(7).choices(letters, k=(MAX_LENGTH - 1) // size)  # noqa: S311  # no secret
+        target = "/" + "".join(map(chr, some))
+        assert safe_path(target, HOST) == target
+        assert _post(client, "/auth/sign-in", "/auth", {"email": "ada@example.com", "next": target}).status_code == 200
+        cookie = client.get_cookie("session")
+        assert cookie is not None
+        assert len(cookie.value) < 4000
