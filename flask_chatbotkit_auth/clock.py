@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MILLISECOND = timedelta(milliseconds=1)
 
+_now: Callable[[], datetime] = partial(datetime.now, timezone.utc)
+"""What :func:`utcnow` reads; the fixture ``chatbotkit_clock`` takes its place while a test runs."""
+
 
 def utcnow() -> datetime:
     """Return the time now, aware, in UTC: the clock of everything here unless another is given."""
-    return datetime.now(timezone.utc)
+    return _now()
 
 
 def to_milliseconds(moment: datetime) -> int:

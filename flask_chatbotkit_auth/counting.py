@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 from limits.storage import Storage
 from sqlalchemy.engine import Connection
 
+from .clock import utcnow
 from .database import Database
 from .exceptions import ConfigurationError, StoreError
 
@@ -63,7 +63,7 @@ class SQLAlchemyStorage(Storage):
         wrap_exceptions: bool = False,
         *,
         database: Database | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = lambda: utcnow().timestamp(),
         **options: Any,
     ) -> None:
         super().__init__(uri, wrap_exceptions, **options)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import requests
 from flask import current_app
 
-from .clock import utcnow
 from .config import unknown_keys
 from .exceptions import APIError, MailError, NotAuthenticated, NotAuthorized, StoreError
 from .proxies import current_auth
@@ -83,7 +82,7 @@ def _clock() -> tuple[State, str]:
     client = current_auth.optional_client
     if client is None:
         return "ok", "not compared: the application brings an adapter of its own"
-    before = utcnow()
+    before = datetime.now(timezone.utc)  # the machine's, and no other
     try:
         with requests.get(
             client.url, timeout=current_auth.config.api_timeout, allow_redirects=False, stream=True
@@ -93,7 +92,7 @@ def _clock() -> tuple[State, str]:
         return "warning", "not compared: the API cannot be reached"
     if theirs is None:
         return "warning", "not compared: the API does not say what time it is"
-    after = utcnow()
+    after = datetime.now(timezone.utc)
     # The header names whole seconds, and was written at some time in between.
     ahead = max(before - theirs - timedelta(seconds=1), timedelta(0))
     behind = max(theirs - after, timedelta(0))

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import math
-import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
+from .clock import utcnow
 from .exceptions import ConfigurationError, RateLimited, StoreError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class RateLimiter:
             reset = self._limiter.get_window_stats(item, name, hashed).reset_time
         except self._errors as error:
             raise StoreError(f"the rate limits cannot be counted ({type(error).__name__})") from error
-        raise RateLimited(max(1, math.ceil(reset - time.time())), name)
+        raise RateLimited(max(1, math.ceil(reset - utcnow().timestamp())), name)
 
     def refund(self, name: str, key: str) -> None:
         """Take back one :meth:`hit`, where the storage can (Memcached cannot) and the window it fell into still lasts."""

@@ -8,7 +8,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from workers import forget_everything, opened
 
 from flask_chatbotkit_auth import ChatBotKitAuth, EmailCodeProvider, MemoryStore
 from flask_chatbotkit_auth.stores import Store
+from flask_chatbotkit_auth.testing import Clock as Clock
 from flask_chatbotkit_auth.testing import Sandbox
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/test")
@@ -38,22 +39,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-class Clock:
-    """The time, which passes only when told."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(chatbotkit_clock: Clock) -> Clock:
+    """The time, which begins at the same moment in every test and passes only when told."""
+    chatbotkit_clock.freeze(datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc))
+    return chatbotkit_clock
 
 
 def _missing(request: pytest.FixtureRequest, name: str, error: object) -> None:
@@ -222,7 +212,7 @@ def make_app(chatbotkit_sandbox: Sandbox, tmp_path: Path, clock: Clock) -> Itera
         app.config.update(config)
         if "CHATBOTKIT_AUTH_STORE_URL" not in config and store is None:
             store = MemoryStore()
-        auth = ChatBotKitAuth(app, store=store, provider=provider or EmailCodeProvider(clock=clock), **(parts or {}))
+        auth = ChatBotKitAuth(app, store=store, provider=provider, **(parts or {}))
         app.extensions["test_auth"] = auth
 
         @app.get("/dashboard")

@@ -448,7 +448,10 @@ def test_wrong_codes_are_limited_with_those_of_signing_in(make_app: MakeApp, sig
     assert [delete(client, "zzzzzz").status_code for _ in range(4)] == [400, 400, 400, 429]
 
 
-def test_codes_are_limited_with_those_of_signing_in(app: Flask, ada: FlaskClient, clock: Clock) -> None:
+def test_codes_are_limited_with_those_of_signing_in(make_app: MakeApp, sign_in: SignIn, clock: Clock) -> None:
+    app = make_app(CHATBOTKIT_AUTH_AUTO_DELETE=True, CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "5/hour"})
+    ada = app.test_client()
+    sign_in(ada, ADA)
     for _ in range(4):
         assert post(ada, "/delete/code").status_code == 200
         clock.advance(600)

@@ -174,7 +174,7 @@ def test_the_example_of_a_clock_lets_codes_expire(execute: Callable[[Block], Nam
     made = execute(sample("run-clock"))
     client = made["app"].test_client()
     _post(client, "/auth/sign-in", "/auth", {"email": ADA})
-    made["now"] += made["timedelta"](minutes=11)
+    made["clock"].advance(660)
     assert _post(client, "/auth/verify", "/auth", {"code": "3f9a2c"}).get_json()["error"]["code"] == "code_expired"
 
 

@@ -1,20 +1,39 @@
-"""Pytest fixtures for an application's own tests of its sign-in; pytest finds them by itself once this is installed."""
+"""Pytest fixtures for an application's own tests of its sign-in; pytest finds them by itself once this is installed.
+
+They belong to tests alone: nothing of the package imports this module, and no request over a network can ask for what
+``signed_in`` does.
+"""
 
 from __future__ import annotations
 
 import re
+import secrets
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from flask import Flask, request, request_started
+from flask_mail import email_dispatched
 
+from .. import clock, flows
+from ..identifier import normalize_identifier
+from ..proxies import current_auth
+from ..stores import Challenge
+from .clock import Clock
 from .sandbox import Sandbox
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
     from flask_mail import Message
     from werkzeug.test import TestResponse
+
+    from ..user import User
+
+_MARK = "flask_chatbotkit_auth.testing"
 
 
 @pytest.fixture
@@ -29,6 +48,26 @@ def chatbotkit_outbox() -> Iterator[list[Message]]:
     """Every mail that any application sends through Flask-Mail while the test runs, oldest first."""
     with _recorded() as outbox:
         yield outbox
+
+
+@pytest.fixture
+def chatbotkit_clock() -> Iterator[Clock]:
+    """The time of the whole package, standing still from the beginning of the test.
+
+    Codes, sessions, the refresh of users and the windows of rate limits go by it in every application of this process, but
+    for one whose :class:`~flask_chatbotkit_auth.EmailCodeProvider` was given a clock. A Redis or Memcached counts windows by
+    its own time. What others measure goes on: the age of Flask's own cookies, time-outs of the network, the sandbox.
+    """
+    from limits import storage  # noqa: F401  # loads the modules whose time is meant below
+
+    frozen = Clock()
+    # With a patch of its own: a test that undoes its `monkeypatch` goes on in the same time.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "_now", frozen)
+        for name, module in tuple(sys.modules.items()):
+            if name.startswith("limits.") and hasattr(module, "time"):
+                patch.setattr(module, "time", SimpleNamespace(time=lambda: frozen.now.timestamp()))
+        yield frozen
 
 
 @pytest.fixture
@@ -50,12 +89,64 @@ def sign_in() -> Callable[..., TestResponse]:
     return sign_in
 
 
+@pytest.fixture
+def signed_in() -> Callable[..., User]:
+    """Sign a Flask test client in at once, for a test that is about something else: no mail, no code, no limit.
+
+    ``signed_in(client, "ada@example.com")`` returns the :class:`~flask_chatbotkit_auth.User`. From there on everything is as
+    after a sign-in: the session is in the application's store, its cookies are in the client, hooks were called and
+    ``user_signed_in`` was sent. Who has no account gets one first, whatever auto create says. ``name``, ``image`` and
+    ``meta`` are what the account is to have, as in :meth:`UserAdapter.update <flask_chatbotkit_auth.UserAdapter.update>`.
+
+    It raises what a sign-in raises: ``InvalidEmail``, ``SignInDenied`` where a hook refuses, ``APIError``, ``StoreError``.
+    """
+
+    def signed_in(client: FlaskClient, email: str, **fields: Any) -> User:
+        app, mark = client.application, object()
+        user: Future[User] = Future()
+
+        def enter(_app: Flask, **_unused: Any) -> None:
+            # Another request may arrive meanwhile, at a server that the test runs beside. No request that comes over a
+            # network can hold this object.
+            if request.environ.get(_MARK) is mark:
+                try:
+                    user.set_result(_enter(email, fields))
+                except Exception as error:  # noqa: BLE001  # not for the application's error pages, but for the test
+                    user.set_exception(error)
+
+        with app.app_context():
+            path = f"{current_auth.config.url_prefix}/session"
+        # Within a request of the client itself, so that cookies come and go as ever.
+        with request_started.connected_to(enter, app):
+            client.get(path, environ_overrides={_MARK: mark})
+        return user.result()
+
+    return signed_in
+
+
 def read_code(message: Message) -> str:
-    """Return the code of a mail of ours, which stands alone on a line of its text."""
+    """Return the code of a mail of ours, which stands alone on a line of its text.
+
+    :raises ValueError: there is none.
+    """
     found = re.search(r"^ +(\S+)$", message.body or "", re.MULTILINE)
     if found is None:
         raise ValueError("this mail holds no code of ours")
     return found.group(1)
+
+
+def _enter(email: str, fields: dict[str, Any]) -> User:
+    """Sign this request's browser in by the flow's own last step, which wants a challenge that was verified."""
+    auth, identifier = current_auth, normalize_identifier(email)
+    found = auth.adapter.get_by_email(identifier) or auth.adapter.create_verified(identifier)
+    if fields:
+        auth.adapter.update(found.id, **fields)
+    now = auth.provider.clock()
+    challenge = Challenge(secrets.token_hex(16), identifier, sent_at=now, expires_at=now + auth.provider.lifetime)
+    digest = secrets.token_hex(32)  # of no code that there is
+    auth.store.add_challenge(challenge, digest)
+    auth.store.try_code(challenge.id, [digest], now=now, max_attempts=auth.provider.attempts)
+    return flows.complete_sign_in(challenge)
 
 
 def _post(client: FlaskClient, path: str, prefix: str, body: dict[str, Any]) -> TestResponse:
@@ -65,8 +156,6 @@ def _post(client: FlaskClient, path: str, prefix: str, body: dict[str, Any]) -> 
 
 @contextmanager
 def _recorded() -> Iterator[list[Message]]:
-    from flask_mail import email_dispatched
-
     outbox: list[Message] = []
 
     def record(_app: object, message: Message) -> None:
