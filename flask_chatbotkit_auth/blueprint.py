@@ -48,7 +48,7 @@ _HEADERS = {
 }
 """Of every page, unless the application sets its own."""
 
-blueprint = Blueprint("chatbotkit_auth", __name__, template_folder="templates", static_folder="static")
+blueprint: Blueprint = Blueprint("chatbotkit_auth", __name__, template_folder="templates", static_folder="static")
 
 # Not registered with the application, whose own views it would guard as well; only asked about the requests here.
 _csrf = CSRFProtect()

@@ -42,7 +42,7 @@ class InvalidMessages(ChatBotKitAuthError, BadRequest, ValueError):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
-        self.response = _problem(400, self.error_code, sentence)
+        self.response: Response = _problem(400, self.error_code, sentence)
 
 
 def stream_completion(user: User | str, messages: Any, **options: Any) -> Response:

@@ -41,7 +41,7 @@ class SQLAlchemyStorage(Storage):
     :param clock: returns seconds since the epoch.
     """
 
-    STORAGE_SCHEME = [  # noqa: RUF012  # the library declares it so
+    STORAGE_SCHEME: list[str] | None = [  # noqa: RUF012  # the library declares it so
         f"sqlalchemy+{dialect}"
         for dialect in (
             "sqlite",

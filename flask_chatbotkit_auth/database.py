@@ -42,10 +42,10 @@ class Database:
     """
 
     def __init__(self, bind: object) -> None:
-        self.metadata = sa.MetaData()
-        self.migrated = False
+        self.metadata: sa.MetaData = sa.MetaData()
+        self.migrated: bool = False
         """Whether the tables belong to the application's own migrations."""
-        self.maybe_mysql = True
+        self.maybe_mysql: bool = True
         """Whether this is MySQL or MariaDB, or may be, where the engine is the application's to choose. To name these to
         SQLAlchemy imports their dialect, which no other worker needs."""
         self._ready = False

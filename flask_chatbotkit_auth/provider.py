@@ -46,7 +46,7 @@ class EmailCodeProvider:
     ) -> None:
         self.alphabet = alphabet
         self.length = length
-        self.lifetime = lifetime if isinstance(lifetime, timedelta) else timedelta(seconds=lifetime)
+        self.lifetime: timedelta = lifetime if isinstance(lifetime, timedelta) else timedelta(seconds=lifetime)
         self.attempts = attempts
         self.sender = sender
         self.clock = clock

@@ -19,4 +19,4 @@ def _find() -> AuthState:
     return state
 
 
-current_auth = cast(AuthState, LocalProxy(_find))
+current_auth: AuthState = cast(AuthState, LocalProxy(_find))

@@ -13,33 +13,33 @@ from blinker import NamedSignal, Namespace
 _signals = Namespace()
 _log = logging.getLogger("flask_chatbotkit_auth")
 
-code_sent = _signals.signal("chatbotkit-auth-code-sent")
+code_sent: NamedSignal = _signals.signal("chatbotkit-auth-code-sent")
 """A code was handed to the mail server or the hook. Carries ``identifier`` and ``expires_at``; never the code."""
 
-code_failed = _signals.signal("chatbotkit-auth-code-failed")
+code_failed: NamedSignal = _signals.signal("chatbotkit-auth-code-failed")
 """A code that somebody typed was refused. Carries ``identifier`` and ``error``, the exception."""
 
-user_signed_in = _signals.signal("chatbotkit-auth-user-signed-in")
+user_signed_in: NamedSignal = _signals.signal("chatbotkit-auth-user-signed-in")
 """A person is signed in. Carries ``user`` and ``created``, whether the account was made just now."""
 
-sign_in_failed = _signals.signal("chatbotkit-auth-sign-in-failed")
+sign_in_failed: NamedSignal = _signals.signal("chatbotkit-auth-sign-in-failed")
 """The code was right, the sign-in failed all the same: refused by the application, no such account, or the API could not
 be reached. Carries ``identifier`` and ``error``, the exception."""
 
-user_signed_out = _signals.signal("chatbotkit-auth-user-signed-out")
+user_signed_out: NamedSignal = _signals.signal("chatbotkit-auth-user-signed-out")
 """A person signed out of this browser. Carries ``user``."""
 
-session_ended = _signals.signal("chatbotkit-auth-session-ended")
+session_ended: NamedSignal = _signals.signal("chatbotkit-auth-session-ended")
 """Sessions were ended other than by signing out. Carries ``user_id`` and ``reason``: ``"ended"`` (by the person or the
 application), ``"gone"`` (the account was deleted or taken away upstream) or ``"deleted"`` (through this package)."""
 
-user_created = _signals.signal("chatbotkit-auth-user-created")
+user_created: NamedSignal = _signals.signal("chatbotkit-auth-user-created")
 """An account was made upstream. Carries ``user``."""
 
-user_updated = _signals.signal("chatbotkit-auth-user-updated")
+user_updated: NamedSignal = _signals.signal("chatbotkit-auth-user-updated")
 """An account was changed upstream. Carries ``user``, as it is now, and ``fields``, the names that were changed."""
 
-user_deleted = _signals.signal("chatbotkit-auth-user-deleted")
+user_deleted: NamedSignal = _signals.signal("chatbotkit-auth-user-deleted")
 """An account was deleted upstream. Carries ``user_id``."""
 
 

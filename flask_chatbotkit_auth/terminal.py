@@ -18,7 +18,9 @@ T = TypeVar("T")
 
 _EVERY = 50
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+json_option: Callable[[Callable[..., None]], Callable[..., None]] = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, for machines."
+)
 
 
 def with_app(command: Callable[..., None]) -> Callable[..., None]:

@@ -6,12 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Literal
-
-from flask_login import UserMixin
+from typing import TYPE_CHECKING, Any, Literal
 
 from .clock import plausible_time, to_milliseconds
 from .identifier import mask
+
+if TYPE_CHECKING:
+
+    class UserMixin:
+        """What Flask-Login's own brings, which has no type information."""
+
+        @property
+        def is_active(self) -> bool: ...
+        @property
+        def is_authenticated(self) -> bool: ...
+        @property
+        def is_anonymous(self) -> bool: ...
+        def get_id(self) -> str: ...
+else:
+    from flask_login import UserMixin
 
 Kind = Literal["partner", "contact"]
 
@@ -19,7 +32,7 @@ _TIMES = ("email_verified", "created_at")
 
 
 @dataclass(frozen=True, eq=False)
-class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no type information
+class User(UserMixin):
     """A ChatBotKit sub-account or contact; what ``flask_login.current_user`` is.
 
     It is a snapshot: the API's record as it was at sign-in or at the last refresh (``CHATBOTKIT_AUTH_USER_REFRESH``).

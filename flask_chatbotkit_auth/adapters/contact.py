@@ -11,7 +11,7 @@ from ..client import ChatBotKitClient, path_segment
 from ..clock import plausible_time, to_milliseconds, utcnow
 from ..exceptions import APIError, NotAuthorized, NotFound
 from ..identifier import same_identifier
-from ..user import User
+from ..user import Kind, User
 from .base import UserAdapter, fetched, only_text, required_id, stored_email
 
 _log = logging.getLogger("flask_chatbotkit_auth")
@@ -27,7 +27,7 @@ class ContactAdapter(UserAdapter):
     :param switches: ``auto_create``, ``auto_update`` and ``auto_delete``.
     """
 
-    kind = "contact"
+    kind: Kind = "contact"
 
     def __init__(self, client: ChatBotKitClient, **switches: bool) -> None:
         super().__init__(**switches)

@@ -49,6 +49,7 @@ class RedisStore(Store):
             ) from None
         self._error = redis.RedisError
         self._own = isinstance(bind, str)
+        self.client: Any
         if isinstance(bind, str):
             self.client = _connect(bind)
         elif isinstance(bind, redis.Redis):

@@ -35,7 +35,7 @@ class SQLAlchemyStore(Store):
     """
 
     def __init__(self, bind: object) -> None:
-        self.database = Database(bind)
+        self.database: Database = Database(bind)
         self._challenges = challenges = tables.challenges(self.database)
         self._sessions = sessions = tables.sessions(self.database)
         self._counters = counters(self.database)

@@ -81,7 +81,7 @@ class Records:
     """All that the stand-in knows."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self.users: dict[str, Record] = {}
         self.contacts: dict[str, Record] = {}
         self.conversations: dict[str, Record] = {}

@@ -79,7 +79,7 @@ class Sandbox:
         if not knows or not set(knows) <= {"user", "partner/user"}:
             raise ValueError('knows is "user", "partner/user" or both')
         self.secret = secret
-        self.knows = tuple(knows)
+        self.knows: tuple[str, ...] = tuple(knows)
         self._address = (host, port)
         self._latency = latency
         self._server: Server | None = None

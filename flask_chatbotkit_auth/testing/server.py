@@ -68,7 +68,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], respond: Callable[[Request], Answer | None]) -> None:
         super().__init__(address, Handler)
         self.respond = respond
-        self.closing = threading.Event()
+        self.closing: threading.Event = threading.Event()
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()
         self._thread = threading.Thread(
@@ -82,7 +82,7 @@ class Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         # HTTPServer's own also looks up the host's name, which can take seconds where there is no name server.
         TCPServer.server_bind(self)
-        self.server_port = self.socket.getsockname()[1]
+        self.server_port: int = self.socket.getsockname()[1]
 
     def start(self) -> None:
         self._thread.start()
@@ -126,6 +126,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = "HTTP/1.1"
+    close_connection: bool
     disable_nagle_algorithm = True
 
     def do_any(self) -> None:
@@ -147,8 +148,6 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             self._write(answer)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_any
 
     def _write(self, answer: Answer) -> None:
         headers = Headers({"Date": self.date_time_string(), "Content-Type": answer.content_type})
@@ -175,6 +174,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep quiet: :attr:`.Sandbox.requests` tells it all."""
+
+
+for _method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"):
+    setattr(Handler, f"do_{_method}", Handler.do_any)
 
 
 def _head(status: int, headers: Headers) -> bytes:
