@@ -167,7 +167,7 @@ def _commands(group: click.Group, prefix: str) -> Iterator[list[str]]:
             yield from _commands(command, f"{prefix}{name} ")
             continue
         arguments = [
-            each.make_metavar(click.Context(command)) for each in command.params if each.param_type_name == "argument"
+            each.metavar or str(each.name).upper() for each in command.params if isinstance(each, click.Argument)
         ]
         options = [f"``{each.opts[0]}``" for each in command.params if each.param_type_name == "option"]
         sentence = (command.help or "").partition("\n\n")[0]

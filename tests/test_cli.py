@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -17,9 +18,10 @@ from typing import Any
 
 import pytest
 import requests
-from click.testing import Result
+from click.testing import CliRunner, Result
 from conftest import Clock, MakeApp
 from flask import Flask
+from flask.testing import FlaskCliRunner
 from flask_login import LoginManager
 from werkzeug.test import TestResponse
 
@@ -47,8 +49,14 @@ SOUND: dict[str, Any] = {
 SignIn = Callable[..., TestResponse]
 
 
+def runner(app: Flask) -> FlaskCliRunner:
+    """Return what runs commands and keeps what they print apart from what they complain, as click does from 8.2 on."""
+    mixed = "mix_stderr" in inspect.signature(CliRunner).parameters
+    return app.test_cli_runner(**{"mix_stderr": False} if mixed else {})
+
+
 def run(app: Flask, *arguments: str, **options: Any) -> Result:
-    return app.test_cli_runner().invoke(args=["chatbotkit-auth", *arguments], **options)
+    return runner(app).invoke(args=["chatbotkit-auth", *arguments], **options)
 
 
 def told(app: Flask, *arguments: str, **options: Any) -> Any:
@@ -269,7 +277,7 @@ def test_without_an_application_a_command_says_so(tmp_path: Path, command: str) 
 
 @pytest.mark.parametrize("command", ["doctor", "purge"])
 def test_an_application_without_the_extension_is_told(command: str) -> None:
-    result = Flask("bare").test_cli_runner().invoke(cli, [command])
+    result = runner(Flask("bare")).invoke(cli, [command])
     assert failed(result, "This application has no ChatBotKitAuth")
 
 
@@ -565,5 +573,5 @@ def test_the_sandbox_needs_no_application(tmp_path: Path) -> None:
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path, chatbotkit_sandbox: Sandbox) -> None:
     port = chatbotkit_sandbox.url.rpartition(":")[2]
-    result = Flask("any").test_cli_runner().invoke(cli, ["sandbox", "--port", port])
+    result = runner(Flask("any")).invoke(cli, ["sandbox", "--port", port])
     assert failed(result, f"Port {port} cannot be used .* --port")

@@ -147,7 +147,7 @@ class Broken(MemoryStorage):
 
     STORAGE_SCHEME: list[str] = []  # noqa: RUF012  # the library declares it so
 
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+    def incr(self, key: str, expiry: float, amount: int = 1, **_unused: object) -> int:
         raise ValueError("gone")
 
     def clear(self, key: str) -> None:
