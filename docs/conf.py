@@ -6,6 +6,7 @@ Sphinx, so that a test can call the functions without it.
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -121,17 +122,42 @@ def guesses() -> str:
 
 
 def floors() -> str:
-    """Return the picture of the rooms, read off the contract that CI holds."""
-    parser = configparser.ConfigParser()
-    parser.read(ROOT / "setup.cfg")
-    layers = parser["importlinter:contract:floors"]["layers"].split("\n")
-    lines = ["   ".join(room.strip() for room in layer.split("|")) for layer in layers if layer.strip()]
+    """Return the picture of the floors, read off the contract that CI holds."""
+    lines = ["   ".join(floor) for floor in _floors()]
     width = max(len(line) for line in lines)
     rule = "+" + "-" * (width + 4) + "+"
     drawn = [rule]
     for line in lines:
         drawn += [f"|  {line:<{width}}  |", rule]
     return "\n".join([".. code-block:: text", "", *(f"   {line}" for line in drawn), ""])
+
+
+def rooms() -> str:
+    """Return the table of modules, floor by floor, each with the first sentence of its docstring."""
+    rows = []
+    for floor in _floors():
+        for name in floor:
+            path = PACKAGE.joinpath(*name.split("."))
+            files = sorted(path.glob("[!_]*.py")) if path.is_dir() else [path.with_suffix(".py")]
+            rows += [
+                [f"``{'.'.join(each.relative_to(PACKAGE).with_suffix('').parts)}``", _story(each)] for each in files
+            ]
+    rest = {f"testing.{each.stem}" for each in (PACKAGE / "testing").glob("[!_]*.py")}
+    rest -= {row[0].strip("`") for row in rows}
+    rows += [[f"``{name}``", _story(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))] for name in sorted(rest)]
+    return _table(["Module", "Story"], rows, widths="26 74")
+
+
+def _floors() -> list[list[str]]:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    layers = parser["importlinter:contract:floors"]["layers"].split("\n")
+    return [[room.strip() for room in layer.split("|")] for layer in layers if layer.strip()]
+
+
+def _story(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n\n")[0]
 
 
 def properties() -> str:
@@ -235,5 +261,6 @@ GENERATED: dict[str, Callable[[], str]] = {
     "guesses": guesses,
     "properties": properties,
     "reporting": reporting,
+    "rooms": rooms,
     "signals": signals,
 }

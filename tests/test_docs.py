@@ -250,6 +250,13 @@ def test_the_picture_has_every_room(conf: Namespace) -> None:
             assert re.search(rf"\b{path.stem}\b", picture), path.name
 
 
+def test_the_table_of_rooms_has_every_module_and_a_story_for_it(conf: Namespace) -> None:
+    table = conf["rooms"]()
+    for path in PACKAGE.rglob("[!_]*.py"):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        assert len(re.findall(rf"\* - ``{re.escape(name)}``\n     - \S", table)) == 1, name
+
+
 def test_the_guesses_are_those_of_the_defaults(conf: Namespace) -> None:
     table = conf["guesses"]()
     assert "1 in 3,355,443" in table  # five guesses at 16⁶ codes
