@@ -1,0 +1,93 @@
+"""The same checks in many environments: ``nox -l`` lists them, ``nox -s tests-3.12 -- tests/test_flows.py`` runs part of one.
+
+What must hold before each change is in ``.ci/run``, which needs none of this.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+
+nox.options.sessions = ["lint", "types", "docs", "wheel", "tests", "lowest"]
+nox.options.error_on_missing_interpreters = False
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests with the newest release of everything."""
+    session.install("--upgrade", "--upgrade-strategy", "eager", "-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def newest(session: nox.Session) -> None:
+    """Run the tests with what is to come: pre-releases of everything."""
+    session.install("--pre", "--upgrade", "--upgrade-strategy", "eager", "-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest version that pyproject.toml allows of each thing the package needs."""
+    session.install("-e", ".", "packaging")
+    constraints = Path(session.create_tmp()) / "lowest.txt"
+    constraints.write_text(session.run("python", "tests/lowest.py", silent=True) or "", encoding="utf-8")
+    session.install("-e", ".[test]", "-c", str(constraints))
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Run the tests of the sdist against the installed wheel, with no source of the package in sight."""
+    built = _build(session)
+    (wheel,) = built.glob("*.whl")
+    (sdist,) = built.glob("*.tar.gz")
+    session.run("python", "tests/archives.py", str(built))
+    session.install(f"{wheel}[test]")
+    shutil.unpack_archive(sdist, built, filter="data")
+    (unpacked,) = (each for each in built.iterdir() if each.is_dir())
+    shutil.rmtree(unpacked / "flask_chatbotkit_auth")
+    with session.chdir(unpacked):
+        session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check an application against the types of the installed wheel, and that every public symbol has one."""
+    built = _build(session)
+    (wheel,) = built.glob("*.whl")
+    session.install(str(wheel), "pytest", "mypy", "basedpyright")
+    shutil.copy("tests/consumer.py", built)
+    with session.chdir(built):
+        session.run("mypy", "--strict", "--disable-error-code=import-untyped", "consumer.py")
+        # Pyright, with what it needs to run inside its own wheel.
+        session.run("basedpyright", "--verifytypes", "flask_chatbotkit_auth", "--ignoreexternal")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, types and floors."""
+    session.install("-e", ".[test,lint,docs]", "nox")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build/html."""
+    session.install("-e", ".[docs]")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
+
+
+def _build(session: nox.Session) -> Path:
+    folder = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.install("build")
+    session.run("python", "-m", "build", "--outdir", str(folder), ".", silent=True)
+    return folder
