@@ -176,7 +176,8 @@ class ChatBotKitClient:
         The call is made at once, so that its errors are raised here. ``timeout`` bounds each wait for more, not the
         whole. Closing the generator closes the connection.
 
-        :return: each line's object, ``{"type": …, "data": …}``.
+        :returns: each line's object, ``{"type": …, "data": …}``.
+        :raises ValueError: the path is not one.
         """
         read = self._transport.read_lines
         return self._call(path, lambda path: self._exchange("POST", path, json, False, read, "application/jsonl"))

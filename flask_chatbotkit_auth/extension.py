@@ -42,6 +42,7 @@ class ChatBotKitAuth:
     :param client: the API.
     :param login_manager: Flask-Login's; by default the application's own, or a new one.
     :param mail: Flask-Mail's; by default the application's own, or a new one.
+    :raises ConfigurationError: as :meth:`init_app`, where an application is given.
     """
 
     def __init__(

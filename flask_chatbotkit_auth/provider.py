@@ -27,8 +27,8 @@ class EmailCodeProvider:
 
     :param alphabet: the characters of a code. Case is ignored in what people type unless the alphabet has both cases.
     :param length: characters in a code.
-    :param lifetime: how long a code can be used, in seconds or as a ``timedelta``.
-    :param attempts: how many wrong codes end a challenge.
+    :param lifetime: how long a code can be used, in seconds or as a ``timedelta``; 10 minutes at most (ASVS 5.0, 6.5.5).
+    :param attempts: how many wrong codes end a challenge (ASVS 5.0, 6.6.3).
     :param sender: delivers a code in place of the extension's mail.
     :param clock: returns the time now, aware, in UTC; all of the sign-in goes by it.
     :raises ConfigurationError: a code would be too easy to guess, or people could not type it.
@@ -64,7 +64,7 @@ class EmailCodeProvider:
         return self.alphabet.isdecimal()
 
     def generate(self) -> str:
-        """Return a new code from the operating system's random source."""
+        """Return a new code from the operating system's random source (ASVS 5.0, 6.5.3)."""
         return "".join(secrets.choice(self.alphabet) for _ in range(self.length))
 
     def normalize(self, typed: str) -> str:

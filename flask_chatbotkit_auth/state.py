@@ -61,6 +61,7 @@ class AuthState:
         :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_UPDATE`` is off.
         :raises TypeError: a field is not one of those.
         :raises APIError: the API could not be reached or refused.
+        :raises StoreError: the account was changed, but its sessions do not know before their next refresh.
         """
         if not self.adapter.auto_update:
             raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_UPDATE")
@@ -78,6 +79,7 @@ class AuthState:
         :param user: the user or its id.
         :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_DELETE`` is off.
         :raises APIError: the API could not be reached or refused.
+        :raises StoreError: the account is gone; its sessions end at their next refresh.
         """
         if not self.adapter.auto_delete:
             raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_DELETE")
@@ -89,6 +91,7 @@ class AuthState:
         """Return where the user is signed in, the most recently used session first.
 
         :param user: the user or its id.
+        :raises StoreError: the store cannot be reached.
         """
         return self.registry.list(_id(user))
 
@@ -98,6 +101,7 @@ class AuthState:
         :param user: the user or its id.
         :param keep: the id of a session that goes on.
         :returns: how many sessions were ended.
+        :raises StoreError: the store cannot be reached; nothing was ended.
         """
         return self.registry.end_all(_id(user), reason="ended", keep=keep)
 
@@ -107,6 +111,7 @@ class AuthState:
         :param user: the user or its id.
         :param session_id: the id of a session, as :meth:`sessions` tells it.
         :returns: whether the user had such a session.
+        :raises StoreError: the store cannot be reached; nothing was ended.
         """
         theirs = any(each.id == session_id for each in self.registry.list(_id(user)))
         if not theirs or not self.registry.end(session_id):
@@ -133,6 +138,7 @@ class AuthState:
         :param allowed_routes: routes of the API that it may be used for; by default all that the sub-account may.
         :returns: ``{"id": …, "token": …, "expiresAt": milliseconds since the epoch}``.
         :raises ConfigurationError: users are contacts, which have no tokens.
+        :raises APIError: the API could not be reached or refused.
         """
         if self.kind != "partner":
             raise ConfigurationError('Contacts have no tokens of their own; set CHATBOTKIT_AUTH_ADAPTER to "partner".')
@@ -169,6 +175,8 @@ class AuthState:
         """Forget at most ``limit`` challenges, sessions and counts that ended an hour ago or more; return how many.
 
         The hour lets a late visitor read "expired" instead of "unknown".
+
+        :raises StoreError: the store cannot be reached.
         """
         return self.store.purge(now=self.provider.clock() - timedelta(hours=1), limit=limit)
 

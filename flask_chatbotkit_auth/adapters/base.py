@@ -52,6 +52,9 @@ class UserAdapter(ABC):
     ) -> User:
         """Make an account.
 
+        :param email: an identifier, normalised.
+        :param image: URL of a picture.
+        :param meta: an object that JSON can say, for the application's own use.
         :raises Conflict: the address has one already, where the directory can tell.
         """
 
@@ -71,7 +74,10 @@ class UserAdapter(ABC):
 
     @abstractmethod
     def list(self, **filters: Any) -> Iterator[User]:
-        """Yield every account, fetched page by page."""
+        """Yield every account, fetched page by page.
+
+        :param filters: further names of the API's query, such as ``order="asc"`` or ``take=50``, the size of a page.
+        """
 
     def get_or_create(self, email: str) -> User:
         """Return the account of ``email``, making it where :attr:`auto_create` allows.

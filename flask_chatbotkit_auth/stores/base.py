@@ -98,10 +98,10 @@ class SessionRecord:
     """When the snapshot was last read from the API."""
 
     ends_at: datetime
-    """The end of the session, however much it is used."""
+    """The end of the session, however much it is used (ASVS 5.0, 7.3.2)."""
 
     expires_at: datetime
-    """The end of the session if it is not used again; never after :attr:`ends_at`."""
+    """The end of the session if it is not used again (ASVS 5.0, 7.3.1); never after :attr:`ends_at`."""
 
     ip: str | None = field(default=None, repr=False)
     user_agent: str | None = None
@@ -162,7 +162,8 @@ class Store(ABC):
         """Count and compare a code in one step: the gate of the whole sign-in.
 
         Of any number of calls with a right code, wherever they run, exactly one is answered ``ACCEPTED``; it moves the
-        challenge from open to verified. A wrong one is counted, and at ``max_attempts`` the challenge has ended.
+        challenge from open to verified (ASVS 5.0, 6.5.1). A wrong one is counted, and at ``max_attempts`` the challenge has
+        ended (6.6.3).
 
         :param digests: the code's digest under each key that is in force (the secret key and its fallbacks).
         """
