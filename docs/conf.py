@@ -132,7 +132,7 @@ def floors() -> str:
     return "\n".join([".. code-block:: text", "", *(f"   {line}" for line in drawn), ""])
 
 
-def rooms() -> str:
+def modules() -> str:
     """Return the table of modules, floor by floor, each with the first sentence of its docstring."""
     rows = []
     for floor in _floors():
@@ -259,8 +259,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "contributing": contributing,
     "floors": floors,
     "guesses": guesses,
+    "modules": modules,
     "properties": properties,
     "reporting": reporting,
-    "rooms": rooms,
     "signals": signals,
 }

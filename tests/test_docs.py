@@ -250,8 +250,8 @@ def test_the_picture_has_every_room(conf: Namespace) -> None:
             assert re.search(rf"\b{path.stem}\b", picture), path.name
 
 
-def test_the_table_of_rooms_has_every_module_and_a_story_for_it(conf: Namespace) -> None:
-    table = conf["rooms"]()
+def test_the_table_of_modules_has_every_one_and_a_story_for_it(conf: Namespace) -> None:
+    table = conf["modules"]()
     for path in PACKAGE.rglob("[!_]*.py"):
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         assert len(re.findall(rf"\* - ``{re.escape(name)}``\n     - \S", table)) == 1, name
