@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import MakeApp
-from flask import Flask, current_app, request, request_started
+from flask import Flask, Response, current_app, request, request_started
 from flask.testing import FlaskClient
 from flask_mail import Message
 from flask_session import Session
@@ -136,6 +136,12 @@ def test_what_goes_wrong_is_raised_in_the_test(
         signed_in(client, "nobody")
     chatbotkit_sandbox.fail("*", status=402)
     with pytest.raises(APIStatusError):
+        signed_in(client, ADA)
+
+
+def test_a_middleware_in_the_way_is_told(app: Flask, client: FlaskClient, signed_in: SignedIn) -> None:
+    app.wsgi_app = Response("closed for repairs", 503)  # type: ignore[method-assign]
+    with pytest.raises(AssertionError, match=r"answered 503 .* which middleware"):
         signed_in(client, ADA)
 
 

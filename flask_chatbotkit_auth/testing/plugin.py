@@ -118,7 +118,8 @@ def signed_in() -> Callable[..., User]:
             path = f"{current_auth.config.url_prefix}/session"
         # Within a request of the client itself, so that cookies come and go as ever.
         with request_started.connected_to(enter, app):
-            client.get(path, environ_overrides={_MARK: mark})
+            answer = client.get(path, environ_overrides={_MARK: mark})
+        assert user.done(), f"{path} answered {answer.status} before Flask was asked: which middleware does?"  # noqa: S101
         return user.result()
 
     return signed_in
