@@ -6,10 +6,13 @@ from flask import request
 
 from .redirects import safe_path
 
+# A page's `fetch` that says nothing else asks for anything, and reads JSON from there even when something is wrong.
+_JSON_ALONE = frozenset(("chatbotkit_auth.session",))
+
 
 def wants_json() -> bool:
-    """Return whether the answer is to be JSON: a JSON request, or one that prefers JSON to HTML."""
-    if request.is_json:
+    """Return whether the answer is to be JSON: a JSON request, one that prefers it to HTML, or where there is no page."""
+    if request.is_json or request.endpoint in _JSON_ALONE:
         return True
     accept = request.accept_mimetypes
     return bool(accept) and accept["application/json"] > accept["text/html"]

@@ -15,6 +15,7 @@ from flask_mail import Message
 from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth import ChatBotKitAuth, MemoryStore
+from flask_chatbotkit_auth.exceptions import StoreError
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 
@@ -238,6 +239,22 @@ def test_a_mail_scanner_consumes_nothing(
     assert len(chatbotkit_outbox) == 1
     browser.open("/auth/verify").submit("/auth/verify", code=code)
     assert client.get("/dashboard").status_code == 200
+
+
+def test_the_session_is_json_even_when_it_cannot_be_read(
+    make_app: MakeApp, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(CHATBOTKIT_AUTH_SESSION_CHECK=0)
+    client = app.test_client()
+    sign_in(client, ADA)
+
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("gone")
+
+    monkeypatch.setattr(app.extensions["chatbotkit_auth"].store, "get_session", fail)
+    answer = client.get("/auth/session", headers={"Accept": "*/*"})
+    assert answer.status_code == 503
+    assert answer.get_json()["error"]["code"] == "store_unavailable"
 
 
 @pytest.mark.parametrize("path", ["/auth/sign-in", "/auth/sign-out", "/auth/session", "/auth/verify"])
