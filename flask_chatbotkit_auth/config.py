@@ -194,6 +194,12 @@ class Config:
         "With auto create off: whether an unknown address gets no mail, or one that says that no account exists.",
     )
     url_prefix: str = _option("CHATBOTKIT_AUTH_URL_PREFIX", _path, "/auth", "Where the pages are.")
+    openapi: bool = _option(
+        "CHATBOTKIT_AUTH_OPENAPI",
+        _switch,
+        False,
+        "Whether the JSON API describes itself, at ``openapi.json`` beside the pages.",
+    )
     sign_in_redirect: str = _option(
         "CHATBOTKIT_AUTH_SIGN_IN_REDIRECT", _text, "/", "Where people go after signing in without a ``next``."
     )

@@ -10,7 +10,7 @@ import flask_mail
 from flask import Flask, g
 from flask_login import LoginManager, user_logged_out
 
-from . import account, views  # noqa: F401  # they add their pages to the blueprint
+from . import account, views  # noqa: F401  # account adds its pages to the blueprint
 from .adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .blueprint import blueprint, problem
 from .cli import cli
@@ -98,6 +98,8 @@ class ChatBotKitAuth:
         _prepare_mail(app, self._mail)
         _prepare_cookies(app)
         app.register_blueprint(blueprint, url_prefix=config.url_prefix)
+        if config.openapi:
+            app.add_url_rule(f"{config.url_prefix}/openapi.json", "chatbotkit_auth.openapi", views.openapi)
         app.register_error_handler(StoreError, problem)
         app.cli.add_command(cli)
         app.extensions["chatbotkit_auth"] = state

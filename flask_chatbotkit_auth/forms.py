@@ -7,7 +7,7 @@ from flask import request
 from .redirects import safe_path
 
 # A page's `fetch` that says nothing else asks for anything, and reads JSON from there even when something is wrong.
-_JSON_ALONE = frozenset(("chatbotkit_auth.session",))
+_JSON_ALONE = frozenset(("chatbotkit_auth.session", "chatbotkit_auth.openapi"))
 
 
 def wants_json() -> bool:

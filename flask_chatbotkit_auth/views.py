@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, jsonify, redirect, request, url_for
+from flask import Response, current_app, jsonify, redirect, request, url_for
 from flask_login import current_user, login_fresh
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as AnyResponse
@@ -123,6 +123,13 @@ def session() -> Response:
             answer = current_auth.hooks.session(answer, current_user._get_current_object()) or answer
     answer["csrf_token"] = generate_csrf()
     return jsonify(answer)
+
+
+def openapi() -> Response:
+    """Answer with the description of the JSON API; no page of the blueprint, since only some applications serve it."""
+    from .openapi import document  # only where somebody asks
+
+    return jsonify(document(current_auth, cookie=current_app.config["SESSION_COOKIE_NAME"], root=request.script_root))
 
 
 def _sign_in_page(error: ChatBotKitAuthError, email: str, *, sentence: str | None = None) -> Response:

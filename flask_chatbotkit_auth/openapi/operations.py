@@ -1,0 +1,127 @@
+"""What the JSON API does and what can go wrong, in two tables: the endpoints, and the error codes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Error(NamedTuple):
+    status: int
+    cure: str
+    detail: str = ""
+    """What the error carries beside its code and message."""
+
+
+ERRORS = {
+    "invalid_email": Error(400, "Correct the address."),
+    "invalid_code": Error(400, "Try again.", "attempts_left"),
+    "code_expired": Error(400, "Start again."),
+    "no_challenge": Error(400, "Start again: none was begun in this browser, or it has been used."),
+    "invalid_profile": Error(400, "Correct the fields.", "fields"),
+    "invalid_confirmation": Error(400, "Type the account's address."),
+    "not_signed_in": Error(401, "Sign in."),
+    "csrf": Error(403, "Fetch a new token, and send the request again."),
+    "sign_in_denied": Error(403, "Show the message: the application refused."),
+    "sign_up_disabled": Error(403, "Nothing: the account went away since the code was sent."),
+    "lifecycle_disabled": Error(403, "Nothing: it is switched off by the configuration."),
+    "no_session": Error(404, "Nothing: it had ended already."),
+    "too_large": Error(413, "Send less: a body has at most 64 KB."),
+    "rate_limited": Error(429, "Wait.", "retry_after"),
+    "too_many_attempts": Error(429, "Wait, then start again.", "retry_after"),
+    "mail_unavailable": Error(503, "Offer another code: the challenge is there."),
+    "upstream_unavailable": Error(503, "Try again in a moment; a code that was right stays so."),
+    "store_unavailable": Error(503, "Try again in a moment."),
+}
+
+
+class Operation(NamedTuple):
+    method: str
+    path: str
+    id: str
+    summary: str
+    answer: str
+    """The schema of what 200 answers."""
+
+    errors: str = ""
+    """The error codes of this endpoint alone, in one text."""
+
+    body: str = "Nothing"
+    """The schema of what is sent."""
+
+    next: str = ""
+    """The operations that the answer leads to, in one text."""
+
+    switch: str = ""
+    """The switch of the adapter that allows it."""
+
+
+_CODE_ERRORS = "no_challenge invalid_code code_expired too_many_attempts rate_limited"
+
+OPERATIONS = (
+    Operation("get", "/session", "getSession", "Tells who is signed in, and the CSRF token.", "Session"),
+    Operation(
+        "post",
+        "/sign-in",
+        "requestCode",
+        "Begins a sign-in: sends a code to an address.",
+        "ChallengeAnswer",
+        "invalid_email rate_limited mail_unavailable upstream_unavailable",
+        "SignIn",
+        "verifyCode resendCode",
+    ),
+    Operation(
+        "post",
+        "/verify",
+        "verifyCode",
+        "Signs the person in, if the code is right. After `upstream_unavailable` an empty code is enough.",
+        "SignedIn",
+        f"{_CODE_ERRORS} sign_in_denied sign_up_disabled upstream_unavailable",
+        "Code",
+        "getAccount signOut",
+    ),
+    Operation(
+        "post",
+        "/resend",
+        "resendCode",
+        "Sends another code. The earlier ones keep working, and wrong codes stay counted.",
+        "ChallengeAnswer",
+        "no_challenge code_expired too_many_attempts rate_limited mail_unavailable upstream_unavailable",
+        next="verifyCode",
+    ),
+    Operation("post", "/sign-out", "signOut", "Ends the session of this browser.", "Redirect"),
+    Operation("get", "/account", "getAccount", "Tells the profile and the sessions.", "Account", next="endSession"),
+    Operation(
+        "post",
+        "/account/profile",
+        "changeProfile",
+        "Changes what is sent of the profile.",
+        "UserAnswer",
+        "invalid_profile upstream_unavailable",
+        "Profile",
+        switch="auto_update",
+    ),
+    Operation(
+        "post", "/account/sessions/{session_id}/end", "endSession", "Ends one session.", "OneEnded", "no_session"
+    ),
+    Operation("post", "/account/sessions/end-others", "endOtherSessions", "Ends all sessions but this one.", "Ended"),
+    Operation(
+        "post",
+        "/account/delete/code",
+        "requestDeletionCode",
+        "Sends the code that deleting takes.",
+        "ChallengeAnswer",
+        "invalid_email rate_limited mail_unavailable",
+        next="deleteAccount",
+        switch="auto_delete",
+    ),
+    Operation(
+        "post",
+        "/account/delete",
+        "deleteAccount",
+        "Deletes the account for good, and ends all its sessions.",
+        "Deleted",
+        f"invalid_confirmation {_CODE_ERRORS} upstream_unavailable",
+        "Deletion",
+        switch="auto_delete",
+    ),
+)
