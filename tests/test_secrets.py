@@ -125,6 +125,17 @@ def test_a_path_writes_nothing_of_its_own_into_the_log(
 # Exceptions
 
 
+@pytest.mark.parametrize("id", ["ab" * 32, "x%0AINFO signed in: user admin"])
+def test_a_refusal_names_the_rule_and_nothing_of_the_path(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, id: str
+) -> None:
+    assert client.post(f"/auth/account/sessions/{id}/end", json={}).status_code == 403
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "/auth/account/sessions/<session_id>/end refused to 127.0.0.1: The CSRF token is missing."
+    )
+
+
 def test_the_refusal_of_an_address_does_not_repeat_it(app: Flask) -> None:
     with app.test_request_context():
         for typed in ("ada@example.com,eve@example.com", "ada@localhost", f"{ADA}\0"):
