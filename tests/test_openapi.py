@@ -113,6 +113,14 @@ def test_every_route_that_speaks_json_is_in_it(app: Flask) -> None:
     assert named == ours - {("GET", path) for path in PAGES_ALONE}
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_method_that_is_not_in_it_is_the_applications_to_refuse(app: Flask, client: FlaskClient, method: str) -> None:
+    for path in described(app)["paths"]:
+        answer = client.open(path, method=method, headers=JSON)
+        assert answer.status_code == 405
+        assert method not in answer.headers["Allow"]
+
+
 def test_every_error_code_is_in_it(app: Flask) -> None:
     """Those of the exceptions, and those that the views write themselves: ``{"code": …}`` and ``_json_error(…)``."""
     codes: dict[str, int] = {}

@@ -89,7 +89,14 @@ OPERATIONS = (
         next="verifyCode",
     ),
     Operation("post", "/sign-out", "signOut", "Ends the session of this browser.", "Redirect"),
-    Operation("get", "/account", "getAccount", "Tells the profile and the sessions.", "Account", next="endSession"),
+    Operation(
+        "get",
+        "/account",
+        "getAccount",
+        "Tells the profile and the sessions.",
+        "Account",
+        next="changeProfile endSession endOtherSessions requestDeletionCode",
+    ),
     Operation(
         "post",
         "/account/profile",
