@@ -34,7 +34,7 @@ _BROKEN_OFF = "The answer broke off. Try again in a moment."
 class InvalidMessages(ChatBotKitAuthError, BadRequest, ValueError):
     """What a browser sent is no conversation; the text says why.
 
-    A view that does not catch it answers 400 with ``{"error": {"code": "invalid_messages", "message": …}}``.
+    A view that does not catch it answers 400, with ``invalid_messages`` in the form of :func:`stream_completion`'s errors.
     """
 
     error_code = "invalid_messages"
@@ -73,9 +73,9 @@ def stream_completion(user: User | str, messages: Any, **options: Any) -> Respon
     :raises InvalidMessages: ``messages`` is anything else. It is a ``ValueError``, and answers 400 where it is not caught.
     :raises TypeError: ``options`` names a ``contactId``; whose conversation it is, the user says.
 
-    Where the API fails before it has said anything, the answer is ``{"error": {"code", "message"}}``: with 429 and
-    ``rate_limited`` or ``limits_reached``, or with 503 and ``upstream_unavailable``. Where it fails later, the stream ends
-    in a line ``{"type": "error", "data": {"message": …}}``.
+    Where the API fails before it has said anything, the answer is ``{"error": {"code", "message"}, "code", "message"}``:
+    with 429 and ``rate_limited`` or ``limits_reached``, or with 503 and ``upstream_unavailable``. Where it fails later, the
+    stream ends in a line ``{"type": "error", "data": {"message": …}}``.
     """
     if "contactId" in options:
         raise TypeError("stream_completion takes the contactId from the user, not as an option")
@@ -134,6 +134,7 @@ def _lines(first: dict[str, Any], events: Generator[dict[str, Any], None, None])
 
 
 def _line(event: dict[str, Any]) -> bytes:
+    # In ASCII, so that a reader that decodes each piece by itself never meets half a character.
     return json.dumps(event, separators=(",", ":")).encode() + b"\n"
 
 
@@ -149,6 +150,7 @@ def _refusal(error: APIError) -> Response:
 
 
 def _problem(status: int, code: str, sentence: str) -> Response:
-    response = make_response(jsonify(error={"code": code, "message": sentence}), status)
+    # Twice: as every error of ours, and as the API's own, which is where the hook looks.
+    response = make_response(jsonify(error={"code": code, "message": sentence}, code=code, message=sentence), status)
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -91,6 +91,43 @@ def test_each_line_is_as_the_api_sent_it(client: FlaskClient, chatbotkit_sandbox
     assert len(response.text.splitlines()) == 3
 
 
+def test_what_the_hook_sends_is_taken(client: FlaskClient, chatbotkit_sandbox: Sandbox) -> None:
+    """The request of ``useConversationManager`` of ``@chatbotkit/react`` 1.10: a ``submit``, an answer, a ``trigger``.
+
+    Beside the messages it sends what it was given of the options that say what the bot is.
+    """
+    messages = [
+        {"type": "user", "text": "Hello"},
+        {"type": "bot", "text": "Nice to hear from you!"},
+        {
+            "type": "activity",
+            "text": "",
+            "meta": {"activity": {"type": "trigger", "function": {"name": "weather"}}},
+        },
+    ]
+    options = {
+        "backstory": "You are rude.",
+        "model": "some/model",
+        "datasetId": "dataset",
+        "skillsetId": "skillset",
+        "privacy": True,
+        "moderation": False,
+    }
+    response = say(client, messages, headers={"Accept": "application/jsonl"}, **options)
+    assert (response.status_code, response.mimetype) == (200, "application/jsonl")
+    assert chatbotkit_sandbox.requests[-1].json == {"messages": messages}
+
+
+def test_the_hook_can_read_the_answer_however_it_is_cut(client: FlaskClient, chatbotkit_sandbox: Sandbox) -> None:
+    """It decodes each piece by itself, splits at line ends, and reads every line as JSON."""
+    raw_answer(chatbotkit_sandbox)
+    response = say(client)
+    assert response.data.isascii()
+    *lines, rest = response.data.split(b"\n")
+    assert rest == b""
+    assert all(json.loads(line).keys() >= {"type", "data"} for line in lines)
+
+
 def test_a_line_is_handed_on_before_the_next_one_exists(client: FlaskClient, chatbotkit_sandbox: Sandbox) -> None:
     chatbotkit_sandbox.token_delay = 3600
     response = client.post("/chat", json={"messages": HELLO})
@@ -235,6 +272,23 @@ def test_a_guarded_view_asks_for_the_csrf_token(app: Flask, sign_in: SignIn, cha
     assert response.status_code == 200
 
 
+def test_an_exempt_view_takes_only_what_no_other_site_can_send(
+    app: Flask, sign_in: SignIn, chatbotkit_sandbox: Sandbox
+) -> None:
+    csrf = CSRFProtect(app)
+    client = add_chat(app)
+    csrf.exempt(app.view_functions["chat"])
+    sign_in(client, "ada@example.com")
+    cookie = client.get_cookie("session")
+    assert cookie is not None
+    assert cookie.same_site == "Lax"
+    chatbotkit_sandbox.requests.clear()
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        assert client.post("/chat", data=json.dumps({"messages": HELLO}), content_type=kind).status_code == 415
+    assert chatbotkit_sandbox.requests == []
+    assert say(client).status_code == 200
+
+
 # When things go wrong
 
 
@@ -266,9 +320,12 @@ def test_an_error_before_the_first_line_is_a_json_answer(
     assert response.status_code == status
     assert response.headers.get("Retry-After") == retry_after
     assert response.headers["Cache-Control"] == "no-store"
-    error = response.get_json()["error"]
+    answer = response.get_json()
+    error = answer["error"]
     assert error["code"] == code
     assert error["message"].endswith(".")
+    # The hook looks for both where the API has them.
+    assert answer == {"error": error, **error}
     # What was said may have been paid for: it is not said again.
     assert len(chatbotkit_sandbox.requests) == 1
 
