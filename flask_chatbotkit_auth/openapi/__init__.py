@@ -21,7 +21,7 @@ _TOKEN = {
     "name": "X-CSRFToken",
     "in": "header",
     "required": True,
-    "description": "The `csrf_token` of the session.",
+    "description": "The `csrf_token` of the session. Over HTTPS the `Referer` must name this host, too, as browsers send it.",
     "schema": {"type": "string"},
 }
 _SESSION_ID = {
