@@ -93,8 +93,15 @@ def page(template: str, status: int = 200, /, **context: Any) -> Response:
     """Return a page of ours, or the application's own of the same name."""
     config = current_auth.config
     language = current_language()
-    context.update(site_name=site_name(config), logo_url=config.logo_url, csrf_token=generate_csrf)
-    context.update(language=language, _=language.gettext, ngettext=language.ngettext)
+    context.update(
+        site_name=site_name(config),
+        logo_url=config.logo_url,
+        home_url=config.sign_out_redirect or config.sign_in_redirect,
+        csrf_token=generate_csrf,
+        language=language,
+        _=language.gettext,
+        ngettext=language.ngettext,
+    )
     return make_response(render_template(f"chatbotkit_auth/{template}.html", **context), status)
 
 
