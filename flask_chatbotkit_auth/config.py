@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -89,6 +90,12 @@ def _path(value: object) -> str:
     if not prefix.startswith("/") or "//" in prefix:
         raise ValueError('give a path that begins with a slash and is longer than it, such as "/auth"')
     return prefix
+
+
+def _color(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"#(?:[0-9a-fA-F]{3}){1,2}", value.strip()):
+        raise ValueError('give a colour as "#" and three or six hexadecimal digits, such as "#0f766e"')
+    return value.strip()
 
 
 def _rate_limits(value: object) -> dict[str, str | None]:
@@ -235,6 +242,15 @@ class Config:
     )
     mail_sender: str | None = _option(
         "CHATBOTKIT_AUTH_MAIL_SENDER", _text, None, "The sender of mails; ``MAIL_DEFAULT_SENDER`` of Flask-Mail."
+    )
+    mail_reply_to: str | None = _option(
+        "CHATBOTKIT_AUTH_MAIL_REPLY_TO", _text, None, "Where answers to mails go; to the sender."
+    )
+    mail_color: str | None = _option(
+        "CHATBOTKIT_AUTH_MAIL_COLOR",
+        _color,
+        None,
+        "Your brand's colour in mails, such as ``#0f766e``; none. That of the pages is a custom property.",
     )
     logo_url: str | None = _option(
         "CHATBOTKIT_AUTH_LOGO_URL", _text, None, "A picture for the top of pages and mails; none."

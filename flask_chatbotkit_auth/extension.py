@@ -89,7 +89,12 @@ class ChatBotKitAuth:
             limiter=RateLimiter(config.rate_limits, config.rate_limit_storage_uri or store.limits_storage()),
             adapter=adapter,
             optional_client=client,
-            mailer=Mailer(config, lambda: hooks.send_verification_request or provider.sender, provider.clock),
+            mailer=Mailer(
+                config,
+                lambda: hooks.send_verification_request or provider.sender,
+                lambda: hooks.queue_mail,
+                provider.clock,
+            ),
             registry=SessionRegistry(store, adapter, config, provider.clock),
             hooks=hooks,
         )
@@ -111,6 +116,16 @@ class ChatBotKitAuth:
         account where it was looked up, which is when auto create is off.
         """
         self._hooks.send_verification_request = callback
+        return callback
+
+    def queue_mail(self, callback: Callback) -> Callback:
+        """Register what takes our finished mails to send them later: ``callback(message)``, with a Flask-Mail message.
+
+        The message can be pickled, and shows neither code nor address when it is printed. A job of the application's own
+        sends it with :meth:`current_auth.send_mail() <flask_chatbotkit_auth.state.AuthState.send_mail>`. Raise to say that
+        it could not be queued: the person is told, and may ask for another code.
+        """
+        self._hooks.queue_mail = callback
         return callback
 
     def sign_in_callback(self, callback: Callback) -> Callback:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from email.policy import Compat32
-from email.utils import parseaddr
+from email.utils import make_msgid, parseaddr
 from typing import cast
 
 import flask_mail
@@ -29,6 +29,9 @@ from .user import User
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
+Queue = Callable[[flask_mail.Message], object]
+"""Takes a finished mail that a job of the application's own is to send with :meth:`Mailer.send`."""
+
 TIMEOUT = 10
 """Seconds that a mail server may take for one step before the mail counts as not sent."""
 
@@ -37,12 +40,20 @@ class Mailer:
     """Hands codes over: to the application's own sender where it has one, else to the mail server.
 
     :param sender: returns the application's own sender, if any, at the time of sending.
+    :param queue: returns the application's own queue of mails, if any, at the time of sending.
     :param clock: returns the time now, aware, in UTC.
     """
 
-    def __init__(self, config: Config, sender: Callable[[], Sender | None], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        sender: Callable[[], Sender | None],
+        queue: Callable[[], Queue | None],
+        clock: Callable[[], datetime],
+    ) -> None:
         self._config = config
         self._sender = sender
+        self._queue = queue
         self._clock = clock
         self._durations: deque[float] = deque(maxlen=64)
 
@@ -54,11 +65,11 @@ class Mailer:
         start = time.perf_counter()
         sender = self._sender()
         if sender is not None:
-            _call(sender, identifier, code, expires_at, user)
+            _call("sender of codes", sender, identifier, code, expires_at, user)
         elif not self._has_server():
             _print_code(identifier, code, _minutes(expires_at - self._clock()))
         else:
-            self._send(self._code_message(identifier, code, expires_at))
+            self._hand_over(self._code_message(identifier, code, expires_at))
         self._durations.append(time.perf_counter() - start)
 
     def send_unknown(self, identifier: str) -> None:
@@ -73,7 +84,7 @@ class Mailer:
         if self._sender() is not None and not _configured():
             self._wait_as_usual(start)
         elif self._has_server():
-            self._send(self._message("unknown", identifier))
+            self._hand_over(self._message("unknown", identifier))
         else:
             _log.info("no account for %s; without a mail server its owner is not told", mask(identifier))
 
@@ -88,9 +99,21 @@ class Mailer:
         start = time.perf_counter()
         if self._sender() is None and self._has_server():
             message = self._code_message(identifier, code, expires_at)
-            with _connection() as connection:
-                _rehearse(connection, message, identifier)
+            if self._queue() is None:
+                with _connection() as connection:
+                    _rehearse(connection, message, identifier)
         self._wait_as_usual(start)
+
+    def send(self, message: flask_mail.Message) -> None:
+        """Hand a mail to the mail server.
+
+        :raises MailError: the server did not take it, or not within :data:`TIMEOUT`. The text names no address.
+        """
+        with _connection() as connection:
+            try:
+                connection.send(message)
+            except (OSError, smtplib.SMTPException, flask_mail.BadHeaderError) as error:
+                raise _mail_error(error) from None
 
     def check(self) -> None:
         """Open and close a connection to the mail server.
@@ -131,6 +154,7 @@ class Mailer:
         context.update(
             site_name=site_name(self._config),
             logo_url=self._config.logo_url,
+            color=self._config.mail_color,
             email=identifier,
             device=device_name(request.user_agent.string, language) if request else None,
             requested_at=self._clock(),
@@ -141,22 +165,26 @@ class Mailer:
         )
         path = f"chatbotkit_auth/mail/{template}"
         subject = " ".join(render_template(f"{path}.subject.txt", **context).split())
-        return _Message(
+        message = _Message(
             subject=subject,
             recipients=[identifier],
             body=render_template(f"{path}.txt", **context),
             html=render_template(f"{path}.html", **context),
             sender=self._config.mail_sender or _state().default_sender or _default_sender(self._config),
+            reply_to=self._config.mail_reply_to,
             # RFC 3834: keeps vacation notices and other robots from answering.
             extra_headers={"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"},
         )
+        # Of its own Flask-Mail would name this machine there.
+        message.msgId = make_msgid(domain=_domain(str(message.sender)))
+        return message
 
-    def _send(self, message: flask_mail.Message) -> None:
-        with _connection() as connection:
-            try:
-                connection.send(message)
-            except (OSError, smtplib.SMTPException, flask_mail.BadHeaderError) as error:
-                raise _mail_error(error) from None
+    def _hand_over(self, message: flask_mail.Message) -> None:
+        queue = self._queue()
+        if queue is None:
+            self.send(message)
+        else:
+            _call("queue of mails", queue, message)
 
 
 @contextmanager
@@ -177,6 +205,12 @@ def _connection() -> Iterator[flask_mail.Connection]:
 
 
 class _Message(flask_mail.Message):
+    def __repr__(self) -> str:
+        # Queues log and show the arguments of their jobs.
+        return f"<mail to {', '.join(mask(str(each)) for each in self.recipients)}>"
+
+    __str__ = __repr__
+
     def as_bytes(self) -> bytes:
         message = self._message()
         # Its headers are ASCII by now. The policy that Flask-Mail hands the message over with would parse them again at
@@ -244,15 +278,15 @@ def site_name(config: Config) -> str:
     return config.site_name or current_app.name
 
 
-def _call(sender: Sender, identifier: str, code: str, expires_at: datetime, user: User | None) -> None:
+def _call(what: str, callback: Callable[..., object], *arguments: object) -> None:
     try:
-        sender(identifier, code, expires_at, user)
+        callback(*arguments)
     except ChatBotKitAuthError:
         raise
     except Exception as error:  # noqa: BLE001  # the application's own code: anything may come
         # No traceback: its frames hold the code.
-        _log.error("the application's sender of codes failed with %s", type(error).__name__)
-        raise MailError(f"the application's sender failed with {type(error).__name__}") from None
+        _log.error("the application's %s failed with %s", what, type(error).__name__)
+        raise MailError(f"the application's {what} failed with {type(error).__name__}") from None
 
 
 def _state() -> flask_mail._Mail:
@@ -263,6 +297,11 @@ def _state() -> flask_mail._Mail:
 def _default_sender(config: Config) -> str:
     host = (current_app.config.get("SERVER_NAME") or "localhost").partition(":")[0]
     return f"no-reply@{host}"
+
+
+def _domain(sender: str) -> str:
+    domain = parseaddr(sender)[1].rpartition("@")[2] or "localhost"
+    return domain if domain.isascii() else domain.encode("idna").decode()
 
 
 def _configured() -> bool:

@@ -14,7 +14,7 @@ _signals = Namespace()
 _log = logging.getLogger("flask_chatbotkit_auth")
 
 code_sent: NamedSignal = _signals.signal("chatbotkit-auth-code-sent")
-"""A code was handed to the mail server or the hook. Carries ``identifier`` and ``expires_at``; never the code."""
+"""A code was handed to the mail server, the queue or the hook. Carries ``identifier`` and ``expires_at``; never the code."""
 
 code_failed: NamedSignal = _signals.signal("chatbotkit-auth-code-failed")
 """A code that somebody typed was refused. Carries ``identifier`` and ``error``, the exception."""

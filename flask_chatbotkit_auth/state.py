@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import flask_mail
 from flask import current_app
 
 from .adapters.base import UserAdapter
 from .client import ChatBotKitClient, path_segment
 from .config import Config
 from .exceptions import ConfigurationError, LifecycleDisabled
-from .mail import Mailer
+from .mail import Mailer, Queue
 from .provider import EmailCodeProvider, Sender
 from .ratelimit import RateLimiter
 from .registry import SessionRegistry
@@ -31,6 +32,7 @@ class Hooks:
     """The callables that an application has registered; shared by every application of one ``ChatBotKitAuth``."""
 
     send_verification_request: Sender | None = None
+    queue_mail: Queue | None = None
     sign_in: Callable[[str, User], Any] | None = None
     session: Callable[[dict[str, Any], User], dict[str, Any] | None] | None = None
     user: Callable[[User], Any] | None = None
@@ -146,6 +148,13 @@ class AuthState:
         if allowed_routes is not None:
             body["config"] = {"allowedRoutes": allowed_routes}
         return self.client.post(f"/user/{path_segment(_id(user))}/session/create", body)
+
+    def send_mail(self, message: flask_mail.Message) -> None:
+        """Hand a mail that ``@auth.queue_mail`` has queued to the mail server, which may take some seconds.
+
+        :raises MailError: the server did not take it. It may be tried again for as long as a code lives.
+        """
+        self.mailer.send(message)
 
     @property
     def client(self) -> ChatBotKitClient:

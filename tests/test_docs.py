@@ -12,6 +12,7 @@ import re
 import runpy
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -23,7 +24,7 @@ import pytest
 from blinker import NamedSignal
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_mail import Message
+from flask_mail import Connection, Message
 from flask_sqlalchemy import SQLAlchemy
 from samples import DOCS, PAGES, ROOT, SAMPLES, Block, files, sample, written_in
 from werkzeug.test import TestResponse
@@ -105,7 +106,7 @@ def test_an_example_runs_and_signs_a_person_in(
     block: Block, execute: Callable[[Block], Namespace], sign_in: SignIn
 ) -> None:
     example = execute(block)
-    if "app" not in example or "sent" in example:
+    if "app" not in example or {"sent", "pool"} & example.keys():
         return
     app: Flask = example["app"]
     client = app.test_client()
@@ -160,6 +161,23 @@ def test_the_example_of_an_own_sender_sends(execute: Callable[[Block], Namespace
     ((identifier, code),) = made["sent"]
     assert identifier == ADA
     assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+def test_the_example_of_a_thread_sends(
+    execute: Callable[[Block], Namespace], sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = execute(sample("run-thread"))
+    threads: list[str] = []
+
+    def send(connection: Connection, message: Message) -> None:
+        threads.append(threading.current_thread().name)
+
+    monkeypatch.setattr(Connection, "send", send)
+    client: FlaskClient = made["app"].test_client()
+    assert _post(client, "/auth/sign-in", "/auth", {"email": ADA}).status_code == 200
+    made["pool"].shutdown()
+    (name,) = threads
+    assert name.startswith("ThreadPoolExecutor")
 
 
 def test_the_example_of_a_chat_chats(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 import threading
+import uuid
 from collections.abc import Iterator
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
@@ -17,8 +19,11 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from conftest import MakeApp
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_mail import Message as Mail
+from redis import Redis
+from rq import Queue, SimpleWorker
 
-from flask_chatbotkit_auth import MailError
+from flask_chatbotkit_auth import MailError, current_auth
 from flask_chatbotkit_auth import mail as mail_module
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import _post
@@ -96,7 +101,8 @@ def test_a_code_arrives_as_text_and_html(make_app: MakeApp, mail_server: tuple[M
     assert (message["To"], message["From"]) == ("ada@example.com", "hello@shop.example")
     assert server.recipients == [["ada@example.com"]]
     assert message["Auto-Submitted"] == "auto-generated"
-    assert message["Message-ID"]
+    assert message["Message-ID"].endswith("@shop.example>"), "the machine's own name is nobody's business"
+    assert message["Reply-To"] is None
     text, html = _text(message, "plain"), _text(message, "html")
     for body in (text, html):
         assert code in body
@@ -105,6 +111,25 @@ def test_a_code_arrives_as_text_and_html(make_app: MakeApp, mail_server: tuple[M
     assert text.startswith(code)
     assert "Ada &amp; Söhne" in html
     assert client.post("/auth/verify", json={"code": code}, headers=headers).status_code == 200
+
+
+def test_a_mail_wears_the_brand(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(
+        CHATBOTKIT_AUTH_MAIL_SENDER="Shop <hello@süd.example>",
+        CHATBOTKIT_AUTH_MAIL_REPLY_TO="help@shop.example",
+        CHATBOTKIT_AUTH_MAIL_COLOR="#0f766e",
+        CHATBOTKIT_AUTH_LOGO_URL="https://shop.example/logo.png",
+        **config,
+    )
+    _request_code(app.test_client())
+    (message,) = server.mails
+    assert message["Reply-To"] == "help@shop.example"
+    assert message["Message-ID"].endswith("@xn--sd-xka.example>")
+    html = _text(message, "html")
+    assert 'bgcolor="#0f766e"' in html
+    assert html.count("https://shop.example/logo.png") == 1
+    assert html.count("http") == 1, "nothing else is loaded that could tell that the mail was opened"
 
 
 @pytest.mark.parametrize("name", ["A shop " + "of many words " * 90, "Ein Geschäft " * 9], ids=["ascii", "umlauts"])
@@ -392,3 +417,111 @@ def test_many_sends_at_once_do_not_mix(make_app: MakeApp, mail_server: tuple[Mai
         thread.join()
     assert sorted(message["To"] for message in server.mails) == [f"person{number}@example.com" for number in range(8)]
     assert len({message["Subject"] for message in server.mails}) == 8
+
+
+# Sending later
+
+
+def _queueing(app: Flask) -> list[Mail]:
+    queued: list[Mail] = []
+    app.extensions["test_auth"].queue_mail(queued.append)
+    return queued
+
+
+def test_a_queued_mail_is_sent_when_the_job_runs(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]
+) -> None:
+    server, config = mail_server
+    app = make_app(**config)
+    queued = _queueing(app)
+    client = app.test_client()
+    assert _request_code(client).status_code == 200
+    assert server.connections == 0
+    (message,) = queued
+    arrived = pickle.loads(pickle.dumps(message))  # noqa: S301  # as a queue does
+    with app.app_context():
+        current_auth.send_mail(arrived)
+    code = server.mails[0]["Subject"].split()[0]
+    for shown in (repr(arrived), str(arrived), f"{arrived}"):
+        assert code not in shown
+        assert "ada@" not in shown
+    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+def test_a_queue_that_is_full_is_told_and_resend_works(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+
+    def full(message: Mail) -> None:
+        raise RuntimeError(f"no room for {message.body}")
+
+    app.extensions["test_auth"].queue_mail(full)
+    client = app.test_client()
+    answer = _request_code(client)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+    assert "queue of mails failed with RuntimeError" in caplog.text
+    queued = _queueing(app)
+    assert _post(client, "/auth/resend", "/auth", {}).status_code == 200
+    code = queued[0].subject.split()[0]
+    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+@pytest.mark.parametrize(("unknown", "count"), [("silent", 0), ("mail", 1)])
+def test_for_an_unknown_address_nothing_or_what_is_configured_is_queued(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], unknown: str, count: int
+) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, CHATBOTKIT_AUTH_UNKNOWN_USER=unknown, **config)
+    queued = _queueing(app)
+    assert _request_code(app.test_client()).status_code == 200
+    assert len(queued) == count
+    assert server.connections == 0
+
+
+def test_a_job_that_cannot_send_raises_without_the_code(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]
+) -> None:
+    server, config = mail_server
+    app = make_app(**config)
+    queued = _queueing(app)
+    _request_code(app.test_client())
+    server.refusal = "451 come back later"
+    with app.app_context(), pytest.raises(MailError) as caught:
+        current_auth.send_mail(queued[0])
+    assert "ada@" not in str(caught.value)
+    assert queued[0].subject.split()[0] not in str(caught.value)
+
+
+_worker_app: list[Flask] = []
+
+
+def send_queued(message: Mail) -> None:
+    """A job, as the worker of a queue finds it by name."""
+    with _worker_app[0].app_context():
+        current_auth.send_mail(message)
+
+
+def test_a_worker_of_rq_sends_what_lies_in_redis(
+    make_app: MakeApp,
+    mail_server: tuple[MailServer, dict[str, Any]],
+    redis_url: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server, config = mail_server
+    app = make_app(**config)
+    _worker_app[:] = [app]
+    caplog.set_level("DEBUG", "rq")
+    with Redis.from_url(redis_url) as connection:
+        queue = Queue(f"test-{uuid.uuid4().hex}", connection=connection)
+        app.extensions["test_auth"].queue_mail(
+            lambda message: queue.enqueue(send_queued, message, ttl=600, result_ttl=0, failure_ttl=0)
+        )
+        assert _request_code(app.test_client()).status_code == 200
+        assert (len(queue), server.mails) == (1, [])
+        SimpleWorker([queue], connection=connection).work(burst=True)
+        assert len(queue) == 0
+        queue.delete()
+    (mail,) = server.mails
+    logged = "\n".join(each.getMessage() for each in caplog.records if each.name.startswith("rq"))
+    assert "test_mail.send_queued" in logged, "the worker logs its jobs with their arguments"
+    assert mail["Subject"].split()[0] not in logged
+    assert "ada@" not in logged
