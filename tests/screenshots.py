@@ -1,4 +1,4 @@
-"""Pictures of every page and mail, on a phone and a desktop, light and dark: ``python -m tests.screenshots OUTDIR``.
+"""Every page and mail in every state, and pictures of them: ``python -m tests.screenshots OUTDIR``.
 
 Also the few pieces that the browser tests share with it.
 """
@@ -14,14 +14,18 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from flask import Flask
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from werkzeug.serving import make_server
 
 from example_app import create_app
 from example_app.demo import Demo
+from flask_chatbotkit_auth.exceptions import StoreError
+from flask_chatbotkit_auth.stores import Store
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -32,8 +36,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PHONE = {"width": 360, "height": 740}
-DESKTOP = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 360, "height": 740}
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 
 
 @contextmanager
@@ -76,83 +80,157 @@ def newest_code(app: Flask) -> str:
     return found.group(1)
 
 
-class Album:
-    """Takes the pictures of one person's way through the product, in one size and one colour scheme.
+def newest_mail(app: Flask) -> str:
+    """Return the path of the mail that arrived last."""
+    return f"/inbox/{demo_of(app).mails()[0].id}"
 
-    :param look: ends the names of the files, such as ``phone-dark``.
-    """
 
-    def __init__(self, app: Flask, page: Page, origin: str, folder: Path, look: str) -> None:
-        self._app = app
-        self._page = page
-        self._origin = origin
-        self._folder = folder
-        self._look = look
+def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
+    """Lead a browser through every page and mail in every state; give the name of each while it is there to be seen."""
+    auth = app.extensions["chatbotkit_auth"]
+    sandbox = demo_of(app).sandbox
+    assert sandbox
+    sandbox.token_delay = 0
 
-    def fill(self) -> None:
-        sandbox = demo_of(self._app).sandbox
-        assert sandbox
-        page = self._page
-        self._open("/", "home")
-        self._open("/inbox", "inbox-empty")
-        self._open("/auth/sign-in?next=/dashboard", "sign-in")
-        page.get_by_label("E-mail address").fill("ada")
-        page.get_by_role("button", name="Send me a code").click()
-        self._take("sign-in-error")
-        page.get_by_label("E-mail address").fill("ada@example.com")
-        page.get_by_role("button", name="Send me a code").click()
-        page.wait_for_url("**/auth/verify")
-        self._take("verify")
-        page.get_by_label("Code").press_sequentially("000000" if newest_code(self._app) != "000000" else "111111")
-        page.get_by_role("button", name="Sign in").click()
-        self._take("verify-error")
-        sandbox.fail("*/list", status=503)
-        page.get_by_label("Code").press_sequentially(newest_code(self._app))
-        page.get_by_role("button", name="Sign in").click()
-        self._take("verify-try-again")
-        sandbox.heal()
-        page.get_by_role("button", name="Try again").click()
-        page.wait_for_url("**/dashboard")
-        self._take("dashboard-empty")
-        self._chat()
-        self._open("/auth/account", "account")
-        self._open("/auth/account/delete", "account-delete")
-        self._open("/auth/sign-out", "sign-out")
-        self._open("/", "home-signed-in")
-        self._open("/inbox", "inbox")
-        id = demo_of(self._app).mails()[0].id
-        page.goto(f"{self._origin}/inbox/{id}")
-        self._take("mail", page.locator(".page"))
-        page.goto(self._origin)
-        page.get_by_role("button", name="Sign out").click()
-        self._open("/auth/sign-out", "signed-out")
+    def press(name: str) -> None:
+        with page.expect_navigation():
+            page.get_by_role("button", name=name, exact=True).click()
 
-    def _chat(self) -> None:
-        page = self._page
-        sandbox = demo_of(self._app).sandbox
-        assert sandbox
-        for text in ("Good morning! I have a free afternoon.", "Something outdoors, and not too far away."):
-            page.get_by_label("Your message").fill(text)
-            page.keyboard.press("Enter")
-            page.get_by_role("button", name="Send").wait_for()
-        self._take("dashboard")
-        sandbox.fail("*/conversation/complete", status=503, times=1)
-        page.get_by_label("Your message").fill("And if it rains?")
+    def go(path: str) -> None:
+        page.goto(origin + path)
+
+    def ask(email: str = "ada@example.com", next: str = "/dashboard") -> None:
+        go(f"/auth/sign-in?next={next}")
+        page.get_by_label("E-mail address").fill(email)
+        press("Send me a code")
+
+    def answer(code: str | None = None, submit: str = "Sign in") -> None:
+        page.get_by_label("Code").press_sequentially(code or newest_code(app))
+        press(submit)
+
+    def say(text: str) -> None:
+        page.get_by_label("Your message").fill(text)
         page.keyboard.press("Enter")
-        page.get_by_role("alert").wait_for()
-        self._take("dashboard-error")
 
-    def _open(self, path: str, name: str) -> None:
-        self._page.goto(self._origin + path)
-        self._take(name)
+    # Before anybody is known
+    for name, path in {"home": "/", "inbox-empty": "/inbox", "sign-in": "/auth/sign-in"}.items():
+        go(path)
+        yield name
+    ask("ada")
+    yield "sign-in-error"
+    ask()
+    yield "verify"
+    go(newest_mail(app))
+    yield "mail"
+    go("/auth/verify")
+    answer("wrong")
+    yield "verify-error"
+    for _ in range(auth.provider.attempts - 1):
+        answer("wrong")
+    yield "verify-ended"
+    usual = auth.config
+    auth.config = replace(usual, resend_cooldown=timedelta(0), resend_max=1)
+    ask()
+    press("Send another code")
+    yield "verify-sent-again"
+    auth.config = usual
+    answer()
+    page.go_back()
+    go("/auth/sign-out")
+    yield "sign-out"
+    press("Sign out")
+    go("/auth/sign-out")
+    yield "signed-out"
 
-    def _take(self, name: str, part: Locator | None = None) -> None:
-        self._page.wait_for_load_state("networkidle")
-        path = self._folder / f"{name}-{self._look}.png"
-        if part is None:
-            self._page.screenshot(path=path, full_page=True, animations="disabled", caret="hide")
-        else:
-            part.screenshot(path=path, animations="disabled")
+    # What goes wrong
+    auth.hooks.sign_in = lambda identifier, user: "Parley is for invited people just now. Ask a friend to bring you in."
+    ask("mallory@example.com")
+    answer()
+    yield "refused"
+    auth.hooks.sign_in = None
+    app.config["WTF_CSRF_TIME_LIMIT"] = -1
+    ask("eve@example.com")
+    yield "open-for-too-long"
+    app.config["WTF_CSRF_TIME_LIMIT"] = 3600
+    ask("eve@example.com")
+    with _broken(auth.store):
+        answer()
+        yield "store-outage"
+    sandbox.fail("*/list", status=503)
+    go("/auth/verify")
+    answer()
+    yield "verify-outage"
+    go("/auth/verify")
+    yield "verify-outage-over"
+    sandbox.heal()
+    press("Try again")
+    go("/auth/sign-out")
+    press("Sign out")
+    for _ in range(5):
+        ask("eve@example.com")
+    yield "rate-limited"
+
+    # Inside
+    ask("ben@example.com")
+    answer()
+    yield "dashboard-empty"
+    for text in ("Good morning! I have a free afternoon.", "Something outdoors, and not too far away."):
+        say(text)
+        page.get_by_role("button", name="Send").wait_for()
+    yield "dashboard"
+    sandbox.fail("*/conversation/complete", status=503, times=1)
+    say("And if it rains?")
+    page.get_by_role("alert").wait_for()
+    yield "dashboard-error"
+    sandbox.token_delay = 60
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_text("Nice").last.wait_for()
+    yield "dashboard-answering"
+    page.get_by_role("button", name="Stop").click()
+    go("/")
+    yield "home-signed-in"
+    go("/inbox")
+    yield "inbox"
+
+    # The account, on its second device
+    page.context.clear_cookies()
+    ask("ben@example.com", "/auth/account")
+    answer()
+    yield "account"
+    page.get_by_label("Name").fill("Ben")
+    press("Save")
+    yield "account-saved"
+    page.get_by_label("Picture").fill("ben.png")
+    press("Save")
+    yield "account-error"
+    go("/auth/account/delete")
+    yield "account-delete"
+    press("Send me a code")
+    yield "account-delete-code"
+    answer("wrong", "Delete my account for good")
+    yield "account-delete-error"
+    page.get_by_label("Your e-mail address, to confirm").fill("ben@example.com")
+    answer(submit="Delete my account for good")
+    yield "account-deleted"
+
+    # Where nobody gets an account by signing in
+    auth.adapter.auto_create = False
+    auth.config = replace(usual, unknown_user="mail")
+    ask("zoe@example.com")
+    go(newest_mail(app))
+    yield "mail-unknown"
+
+
+@contextmanager
+def _broken(store: Store) -> Iterator[None]:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError
+
+    store.try_code = fail  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        del store.try_code  # type: ignore[method-assign]
 
 
 def main(folder: Path) -> None:
@@ -168,12 +246,15 @@ def main(folder: Path) -> None:
                 _fill_album(browser, folder, size, viewport, colours)
 
 
-def _fill_album(browser: Browser, folder: Path, size: str, viewport: dict[str, int], colours: str) -> None:
+def _fill_album(browser: Browser, folder: Path, size: str, viewport: ViewportSize, colours: str) -> None:
     with tempfile.TemporaryDirectory() as instance:
         app = create_app(instance)
         with served(app) as origin:
             context = browser.new_context(viewport=viewport, color_scheme=colours)  # type: ignore[arg-type]
-            Album(app, context.new_page(), origin, folder, f"{size}-{colours}").fill()
+            page = context.new_page()
+            for name in tour(app, page, origin):
+                path = folder / f"{name}-{size}-{colours}.png"
+                page.screenshot(path=path, full_page=True, animations="disabled", caret="hide")
             context.close()
         sandbox = demo_of(app).sandbox
         assert sandbox

@@ -12,7 +12,6 @@ let call = null; // the AbortController of the answer under way
 
 class Problem extends Error {} // its message is a sentence for the person
 
-form.hidden = welcome.querySelector(".starters").hidden = false;
 field.focus();
 
 form.addEventListener("submit", (event) => {
