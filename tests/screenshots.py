@@ -230,7 +230,7 @@ def _broken(store: Store) -> Iterator[None]:
     try:
         yield
     finally:
-        del store.try_code  # type: ignore[method-assign]
+        del store.try_code
 
 
 def main(folder: Path) -> None:

@@ -87,7 +87,7 @@ def test_axe_finds_nothing_on_any_page_in_any_state(
             page.set_content(mail.content())
         page.evaluate(AXE_SCRIPT)
         for colours in ("light", "dark"):
-            page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=colours)
             found = page.evaluate(AXE, name.startswith("mail"))
             assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == [], (name, colours)
             checked += 1

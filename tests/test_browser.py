@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 from screenshots import DESKTOP, PHONE, demo_of, newest_code, served
 
 from example_app import create_app
+from flask_chatbotkit_auth import current_auth
 from flask_chatbotkit_auth.testing import Sandbox
 
 LOOKS: dict[str, dict[str, Any]] = {
@@ -285,6 +286,14 @@ def test_a_pasted_code_is_sent_by_itself(site: Site, visit: Visit, copied: str) 
     expect(page.get_by_text("Hello, Ada.")).to_be_visible()
 
 
+def test_a_phone_that_fills_the_code_in_sends_it(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in?next=/dashboard", **LOOKS["phone, light"])
+    ask_for_code(page, "ada@example.com")
+    heading(page, "Enter your code")
+    page.get_by_label("Code").fill(site.code)
+    expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+
+
 def test_an_impatient_double_click_sends_one_mail(site: Site, visit: Visit) -> None:
     page = visit("/auth/sign-in")
     page.get_by_label("E-mail address").fill("ada@example.com")
@@ -354,6 +363,93 @@ def test_whoever_closes_the_page_finds_it_again(site: Site, visit: Visit) -> Non
     page.goto("/auth/verify")
     type_code(page, site.code)
     expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+def test_back_after_signing_in_leads_forward_again(site: Site, visit: Visit) -> None:
+    page = visit()
+    sign_in(site, page)
+    page.go_back()
+    expect(page).to_have_url(f"{site.origin}/dashboard")
+    expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+def test_two_tabs_are_one_sign_in(site: Site, visit: Visit) -> None:
+    first = visit("/auth/sign-in?next=/dashboard")
+    second = first.context.new_page()
+    second.goto("/auth/sign-in?next=/dashboard")
+    for tab in (first, second):
+        ask_for_code(tab, "ada@example.com")
+        heading(tab, "Enter your code")
+    type_code(first, site.code)
+    expect(first.get_by_text("Hello, Ada.")).to_be_visible()
+    type_code(second, site.code)
+    heading(second, "Please try again")
+    second.get_by_role("link", name="Back to sign-in").click()
+    expect(second.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+def test_whoever_asks_too_often_is_told_how_long_to_wait(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in")
+    for _ in range(5):
+        ask_for_code(page, "ada@example.com")
+        heading(page, "Enter your code")
+        page.get_by_role("link", name="Use another address").click()
+    ask_for_code(page, "ada@example.com")
+    expect(page.get_by_role("alert")).to_have_text("Too many codes were asked for. Wait 15 minutes, then try again.")
+    expect(page).to_have_title("Error: Sign in – Parley")
+    assert site.mails == 5
+
+
+def test_whoever_is_refused_reads_why(site: Site, visit: Visit) -> None:
+    hooks = site.app.extensions["chatbotkit_auth"].hooks
+    hooks.sign_in = lambda identifier, user: "Parley is for invited people just now."
+    page = visit("/auth/sign-in")
+    ask_for_code(page, "eve@example.com")
+    type_code(page, site.code)
+    heading(page, "You cannot sign in")
+    expect(page.get_by_text("Parley is for invited people just now.")).to_be_visible()
+    assert len(site.sandbox.users) == 2
+
+
+def test_whoever_blocks_cookies_is_told(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in")
+    page.context.clear_cookies()
+    ask_for_code(page, "ada@example.com")
+    heading(page, "Please try again")
+    expect(page.get_by_text("cookies are blocked")).to_be_visible()
+    assert site.mails == 0
+
+
+@setting(CHATBOTKIT_AUTH_SESSION_CHECK="0")
+def test_a_session_that_ends_in_the_middle_of_a_form_leads_back_to_it(site: Site, visit: Visit) -> None:
+    page = visit()
+    sign_in(site, page)
+    page.goto("/auth/account")
+    page.get_by_label("Name").fill("Ada L.")
+    with site.app.app_context():
+        current_auth.end_sessions(next(iter(site.sandbox.users)))
+    button(page, "Save").click()
+    heading(page, "Sign in")
+    ask_for_code(page, "ada@example.com")
+    type_code(page, site.code)
+    heading(page, "Your account")
+    expect(page.get_by_label("Name")).to_have_value("Ada")
+
+
+@pytest.mark.parametrize("look", ["phone, dark", "desktop, light"])
+def test_an_account_is_deleted_for_good(site: Site, visit: Visit, look: str) -> None:
+    page = visit(**LOOKS[look])
+    sign_in(site, page)
+    page.goto("/auth/account")
+    page.get_by_role("link", name="Delete your account").click()
+    button(page, "Send me a code").click()
+    page.get_by_label("Code").press_sequentially(site.code)
+    page.get_by_label("Your e-mail address, to confirm").fill("ada@example.com")
+    button(page, "Delete my account for good").click()
+    heading(page, "Your account is deleted")
+    assert [person["email"] for person in site.sandbox.users.values()] == ["ben@example.com"]
+    page.goto("/dashboard")
+    heading(page, "Sign in")
 
 
 # Hostile people

@@ -280,7 +280,7 @@ def test_pages_have_nothing_inline(browser: Browser) -> None:
 
 
 def test_styles_and_script_may_be_cached(client: FlaskClient) -> None:
-    for name in ("auth.css", "auth.js"):
+    for name in ("auth.css", "auth.js", "icon.svg"):
         with client.get(f"/auth/static/{name}") as answer:
             assert answer.status_code == 200
             assert "no-store" not in answer.headers.get("Cache-Control", "")
