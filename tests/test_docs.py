@@ -131,7 +131,7 @@ def test_the_example_of_digits_sends_seven(
 
 
 def test_the_example_of_languages_follows_the_browser(execute: Callable[[Block], Namespace]) -> None:
-    client = execute(example("run-languages"))["app"].test_client()
+    client = execute(sample("run-languages"))["app"].test_client()
     for asked, language in (("de-AT,de;q=0.9,en;q=0.8", "de"), ("fr", "fr"), ("fi", "en")):
         assert f'<html lang="{language}"' in client.get("/auth/sign-in", headers={"Accept-Language": asked}).text
 
