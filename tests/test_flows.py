@@ -231,6 +231,17 @@ def test_a_used_code_is_used(app: Flask, chatbotkit_outbox: Outbox) -> None:
     assert not signed_in(replay)
 
 
+def test_a_challenge_cannot_be_guessed(app: Flask) -> None:
+    seen = set()
+    for _ in range(5):
+        client = app.test_client()
+        ask(client)
+        with client.session_transaction() as session:
+            seen.add(session["chatbotkit_auth"]["challenge"])
+    assert len(seen) == 5
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in seen)
+
+
 def test_a_challenge_cookie_of_another_key_is_nothing(make_app: MakeApp, chatbotkit_outbox: Outbox) -> None:
     client = make_app().test_client()
     ask(client)

@@ -17,7 +17,7 @@ from cachelib.file import FileSystemCache
 from conftest import Clock, MakeApp
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_login import fresh_login_required, login_fresh, logout_user
+from flask_login import encode_cookie, fresh_login_required, login_fresh, logout_user
 from flask_mail import Message
 from flask_session import Session
 from werkzeug.test import TestResponse
@@ -148,6 +148,15 @@ def test_a_session_that_is_never_used_ends_as_early(worker: Worker, clock: Clock
     client = worker().test_client()
     sign_in(client, ADA)
     clock.advance(7 * DAY)
+    assert not is_in(client)
+
+
+def test_a_session_that_a_worker_remembers_ends_on_time(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
+    client = worker(CHATBOTKIT_AUTH_SESSION_LIFETIME=100).test_client()
+    sign_in(client, ADA)
+    clock.advance(98)
+    assert is_in(client)
+    clock.advance(2)
     assert not is_in(client)
 
 
@@ -701,6 +710,16 @@ def test_a_fallback_takes_no_forged_cookie(worker: Worker, cookie: str) -> None:
     client = worker(SECRET_KEY="a newer secret", SECRET_KEY_FALLBACKS=["not a secret"]).test_client()
     client.set_cookie("remember_token", cookie.encode("ascii", "ignore").decode())
     assert not is_in(client)
+
+
+def test_a_fallback_leaves_the_applications_own_cookies_alone(worker: Worker) -> None:
+    with worker().test_request_context():
+        cookie = encode_cookie("7")
+    client = worker(SECRET_KEY="a newer secret", SECRET_KEY_FALLBACKS=["not a secret"]).test_client()
+    client.set_cookie("remember_token", cookie)
+    client.get("/dashboard")
+    with client.session_transaction() as session:
+        assert "_user_id" not in session
 
 
 def test_a_fallback_remembers_nobody_but_whom_the_cookie_names(worker: Worker, sign_in: SignIn) -> None:
