@@ -227,10 +227,15 @@ def test_nothing_but_name_and_picture_is_ones_own_to_change(
     ada: FlaskClient, chatbotkit_sandbox: Sandbox, field: str
 ) -> None:
     before = account(ada)["user"]
-    record = dict(next(iter(chatbotkit_sandbox.users.values())))
-    assert post(ada, "/profile", **{field: "eve@example.com"}).status_code == 200
-    assert account(ada)["user"] == before
-    assert next(iter(chatbotkit_sandbox.users.values())) == record
+    record = dict(chatbotkit_sandbox.users[before["id"]])
+    eve = chatbotkit_sandbox.add_user("eve@example.com", name="Eve")
+    for value in ("eve@example.org", eve["id"]):
+        assert post(ada, "/profile", name="Ada", **{field: value}).status_code == 200
+        assert account(ada)["user"] == {**before, "name": "Ada"}
+        after = chatbotkit_sandbox.users[before["id"]]
+        assert all(after[key] == record[key] for key in ("id", "email", "meta"))
+        assert post(ada, "/profile", name="").status_code == 200
+    assert chatbotkit_sandbox.users[eve["id"]]["name"] == "Eve"
 
 
 def test_what_did_not_change_is_not_written(ada: FlaskClient, chatbotkit_sandbox: Sandbox) -> None:

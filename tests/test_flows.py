@@ -231,6 +231,17 @@ def test_a_used_code_is_used(app: Flask, chatbotkit_outbox: Outbox) -> None:
     assert not signed_in(replay)
 
 
+def test_who_comes_second_to_complete_is_not_signed_in(
+    app: Flask, client: FlaskClient, chatbotkit_outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(client)
+    # Another request was faster, after this one had found the challenge verified.
+    monkeypatch.setattr(app.extensions["chatbotkit_auth"].store, "complete", lambda *_args, **_named: False)
+    assert error(verify(client, read_code(chatbotkit_outbox[0]))) == (400, "no_challenge")
+    assert client.get_cookie("remember_token") is None
+    assert not signed_in(client)
+
+
 def test_a_challenge_cannot_be_guessed(app: Flask) -> None:
     seen = set()
     for _ in range(5):
