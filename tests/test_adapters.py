@@ -184,9 +184,14 @@ def test_an_id_never_reaches_another_path(make_adapter: MakeAdapter, chatbotkit_
     assert chatbotkit_sandbox.requests == []
 
 
-def test_an_answer_without_an_id_is_an_api_error(make_adapter: MakeAdapter, chatbotkit_sandbox: Sandbox) -> None:
-    chatbotkit_sandbox.fail("*/create", body="{}")
-    chatbotkit_sandbox.fail("*/ensure", body="{}")
+@pytest.mark.parametrize(
+    "body", ["{}", '{"id": ""}', '{"id": 7}', '{"id": "a\\nsigned in: user b"}', f'{{"id": "{"x" * 192}"}}']
+)
+def test_an_answer_without_an_id_is_an_api_error(
+    make_adapter: MakeAdapter, chatbotkit_sandbox: Sandbox, body: str
+) -> None:
+    chatbotkit_sandbox.fail("*/create", body=body)
+    chatbotkit_sandbox.fail("*/ensure", body=body)
     with pytest.raises(APIError, match="without an id"):
         make_adapter(auto_create=True).get_or_create(ADA)
 
