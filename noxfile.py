@@ -34,7 +34,7 @@ def newest(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest version that pyproject.toml allows of each thing the package needs."""
     session.install("-e", ".", "packaging")
-    constraints = Path(session.create_tmp()) / "lowest.txt"
+    constraints = session.cache_dir / f"{session.name}.txt"
     constraints.write_text(session.run("python", "tests/lowest.py", silent=True) or "", encoding="utf-8")
     session.install("-e", ".[test]", "-c", str(constraints))
     session.run("python", "-m", "pytest", *session.posargs)
@@ -86,7 +86,8 @@ def docs(session: nox.Session) -> None:
 
 
 def _build(session: nox.Session) -> Path:
-    folder = Path(session.create_tmp()).resolve() / "dist"
+    # Not below the session's interpreter, where Flask keeps the instances of all applications in one place.
+    folder = session.cache_dir.resolve() / session.name
     shutil.rmtree(folder, ignore_errors=True)
     session.install("build")
     session.run("python", "-m", "build", "--outdir", str(folder), ".", silent=True)

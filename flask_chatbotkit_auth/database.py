@@ -204,6 +204,8 @@ class Database:
             if self._own is None:
                 self._own = make_engines(url)
                 _forget_connections_after_fork(self)
+                # An application that is thrown away, as in tests, leaves no connection for Python 3.13 to complain about.
+                weakref.finalize(self, self._own[0].dispose).atexit = False
             return self._own
 
     def _forget_connections(self) -> None:

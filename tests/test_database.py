@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
@@ -121,6 +122,18 @@ def test_nothing_is_opened_before_the_first_use(tmp_path: Path) -> None:
     assert store.get_challenge("unknown") is None
     assert (tmp_path / "instance" / "deep" / "store.db").exists()
     store.close()
+
+
+def test_a_database_that_is_thrown_away_closes_its_connections(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/store.db")
+    closed: list[object] = []
+    event.listen(database.engine, "close", lambda connection, _record: closed.append(connection))
+    with database.engine.connect() as connection:
+        connection.execute(sa.text("SELECT 1"))
+    assert closed == []
+    del database, connection
+    gc.collect()
+    assert len(closed) == 1
 
 
 def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
