@@ -203,7 +203,7 @@ def _commands(group: click.Group, prefix: str) -> Iterator[list[str]]:
 def signals() -> str:
     """Return the table of signals, read off their own sentences."""
     source = (PACKAGE / "signals.py").read_text(encoding="utf-8")
-    found = re.findall(r'^(\w+) = _signals\.[^\n]+\n"""(.+?)"""$', source, re.MULTILINE | re.DOTALL)
+    found = re.findall(r'^(\w+): NamedSignal = _signals\.[^\n]+\n"""(.+?)"""$', source, re.MULTILINE | re.DOTALL)
     return _table(["Signal", "Says"], [[f"``{name}``", " ".join(text.split())] for name, text in found])
 
 

@@ -53,6 +53,19 @@ def _missing(request: pytest.FixtureRequest, name: str, error: object) -> None:
     pytest.skip(reason)
 
 
+@pytest.fixture
+def installed(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Return the path of a program that is no Python, such as ``nginx``."""
+
+    def installed(name: str) -> str:
+        program = shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin")
+        if program is None:
+            _missing(request, name, "not installed")
+        return str(program)
+
+    return installed
+
+
 def _own_database(request: pytest.FixtureRequest, name: str, url: str) -> Iterator[str]:
     """Give a test a database of its own on a server, and drop it afterwards."""
     database = f"chatbotkit_auth_{uuid.uuid4().hex[:12]}"

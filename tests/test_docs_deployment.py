@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
@@ -65,11 +63,8 @@ def deployed(folder: Path, settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def nginx(folder: Path, upstream: str) -> Iterator[tuple[str, Path]]:
+def nginx(program: str, folder: Path, upstream: str) -> Iterator[tuple[str, Path]]:
     """Serve the page's own server block over TLS in front of ``upstream``; give its origin and certificate."""
-    program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.skip("nginx is not installed")
     certificate, key = _certificate(folder)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -178,14 +173,18 @@ def test_the_deployment_signs_in_and_outlives_a_restart_and_a_new_key(
 
 
 def test_the_deployment_signs_in_through_nginx(
-    tmp_path: Path, settings: Settings, box: Mailbox, chatbotkit_sandbox: Sandbox
+    tmp_path: Path,
+    settings: Settings,
+    box: Mailbox,
+    chatbotkit_sandbox: Sandbox,
+    installed: Callable[[str], str],
 ) -> None:
     # What a client claims of itself does not get past the proxy.
     claims = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http"}
     own = {"Host": "shop.example", "Referer": "https://shop.example/"}
     with (
         deployed(tmp_path, settings) as upstream,
-        nginx(tmp_path, upstream) as (origin, certificate),
+        nginx(installed("nginx"), tmp_path, upstream) as (origin, certificate),
         Browser(origin) as browser,
     ):
         browser.session.verify = str(certificate)

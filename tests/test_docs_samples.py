@@ -7,19 +7,21 @@ Every block of every page is of a kind that something here, in ``test_docs.py``,
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import logging
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import test_stores
+from babel.messages.pofile import read_po
 from conftest import MakeApp
 from flask import Flask
 from jinja2 import ChoiceLoader, DictLoader
@@ -41,6 +43,7 @@ FRAGMENTS = [block for block in written_in("python") if not block.name and ".rst
 ELSEWHERE = {
     r"export CHATBOTKIT_API_SECRET=sk-…": "sets a variable, as every test does",
     r"python3 -m venv|\. \.venv|pip install": "needs the network: the gate makes such an environment, from the wheel",
+    r"pybabel compile": "what it makes of such a catalogue is tested, and that ours are compiled",
     r"curl ": "asks the running application; what it answers is held by the tests of that part",
     r"\.ci/run|\.venv/bin/": "the gate, or a step of it",
     r"(BENCHMARK_\w+=\d+ )?python -m benchmarks": "takes minutes",
@@ -54,7 +57,7 @@ ELSEWHERE = {
 def test_every_sample_is_of_a_kind_that_is_executed() -> None:
     kinds = {block.name.partition("-")[0] for block in written_in("python")}
     assert kinds == {"", "run", "file", "deploy", "migrate"}
-    known = {"python", "sh", "console", "text", "nginx", "javascript", "json", "html+jinja", "css"}
+    known = {"python", "sh", "console", "text", "nginx", "javascript", "json", "html+jinja", "css", "po"}
     assert not [block.where for block in SAMPLES if block.language not in known]
     assert [block.name for block in written_in("text")] == ["crontab"]
 
@@ -65,7 +68,7 @@ def test_every_command_is_run_or_is_known_not_to_be() -> None:
         if block.name:
             assert f'sample("{block.name}")' in tests
             continue
-        for line in block.code.splitlines():
+        for line in block.code.replace("\\\n", "").splitlines():
             command = line.removeprefix("$ ").partition("#")[0].strip()
             known = any(re.match(beginning, command) for beginning in ELSEWHERE)
             assert known or f'"{command}"' in tests, f"{block.where}: {command}"
@@ -78,21 +81,23 @@ def test_every_command_is_run_or_is_known_not_to_be() -> None:
 def test_a_fragment_runs_in_an_application(
     block: Block, make_app: MakeApp, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may use ``app``, ``auth``, and ``user``, who is signed in twice."""
+    """It may use ``app``, ``auth``, and ``user``, who is signed in twice where it speaks of one."""
     mails: list[dict[str, Any]] = []
     ses = SimpleNamespace(send_email=lambda **mail: mails.append(mail))
     monkeypatch.setitem(sys.modules, "boto3", SimpleNamespace(client=lambda name: ses))
+    monkeypatch.setitem(sys.modules, "celery", Mock())
     log = logging.getLogger("flask_chatbotkit_auth")
     monkeypatch.setattr(log, "setLevel", lambda level: None)
     app = make_app()
     app.jinja_env.loader = ChoiceLoader([DictLoader({"code.txt": "{{ code }}"}), app.jinja_env.loader])  # type: ignore[list-item]
-    sign_in(app.test_client(), EVE)
-    user = sign_in(app.test_client(), EVE).get_json()["user"]["id"]
-    namespace: dict[str, Any] = {"app": app, "auth": app.extensions["test_auth"], "user": user}
+    namespace: dict[str, Any] = {"__name__": "sample", "app": app, "auth": app.extensions["test_auth"]}
+    if re.search(r"\buser\b", block.code):
+        sign_in(app.test_client(), EVE)
+        namespace["user"] = sign_in(app.test_client(), EVE).get_json()["user"]["id"]
     with app.app_context():
         exec(compile(block.code, block.where, "exec"), namespace)  # noqa: S102  # our own
         if "end_sessions" in block.code:
-            assert [each.id for each in current_auth.sessions(user)] == []
+            assert [each.id for each in current_auth.sessions(namespace["user"])] == []
     Config.load({key: value for key, value in namespace.items() if key.startswith("CHATBOTKIT_")}, {})
     if "CHATBOTKIT_AUTH_STORE_URL" in app.config:
         open_store(app.config["CHATBOTKIT_AUTH_STORE_URL"]).close()
@@ -139,12 +144,9 @@ def test_json_is_json(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", written_in("javascript"), ids=lambda block: block.where)
-def test_javascript_can_be_parsed(block: Block, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
+def test_javascript_can_be_parsed(block: Block, tmp_path: Path, installed: Callable[[str], str]) -> None:
     (tmp_path / "sample.mjs").write_text(block.code, encoding="utf-8")
-    subprocess.run([node, "--check", "sample.mjs"], cwd=tmp_path, check=True)
+    subprocess.run([installed("node"), "--check", "sample.mjs"], cwd=tmp_path, check=True)
 
 
 def test_the_chat_of_the_browser_shows_what_is_said(
@@ -175,8 +177,15 @@ def test_the_chat_of_the_browser_shows_what_is_said(
     assert "You said: Hello!" in said
 
 
+@pytest.mark.parametrize("block", written_in("po"), ids=lambda block: block.where)
+def test_a_catalogue_can_be_read(block: Block) -> None:
+    catalogue = read_po(io.StringIO(block.code))
+    assert [error for message in catalogue if message.id for error in message.check(catalogue)] == []
+    assert any(message.id and message.string for message in catalogue)
+
+
 def test_the_brand_of_a_site_is_on_its_pages(tmp_path: Path) -> None:
-    template = next(block for block in written_in("html+jinja") if "chatbotkit_auth/layout.html" in block.code)
+    template = next(block for block in written_in("html+jinja") if block.where.startswith("pages.rst"))
     sheet = next(block for block in written_in("css") if "--auth-brand" in block.code)
     (tmp_path / "templates" / "chatbotkit_auth").mkdir(parents=True)
     (tmp_path / "templates" / "chatbotkit_auth" / "base.html").write_text(template.code, encoding="utf-8")
