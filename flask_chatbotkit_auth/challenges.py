@@ -145,6 +145,8 @@ def sending(challenge: Challenge) -> Iterator[None]:
 def try_code(challenge: Challenge, typed: str) -> None:
     """Verify an open challenge by a code, or raise. A wrong one is counted; one that is empty is not.
 
+    One that is verified takes a right code again: the answer to the first may have been lost on the way.
+
     :raises InvalidCode: it is wrong.
     :raises CodeExpired: the challenge is past its lifetime.
     :raises TooManyAttempts: too many wrong codes have ended it.
@@ -153,7 +155,10 @@ def try_code(challenge: Challenge, typed: str) -> None:
     """
     auth = current_auth
     code = auth.provider.normalize(typed)
-    if not code:
+    again = challenge.state is State.VERIFIED
+    if again:
+        _count_again(challenge, code)
+    elif not code:
         raise InvalidCode(attempts_left(challenge))
     client = client_key(request.remote_addr)
     digests = _digests(challenge, code)
@@ -164,7 +169,7 @@ def try_code(challenge: Challenge, typed: str) -> None:
         attempt = auth.store.try_code(
             challenge.id, digests, now=auth.provider.clock(), max_attempts=auth.provider.attempts
         )
-        if attempt.outcome is Outcome.ACCEPTED:
+        if attempt.outcome is Outcome.ACCEPTED or (again and attempt.again):
             # Whoever has the mailbox has proved it (NIST 63B-4 3.2.2: failures before a success no longer count).
             auth.limiter.clear("verify:email", challenge.identifier)
             auth.limiter.refund("verify:ip", client)
@@ -173,6 +178,17 @@ def try_code(challenge: Challenge, typed: str) -> None:
     _log.info("code refused for %s: %s", mask(challenge.identifier), error)
     emit(code_failed, _app(), identifier=challenge.identifier, error=error)
     raise error
+
+
+def _count_again(challenge: Challenge, code: str) -> None:
+    # The store counts no wrong codes of a challenge that is verified, and its cookie may be in a guesser's hands, too.
+    try:
+        if code:
+            current_auth.limiter.hit("verify:again", challenge.id)
+            return
+    except RateLimited:
+        pass
+    raise spent()
 
 
 def expires_in(challenge: Challenge) -> int:

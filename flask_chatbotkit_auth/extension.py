@@ -21,7 +21,7 @@ from .login import load_user, renew_remember_cookie
 from .mail import Mailer
 from .provider import EmailCodeProvider
 from .proxies import current_auth
-from .ratelimit import RateLimiter
+from .ratelimit import FIXED_LIMITS, RateLimiter
 from .registry import TOKEN_PREFIX, SessionRegistry
 from .signals import emit, user_signed_out
 from .state import AuthState, Hooks
@@ -86,7 +86,9 @@ class ChatBotKitAuth:
             config=config,
             provider=provider,
             store=store,
-            limiter=RateLimiter(config.rate_limits, config.rate_limit_storage_uri or store.limits_storage()),
+            limiter=RateLimiter(
+                {**config.rate_limits, **FIXED_LIMITS}, config.rate_limit_storage_uri or store.limits_storage()
+            ),
             adapter=adapter,
             optional_client=client,
             mailer=Mailer(

@@ -56,8 +56,10 @@ def resend_code() -> Challenge:
     :raises MailError: the code could not be sent; this works again at once.
     """
     challenge = _open_challenge()
-    if challenge.state is State.VERIFIED:
+    if proved(challenge):
         return challenge
+    if challenge.state is State.VERIFIED:
+        raise challenges.spent()
     challenges.require_resend(challenge)
     challenges.count_request(challenge.identifier)
     known, user = _look_up(challenge.identifier)
@@ -67,7 +69,7 @@ def resend_code() -> Challenge:
 
 
 def verify_code(typed: str) -> Challenge:
-    """Try a code on this browser's challenge; one that this browser has verified before needs none.
+    """Try a code on this browser's challenge; one that this browser has proved before needs none.
 
     :returns: the challenge, verified: go on with :func:`complete_sign_in`.
     :raises NoChallenge: this browser has none, or it has been used.
@@ -77,7 +79,7 @@ def verify_code(typed: str) -> Challenge:
     :raises RateLimited: too many wrong codes for this address or from this client, over all challenges.
     """
     challenge = _open_challenge()
-    if challenge.state is State.OPEN:
+    if not proved(challenge):
         challenges.try_code(challenge, typed)
         session[_SESSION_KEY] = {**session[_SESSION_KEY], "proved": True}
         renew()
@@ -153,6 +155,16 @@ def latest() -> Challenge | None:
     return current_auth.store.get_challenge(id) if isinstance(id, str) else None
 
 
+def proved(challenge: Challenge) -> bool:
+    """Return whether this browser has proved its challenge by a code, and needs none to complete it.
+
+    That the challenge is verified is not enough: another browser, with a copy of this one's cookie, may have done it. Whoever
+    planted theirs in somebody's browser, and had them type the code there, must not come in while the API is slow.
+    """
+    entry = session.get(_SESSION_KEY)
+    return challenge.state is State.VERIFIED and isinstance(entry, dict) and bool(entry.get("proved"))
+
+
 def pending_next() -> str | None:
     """Return the path that this browser's sign-in is to end at."""
     entry = session.get(_SESSION_KEY)
@@ -161,13 +173,7 @@ def pending_next() -> str | None:
 
 def _open_challenge() -> Challenge:
     entry = session.get(_SESSION_KEY)
-    entry = entry if isinstance(entry, dict) else {}
-    challenge = challenges.require_open(challenges.find(entry.get("challenge")))
-    if challenge.state is State.VERIFIED and not entry.get("proved"):
-        # Proved by another browser with a copy of this one's cookie. Whoever planted theirs in somebody's browser, and had
-        # them type the code there, must not come in while the API is slow.
-        raise challenges.spent()
-    return challenge
+    return challenges.require_open(challenges.find(entry.get("challenge") if isinstance(entry, dict) else None))
 
 
 def _look_up(identifier: str) -> tuple[bool, User | None]:

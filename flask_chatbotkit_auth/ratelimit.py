@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from limits.storage import Storage
 
 
+FIXED_LIMITS: Mapping[str, str] = {"verify:again": "5/hour"}
+"""What no configuration changes: how often a challenge that is verified takes a code again, by the challenge's id."""
+
+
 class RateLimiter:
     """The limits of one application, by name: ``request:email``, ``request:ip``, ``verify:email``, ``verify:ip``.
 

@@ -170,7 +170,7 @@ def _verify_page(
         email=challenge.identifier,
         error=error and explain(error),
         attempts_left=getattr(error, "attempts_left", None),
-        verified=verified or challenge.state is State.VERIFIED,
+        verified=verified or flows.proved(challenge),
         ended=challenge.state is State.OPEN and challenges.attempts_left(challenge) == 0,
         numeric=provider.numeric,
         code_length=provider.length,

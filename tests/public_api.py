@@ -28,8 +28,9 @@ MODULES = {
     "flask_chatbotkit_auth": flask_chatbotkit_auth.__all__,
     "flask_chatbotkit_auth.chat": ["InvalidMessages", "stream_completion"],
     "flask_chatbotkit_auth.client": ["path_segment"],
+    "flask_chatbotkit_auth.identifier": ["normalize_identifier"],
     "flask_chatbotkit_auth.state": ["AuthState"],
-    "flask_chatbotkit_auth.stores": ["Attempt", "Challenge", "Outcome", "SessionRecord", "State"],
+    "flask_chatbotkit_auth.stores": ["MAX_CODES", "Attempt", "Challenge", "Outcome", "SessionRecord", "State"],
     "flask_chatbotkit_auth.stores.redis": ["RedisStore"],
     "flask_chatbotkit_auth.stores.sqlalchemy": ["SQLAlchemyStore"],
     "flask_chatbotkit_auth.testing": ["Clock", "Sandbox"],
@@ -39,7 +40,6 @@ MODULES = {
 
 INTERNAL = {
     "AuthState": {"limiter", "optional_client", "mailer", "registry", "hooks", "sweep"},
-    "User": {"to_json"},
 }
 """Members that the reference leaves out: how the house is wired."""
 

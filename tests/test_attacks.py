@@ -199,8 +199,10 @@ def test_who_planted_the_cookie_does_not_come_in_with_the_victims_code(
             assert error(victim.verify(site.code(ada))) == (503, "upstream_unavailable")
         finally:
             site.sandbox.heal()
-        for typed in ("", site.code(ada)):
+        for typed in ("", "wrong", *(f"aaaaa{each}" for each in range(4))):
             assert error(attacker.verify(typed)) == (400, "no_challenge")
+        # Not even the right one opens anything after so many guesses.
+        assert error(attacker.verify(site.code(ada))) == (400, "no_challenge")
         assert error(attacker.post("/auth/resend", {})) == (400, "no_challenge")
         assert attacker.email is None
         assert victim.verify("").status_code == 200

@@ -574,6 +574,32 @@ def test_after_an_outage_the_person_comes_in_without_a_new_code(
     assert len(chatbotkit_outbox) == 1
 
 
+@pytest.mark.parametrize("page", ["json", "html"])
+def test_who_never_got_the_answer_types_the_code_again(
+    client: FlaskClient, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox, page: str
+) -> None:
+    # The phone went offline, or the worker died, after the code was taken and before the browser heard of it.
+    ask(client)
+    code = read_code(chatbotkit_outbox[0])
+    before = client.get_cookie("session")
+    assert before
+    chatbotkit_sandbox.fail("*", status=503)
+    assert verify(client, code).status_code == 503
+    chatbotkit_sandbox.heal()
+    client.set_cookie("session", before.value)
+    form = client.get("/auth/verify").text
+    assert 'name="code"' in form
+    assert error(verify(client, ""))[1] == "no_challenge"
+    assert error(verify(client, "wrong"))[1] == "no_challenge"
+    if page == "json":
+        assert verify(client, code).status_code == 200
+    else:
+        token = client.get("/auth/session").get_json()["csrf_token"]
+        assert client.post("/auth/verify", data={"csrf_token": token, "code": code}).location == "/"
+    assert client.get("/dashboard").text == f"Hello {ADA}"
+    assert len(chatbotkit_outbox) == 1
+
+
 def test_the_second_try_ends_with_the_codes_lifetime(
     client: FlaskClient, clock: Clock, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
 ) -> None:

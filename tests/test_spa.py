@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeApp
+from conftest import Clock, MakeApp
 from flask import Response, send_from_directory
 from flask_mail import Message
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from screenshots import served
 
-from flask_chatbotkit_auth import EmailCodeProvider
 from flask_chatbotkit_auth.testing.plugin import read_code
 
 SPA = Path(__file__).parent.parent / "docs" / "spa"
@@ -39,7 +38,7 @@ def visit(browser: Browser, make_app: MakeApp, chatbotkit_outbox: list[Message])
             faults.append(message.text)
 
     def visit(**config: Any) -> Page:
-        app = make_app(provider=EmailCodeProvider(), **config)
+        app = make_app(**config)
 
         @app.get("/spa/<name>")
         def spa(name: str) -> Response:
@@ -81,7 +80,7 @@ def type_code(page: Page, code: str) -> None:
     page.get_by_label("Code").press("Enter")
 
 
-def test_a_person_comes_in_and_goes(visit: Visit, chatbotkit_outbox: list[Message]) -> None:
+def test_a_person_comes_in_and_goes(visit: Visit, chatbotkit_outbox: list[Message], clock: Clock) -> None:
     page = visit(CHATBOTKIT_AUTH_RESEND_COOLDOWN=1)
     heading(page, "Sign in")
     expect(page.get_by_label("E-mail address")).to_be_focused()
@@ -94,6 +93,7 @@ def test_a_person_comes_in_and_goes(visit: Visit, chatbotkit_outbox: list[Messag
 
     again = button(page, "Send another code")
     expect(again).to_have_attribute("aria-disabled", "false")
+    clock.advance(1)
     again.click()
     expect(page.get_by_role("status")).to_contain_text("Another code is on its way.")
     expect(page.get_by_role("alert")).to_be_empty()
@@ -109,7 +109,7 @@ def test_a_person_comes_in_and_goes(visit: Visit, chatbotkit_outbox: list[Messag
     heading(page, "Sign in")
 
 
-def test_whoever_is_too_fast_waits_and_tries_again(visit: Visit) -> None:
+def test_whoever_is_too_fast_waits_and_tries_again(visit: Visit, clock: Clock) -> None:
     page = visit(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "1/3seconds"})
     ask_for_code(page)
     heading(page, "Enter your code")
@@ -119,6 +119,7 @@ def test_whoever_is_too_fast_waits_and_tries_again(visit: Visit) -> None:
     ask = button(page, "Send me a code")
     expect(ask).to_have_attribute("aria-disabled", "true")
     expect(ask).to_have_attribute("aria-disabled", "false")
+    clock.advance(3)
     ask.click()
     heading(page, "Enter your code")
 

@@ -119,6 +119,22 @@ def test_an_expired_challenge_is_still_told_from_an_unknown_one(store: Store) ->
 
 
 @every_back_end
+def test_a_right_code_is_known_again_until_the_challenge_is_completed(store: Store) -> None:
+    def again(*digests: str, now: datetime = NOW) -> bool:
+        attempt = store.try_code(CHALLENGE.id, digests, now=now, max_attempts=ATTEMPTS)
+        return attempt.again
+
+    store.add_challenge(CHALLENGE, "first")
+    assert add_code(store, "second")
+    assert not again("first")  # this one opens it
+    assert [again("first"), again("second"), again("wrong", "second")] == [True, True, True]
+    assert [again("wrong"), again("first", now=later(600))] == [False, False]
+    assert store.get_challenge(CHALLENGE.id).attempts == 0  # type: ignore[union-attr]
+    assert store.complete(CHALLENGE.id, session(), now=NOW)
+    assert not again("first")
+
+
+@every_back_end
 def test_the_right_code_works_once(store: Store) -> None:
     store.add_challenge(CHALLENGE, "right")
     assert try_code(store, "right") is Outcome.ACCEPTED

@@ -65,7 +65,7 @@ class Outcome(Enum):
     """Not compared: the challenge is past its lifetime."""
 
     SPENT = "spent"
-    """Not compared: another call has used the challenge."""
+    """Too late: another call has used the challenge. See :attr:`Attempt.again`."""
 
     MISSING = "missing"
     """Not compared: there is no such challenge."""
@@ -78,6 +78,10 @@ class Attempt:
     outcome: Outcome
     attempts: int = 0
     """Wrong codes so far, this one included."""
+
+    again: bool = False
+    """Only where the challenge is verified, and waits to be completed: whether this code, too, is one of its own and in
+    time. Who typed it has proved the address as well, and may have missed the answer to the first try."""
 
 
 @dataclass(frozen=True)

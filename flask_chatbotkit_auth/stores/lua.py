@@ -34,20 +34,21 @@ SCRIPTS = {
     "try_code": """
         local now = tonumber(ARGV[1])
         local c = redis.call('HMGET', KEYS[1], 'state', 'attempts', 'expires_at', 'codes')
-        if not c[1] then return {'missing', 0} end
-        local attempts = tonumber(c[2])
-        if c[1] ~= 'open' then return {'spent', attempts} end
-        if attempts >= tonumber(ARGV[2]) then return {'exhausted', attempts} end
-        if tonumber(c[3]) <= now then return {'expired', attempts} end
+        if not c[1] then return {'missing', 0, 0} end
+        local attempts, right = tonumber(c[2]), false
         for _, code in ipairs(cjson.decode(c[4])) do
             for given = 3, #ARGV do
-                if code[1] == ARGV[given] and tonumber(code[2]) > now then
-                    redis.call('HSET', KEYS[1], 'state', 'verified')
-                    return {'accepted', attempts}
-                end
+                right = right or code[1] == ARGV[given] and tonumber(code[2]) > now
             end
         end
-        return {'wrong', redis.call('HINCRBY', KEYS[1], 'attempts', 1)}
+        if c[1] ~= 'open' then return {'spent', attempts, (right and c[1] == 'verified') and 1 or 0} end
+        if attempts >= tonumber(ARGV[2]) then return {'exhausted', attempts, 0} end
+        if tonumber(c[3]) <= now then return {'expired', attempts, 0} end
+        if right then
+            redis.call('HSET', KEYS[1], 'state', 'verified')
+            return {'accepted', attempts, 0}
+        end
+        return {'wrong', redis.call('HINCRBY', KEYS[1], 'attempts', 1), 0}
     """,
     # The user's index outlives the longest of the sessions in it, and forgets the expired ones with each new one.
     "complete": """

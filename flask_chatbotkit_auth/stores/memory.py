@@ -80,13 +80,15 @@ class MemoryStore(Store):
             if entry is None:
                 return Attempt(Outcome.MISSING)
             challenge = entry.challenge
+            right = any(digest in digests and expires_at > now for digest, expires_at in entry.codes)
             if challenge.state is not State.OPEN:
-                return Attempt(Outcome.SPENT, challenge.attempts)
+                again = right and challenge.state is State.VERIFIED
+                return Attempt(Outcome.SPENT, challenge.attempts, again)
             if challenge.attempts >= max_attempts:
                 return Attempt(Outcome.EXHAUSTED, challenge.attempts)
             if challenge.expires_at <= now:
                 return Attempt(Outcome.EXPIRED, challenge.attempts)
-            if any(digest in digests and expires_at > now for digest, expires_at in entry.codes):
+            if right:
                 entry.challenge = replace(challenge, state=State.VERIFIED)
                 return Attempt(Outcome.ACCEPTED, challenge.attempts)
             entry.challenge = replace(challenge, attempts=challenge.attempts + 1)

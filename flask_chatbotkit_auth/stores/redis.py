@@ -111,8 +111,8 @@ class RedisStore(Store):
 
     def try_code(self, challenge_id: str, digests: Sequence[str], *, now: datetime, max_attempts: int) -> Attempt:
         key = self._challenge_key(challenge_id)
-        outcome, attempts = self._run("try_code", [key], to_milliseconds(now), max_attempts, *digests)
-        return Attempt(Outcome(_text(outcome)), int(attempts))
+        outcome, attempts, again = self._run("try_code", [key], to_milliseconds(now), max_attempts, *digests)
+        return Attempt(Outcome(_text(outcome)), int(attempts), bool(again))
 
     def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime) -> bool:
         keys = [self._challenge_key(challenge_id), self._session_key(session.id), self._user_key(session.user.id)]

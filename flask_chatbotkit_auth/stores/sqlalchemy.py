@@ -16,7 +16,7 @@ from ..counting import SQLAlchemyStorage, counters
 from ..database import Database
 from ..user import User
 from . import snapshot, tables
-from .base import Attempt, Challenge, Outcome, SessionRecord, State, Store
+from .base import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, Store
 
 if TYPE_CHECKING:
     from limits.storage import Storage as LimitsStorage
@@ -50,6 +50,7 @@ class SQLAlchemyStore(Store):
         self._challenge = sa.select(*(challenges.c[each] for each in names)).where(
             challenges.c.id == sa.bindparam("_id")
         )
+        self._codes = sa.select(challenges).where(challenges.c.id == sa.bindparam("_id"))
         self._session = sa.select(sessions).where(
             sessions.c.id == sa.bindparam("_id"), sessions.c.expires_at > sa.bindparam("now")
         )
@@ -116,11 +117,12 @@ class SQLAlchemyStore(Store):
             if row is not None:
                 accepted = row.state == State.VERIFIED.value
                 return Attempt(Outcome.ACCEPTED if accepted else Outcome.WRONG, row.attempts)
-            row = connection.execute(self._challenge, {"_id": challenge_id}).first()
+            row = connection.execute(self._codes, {"_id": challenge_id}).first()
             if row is None:
                 return Attempt(Outcome.MISSING)
             if row.state != State.OPEN.value:
-                return Attempt(Outcome.SPENT, row.attempts)
+                again = row.state == State.VERIFIED.value and _is_among(row, digests, to_milliseconds(now))
+                return Attempt(Outcome.SPENT, row.attempts, again)
             return Attempt(Outcome.EXHAUSTED if row.attempts >= max_attempts else Outcome.EXPIRED, row.attempts)
 
         return self.database.run(work, single=self.database.engine.dialect.update_returning)
@@ -251,6 +253,13 @@ def _challenge(row: Row[Any]) -> Challenge:
         attempts=row.attempts,
         sends=row.sends,
     )
+
+
+def _is_among(row: Row[Any], digests: Sequence[str], now: int) -> bool:
+    codes = (
+        (row._mapping[f"digest_{slot}"], row._mapping[f"digest_{slot}_expires_at"]) for slot in range(1, MAX_CODES + 1)
+    )
+    return any(digest in digests and expires_at > now for digest, expires_at in codes if digest is not None)
 
 
 def _session_values(record: SessionRecord) -> dict[str, object]:
