@@ -231,6 +231,35 @@ def test_a_used_code_is_used(app: Flask, chatbotkit_outbox: Outbox) -> None:
     assert not signed_in(replay)
 
 
+def test_a_used_challenge_asks_the_api_for_nobody(
+    app: Flask, client: FlaskClient, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
+) -> None:
+    ask(client)
+    with client.session_transaction() as session:
+        before = dict(session)
+    assert verify(client, read_code(chatbotkit_outbox[0])).status_code == 200
+    replay = app.test_client()
+    with replay.session_transaction() as session:
+        session.update(before)
+        session["chatbotkit_auth"]["proved"] = True
+    calls = len(chatbotkit_sandbox.requests)
+    assert error(verify(replay, "")) == (400, "no_challenge")
+    assert replay.get("/auth/verify").location == "/auth/sign-in"
+    assert len(chatbotkit_sandbox.requests) == calls
+
+
+def test_what_is_asked_for_in_a_url_is_not_done(client: FlaskClient, chatbotkit_outbox: Outbox) -> None:
+    # A code in a URL would end up in histories and logs.
+    token = client.get("/auth/session").get_json()["csrf_token"]
+    form = {"csrf_token": token}
+    assert client.post(f"/auth/sign-in?email={ADA}", data=form).status_code == 400
+    assert chatbotkit_outbox == []
+    client.post("/auth/sign-in", data={**form, "email": ADA})
+    code = read_code(chatbotkit_outbox[0])
+    assert client.post(f"/auth/verify?code={code}", data=form).status_code == 400
+    assert not signed_in(client)
+
+
 def test_who_comes_second_to_complete_is_not_signed_in(
     app: Flask, client: FlaskClient, chatbotkit_outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

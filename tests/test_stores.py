@@ -439,6 +439,24 @@ def test_purging_goes_in_bounded_steps(store: Store) -> None:
 
 
 @every_database
+def test_a_session_that_is_used_while_it_is_purged_stays(
+    store: SQLAlchemyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(store, session(expires_at=later(60)))
+    look = store.database.all
+
+    def look_too_early(statement: Any) -> Any:
+        found = look(statement)
+        if found:
+            store.touch_session("5e55", seen_at=later(59), expires_at=later(900))  # by a request that began in time
+        return found
+
+    monkeypatch.setattr(store.database, "all", look_too_early)
+    assert store.purge(now=later(60)) == 0
+    assert store.get_session("5e55", now=later(60))
+
+
+@every_database
 def test_many_batches_are_purged_at_once(store: SQLAlchemyStore) -> None:
     rows = [
         {"id": f"c{n}", "identifier": "a@example.com", "state": "open", "attempts": 0, "sends": 1, "sent_at": 0}
