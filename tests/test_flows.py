@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -292,6 +293,7 @@ def test_a_challenge_cookie_of_another_key_is_nothing(make_app: MakeApp, chatbot
     assert error(verify(forger, read_code(chatbotkit_outbox[0]))) == (400, "no_challenge")
 
 
+@pytest.mark.skipif(version("flask") < "3.1", reason="Flask reads no fallback keys before 3.1")
 def test_a_rotated_key_still_knows_the_code(make_app: MakeApp, tmp_path: Any, chatbotkit_outbox: Outbox) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     client = make_app(SECRET_KEY="old", CHATBOTKIT_AUTH_STORE_URL=url).test_client()
