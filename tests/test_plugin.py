@@ -184,6 +184,12 @@ def test_nothing_stays_behind_that_a_request_could_use(app: Flask, client: Flask
 # The clock
 
 
+def test_a_mail_of_ones_own_without_a_line_for_the_code_names_the_cure() -> None:
+    assert read_code(Message(sender="shop@example.com", body="Hello,\n\n  3f9a2c\n\nand goodbye.")) == "3f9a2c"
+    with pytest.raises(ValueError, match=r"alone on an indented line of chatbotkit_auth/mail/code\.txt"):
+        read_code(Message(sender="shop@example.com", body="Hello,\n\n3f9a2c\n\nand goodbye."))
+
+
 def test_a_clock_goes_only_when_told() -> None:
     clock = Clock(datetime(2026, 1, 1, 12, tzinfo=timezone.utc))
     clock.advance(90)

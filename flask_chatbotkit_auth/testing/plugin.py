@@ -126,13 +126,13 @@ def signed_in() -> Callable[..., User]:
 
 
 def read_code(message: Message) -> str:
-    """Return the code of a mail of ours, which stands alone on a line of its text.
+    """Return the code of a mail of ours, which stands alone on an indented line of its text.
 
     :raises ValueError: there is none.
     """
     found = re.search(r"^ +(\S+)$", message.body or "", re.MULTILINE)
     if found is None:
-        raise ValueError("this mail holds no code of ours")
+        raise ValueError("this mail holds no code: keep it alone on an indented line of chatbotkit_auth/mail/code.txt")
     return found.group(1)
 
 
