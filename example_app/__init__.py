@@ -65,7 +65,7 @@ def create_app(instance_path: str | None = None) -> Flask:
     @login_required  # type: ignore[untyped-decorator]
     def chat() -> Response:
         # The browser says what was said so far; who the bot is, only the server says.
-        return stream_completion(current_user, request.get_json().get("messages"), backstory=BACKSTORY)
+        return stream_completion(current_user, request.get_json(), backstory=BACKSTORY)
 
     @app.after_request
     def protect(response: Response) -> Response:

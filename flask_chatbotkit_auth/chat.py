@@ -54,7 +54,7 @@ def stream_completion(user: User | str, messages: Any, **options: Any) -> Respon
         @app.post("/chat")
         @login_required
         def chat():
-            return stream_completion(current_user, request.get_json().get("messages"), backstory="You are …")
+            return stream_completion(current_user, request.get_json(), backstory="You are …")
 
     A sub-account's conversation runs as the sub-account, with its bots and on its limits; a contact's is on the account,
     under the contact's id. The body is ``application/jsonl``: the API's events unchanged, one ``{"type": …, "data": …}``
@@ -65,9 +65,10 @@ def stream_completion(user: User | str, messages: Any, **options: Any) -> Respon
     rules as well, are refused. The view is the application's own: guard it with ``@login_required`` and against CSRF.
 
     :param user: whom the conversation belongs to: the user or its id.
-    :param messages: the conversation so far, just as it came from the browser: a list of 1 to 200
-        ``{"type": "user" or "bot", "text": …}``, 256 KB at most as JSON. Of the API's other types ``reasoning``,
-        ``context``, ``activity`` and ``checkpoint`` may be among them, and each may have a ``meta`` object.
+    :param messages: the conversation so far, or the JSON object of the request that holds it as ``"messages"``, just as it
+        came from the browser: a list of 1 to 200 ``{"type": "user" or "bot", "text": …}``, 256 KB at most as JSON. Of the
+        API's other types ``reasoning``, ``context``, ``activity`` and ``checkpoint`` may be among them, and each may have
+        a ``meta`` object.
     :param options: further fields of the API's ``/conversation/complete``, such as ``botId``, or ``model`` and
         ``backstory``.
     :raises InvalidMessages: ``messages`` is anything else. It is a ``ValueError``, and answers 400 where it is not caught.
@@ -100,6 +101,8 @@ def stream_completion(user: User | str, messages: Any, **options: Any) -> Respon
 
 
 def _checked(messages: Any) -> list[dict[str, Any]]:
+    if isinstance(messages, dict):
+        messages = messages.get("messages")
     if not isinstance(messages, list) or not messages:
         raise InvalidMessages('Send the conversation as "messages": a list with at least one message.')
     if len(messages) > MAX_MESSAGES:

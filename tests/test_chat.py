@@ -29,7 +29,7 @@ def add_chat(app: Flask, **options: Any) -> FlaskClient:
     @app.post("/chat")
     @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no type information
     def chat() -> Response:
-        return stream_completion(current_user, request.get_json().get("messages"), **options)
+        return stream_completion(current_user, request.get_json(), **options)
 
     return app.test_client()
 
@@ -238,6 +238,21 @@ def test_what_is_no_conversation_is_refused(
     assert error["code"] == "invalid_messages"
     assert sentence in error["message"]
     assert chatbotkit_sandbox.requests == []
+
+
+@pytest.mark.parametrize("body", [[], "Hello", 1, {"messages": {"messages": HELLO}}])
+def test_a_body_that_holds_no_conversation_is_refused(client: FlaskClient, body: Any) -> None:
+    response = client.post("/chat", json=body)
+    assert (response.status_code, response.get_json()["error"]["code"]) == (400, "invalid_messages")
+
+
+def test_a_list_is_a_conversation(app: Flask, sign_in: SignIn) -> None:
+    client = app.test_client()
+    sign_in(client, "ada@example.com")
+
+    with app.test_request_context():
+        user = client.get("/auth/session").get_json()["user"]["id"]
+        assert stream_completion(user, HELLO).status_code == 200
 
 
 def test_a_long_conversation_is_taken(client: FlaskClient) -> None:
