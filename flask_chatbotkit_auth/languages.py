@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,9 +104,14 @@ def _language(locale: Locale, directories: tuple[str, ...]) -> Language:
         for name in _inherited(locale):
             path = Path(directory, name, "LC_MESSAGES", f"{DOMAIN}.mo")
             if path.is_file():
-                known = True
-                with path.open("rb") as file:
-                    catalogue.add_fallback(GNUTranslations(file))
+                try:
+                    with path.open("rb") as file:
+                        catalogue.add_fallback(GNUTranslations(file))
+                except (OSError, ValueError, struct.error) as error:
+                    # Half of a file, or one that is no catalogue, must not keep people from signing in.
+                    _log.error("%s cannot be read as a catalogue (%s); compile it again", path, type(error).__name__)
+                else:
+                    known = True
     if not known:
         return _language(Locale("en"), directories)
     return Language(

@@ -462,6 +462,19 @@ def test_an_application_adds_a_language_and_changes_the_english(make_app: MakeAp
         assert "Log on" in client.get(f"/auth/sign-in?l={locale}").text
 
 
+@pytest.mark.parametrize("data", [b"", b"msgid", bytes.fromhex("de120495") + b"\xff" * 40])
+def test_a_catalogue_that_cannot_be_read_costs_only_itself(
+    make_app: MakeApp, tmp_path: Path, caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
+    path = tmp_path / "de" / "LC_MESSAGES" / f"{DOMAIN}.mo"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    app = make_app(BABEL_DEFAULT_LOCALE="de", BABEL_TRANSLATION_DIRECTORIES=str(tmp_path))
+    Babel(app)
+    assert "Anmelden" in app.test_client().get("/auth/sign-in").text
+    assert f"{path} cannot be read" in caplog.text
+
+
 def test_a_slip_in_an_application_s_catalogue_costs_only_the_translation(
     make_app: MakeApp, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
