@@ -631,6 +631,26 @@ def test_who_never_got_the_answer_types_the_code_again(
     assert len(chatbotkit_outbox) == 1
 
 
+def test_a_copied_cookie_guesses_five_times_at_a_verified_challenge(
+    app: Flask, client: FlaskClient, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
+) -> None:
+    ask(client)
+    code = read_code(chatbotkit_outbox[0])
+    copied = client.get_cookie("session")
+    assert copied
+    chatbotkit_sandbox.fail("*", status=503)
+    assert verify(client, code).status_code == 503
+    chatbotkit_sandbox.heal()
+    thief = app.test_client()
+    thief.set_cookie("session", copied.value)
+    for _ in range(5):
+        assert error(verify(thief, "wrong")) == (400, "no_challenge")
+    assert error(verify(thief, code)) == (400, "no_challenge")
+    assert not signed_in(thief)
+    # Whoever proved it is not kept out by that.
+    assert verify(client, "").status_code == 200
+
+
 def test_the_second_try_ends_with_the_codes_lifetime(
     client: FlaskClient, clock: Clock, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
 ) -> None:
