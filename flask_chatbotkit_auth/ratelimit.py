@@ -25,7 +25,7 @@ FIXED_LIMITS: Mapping[str, str] = {"verify:again": "5/hour"}
 
 
 class RateLimiter:
-    """The limits of one application, by name: ``request:email``, ``request:ip``, ``verify:email``, ``verify:ip``.
+    """The limits of one application, by name: the configured ones, such as ``request:email``, and :data:`FIXED_LIMITS`.
 
     A name that has no limit lets everything pass.
 
