@@ -48,7 +48,9 @@ def _own(view: View) -> View:
         if wants_json():
             return _json_error(401, "not_signed_in", _("You are not signed in, or no longer. Sign in to go on."))
         # Only a page can be gone back to; a form that was sent meanwhile leads to the page that it is on.
-        back = request.full_path.rstrip("?") if request.method == "GET" else url_for("chatbotkit_auth.account")
+        back = url_for("chatbotkit_auth.account")
+        if request.method == "GET":
+            back = request.script_root + request.full_path.rstrip("?")
         return redirect(url_for("chatbotkit_auth.sign_in", next=back), 302 if request.method == "GET" else 303)
 
     return guarded
