@@ -11,7 +11,7 @@ from flask_login import current_user
 from werkzeug.wrappers import Response as AnyResponse
 
 from . import deletion, flows
-from .blueprint import blueprint, challenge_json, explain, json_problem, page, with_retry_after
+from .blueprint import after_sign_out, blueprint, challenge_json, explain, json_problem, page, with_retry_after
 from .device import device_name
 from .exceptions import (
     APIError,
@@ -98,7 +98,7 @@ def account_profile(record: SessionRecord) -> AnyResponse:
 def account_end_session(record: SessionRecord, session_id: str) -> AnyResponse:
     if session_id == record.id:
         flows.sign_out()
-        target = current_auth.config.sign_out_redirect or url_for("chatbotkit_auth.sign_in")
+        target = after_sign_out()
         return jsonify(ended=1, redirect=target) if wants_json() else redirect(target, 303)
     if current_auth.end_session(record.user, session_id):
         return jsonify(ended=1) if wants_json() else _back("ended")

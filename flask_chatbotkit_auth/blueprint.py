@@ -31,6 +31,7 @@ from .languages import N_, current_language, ngettext
 from .languages import gettext as _
 from .mail import site_name
 from .proxies import current_auth
+from .redirects import mounted
 from .stores.base import Challenge
 
 _log = logging.getLogger("flask_chatbotkit_auth")
@@ -96,13 +97,24 @@ def page(template: str, status: int = 200, /, **context: Any) -> Response:
     context.update(
         site_name=site_name(config),
         logo_url=config.logo_url,
-        home_url=config.sign_out_redirect or config.sign_in_redirect,
+        home_url=mounted(config.sign_out_redirect or config.sign_in_redirect, request.script_root),
         csrf_token=generate_csrf,
         language=language,
         _=language.gettext,
         ngettext=language.ngettext,
     )
     return make_response(render_template(f"chatbotkit_auth/{template}.html", **context), status)
+
+
+def after_sign_in() -> str:
+    """Return where people go after signing in without a ``next``."""
+    return mounted(current_auth.config.sign_in_redirect, request.script_root)
+
+
+def after_sign_out() -> str:
+    """Return where people go after signing out."""
+    target = current_auth.config.sign_out_redirect
+    return mounted(target, request.script_root) if target else url_for("chatbotkit_auth.sign_in")
 
 
 def problem(error: ChatBotKitAuthError) -> Response:

@@ -208,10 +208,16 @@ class Config:
         "Whether the JSON API describes itself, at ``openapi.json`` beside the pages.",
     )
     sign_in_redirect: str = _option(
-        "CHATBOTKIT_AUTH_SIGN_IN_REDIRECT", _text, "/", "Where people go after signing in without a ``next``."
+        "CHATBOTKIT_AUTH_SIGN_IN_REDIRECT",
+        _text,
+        "/",
+        "Where people go after signing in without a ``next``: a path within the application, or a whole URL.",
     )
     sign_out_redirect: str | None = _option(
-        "CHATBOTKIT_AUTH_SIGN_OUT_REDIRECT", _text, None, "Where people go after signing out; the sign-in page."
+        "CHATBOTKIT_AUTH_SIGN_OUT_REDIRECT",
+        _text,
+        None,
+        "Where people go after signing out, likewise; the sign-in page.",
     )
     session_lifetime: timedelta = _option(
         "CHATBOTKIT_AUTH_SESSION_LIFETIME", _duration(60), timedelta(days=30), "The longest a session can last."

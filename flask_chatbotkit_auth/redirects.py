@@ -1,4 +1,4 @@
-"""Where ``next`` may lead: to this host, and nowhere else."""
+"""Where people are sent: by ``next`` to this host and nowhere else, by the configuration within the application."""
 
 from __future__ import annotations
 
@@ -33,3 +33,13 @@ def safe_path(target: str | None, host: str) -> str | None:
             return None
         target = parts._replace(scheme="", netloc="").geturl() or "/"
     return target if target.startswith("/") and not target.startswith("//") else None
+
+
+def mounted(target: str, root: str) -> str:
+    """Return a configured ``target`` as the browser has to know it: a path is the application's own, as its routes are.
+
+    A whole URL leads where it says.
+
+    :param root: the path that the application is mounted at, ``""`` for the whole of its host.
+    """
+    return root + target if target.startswith("/") and not target.startswith("//") else target

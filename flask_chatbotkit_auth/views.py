@@ -10,7 +10,16 @@ from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as AnyResponse
 
 from . import challenges, flows
-from .blueprint import blueprint, challenge_json, explain, json_problem, page, with_retry_after
+from .blueprint import (
+    after_sign_in,
+    after_sign_out,
+    blueprint,
+    challenge_json,
+    explain,
+    json_problem,
+    page,
+    with_retry_after,
+)
 from .exceptions import (
     APIError,
     ChatBotKitAuthError,
@@ -33,7 +42,7 @@ from .stores.base import Challenge, State
 def sign_in() -> AnyResponse:
     # A person whose session is no longer fresh comes here to prove themselves again, so only a fresh one is sent on.
     if current_session() is not None and login_fresh():
-        return redirect(next_path() or current_auth.config.sign_in_redirect)
+        return redirect(next_path() or after_sign_in())
     return page("sign_in", email="", next=next_path() or "", error=None)
 
 
@@ -77,7 +86,7 @@ def verify_post() -> AnyResponse:
             return json_problem(error)
         used = (challenge or flows.latest()) if isinstance(error, NoChallenge) else None
         return _used_page(next) if used is not None else _sign_in_page(error, "")
-    target = next or current_auth.config.sign_in_redirect
+    target = next or after_sign_in()
     if wants_json():
         return jsonify(user=user.public(), redirect=target)
     return redirect(target, 303)
@@ -110,7 +119,7 @@ def sign_out() -> AnyResponse:
 @blueprint.post("/sign-out")
 def sign_out_post() -> AnyResponse:
     flows.sign_out()
-    target = current_auth.config.sign_out_redirect or url_for("chatbotkit_auth.sign_in")
+    target = after_sign_out()
     return jsonify(redirect=target) if wants_json() else redirect(target, 303)
 
 
