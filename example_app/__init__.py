@@ -1,7 +1,7 @@
 """A small product with flask-chatbotkit-auth: people sign in with their e-mail address, then chat.
 
-``flask --app example_app run`` starts it. Without a ChatBotKit secret it runs on a stand-in of the API, see ``demo.py``. With
-one it is the real thing::
+``flask --app example_app run`` starts it. Without a ChatBotKit secret it runs on a stand-in of the API, in partner and in
+contact mode side by side, see ``demo.py``. With one it is the real thing::
 
     SECRET_KEY=… CHATBOTKIT_API_SECRET=sk-… FLASK_MAIL_SERVER=… flask --app example_app run
 
@@ -11,6 +11,7 @@ one it is the real thing::
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from flask import Flask, Response, render_template, request
 from flask_login import current_user, login_required
@@ -29,10 +30,11 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-def create_app(instance_path: str | None = None) -> Flask:
+def create_app(instance_path: str | None = None, **config: Any) -> Flask:
     """Make the application.
 
     :param instance_path: the folder for codes and sessions; by default ``instance`` beside this package.
+    :param config: further settings.
     """
     app = Flask(__name__, instance_path=instance_path)
     app.config.update(
@@ -43,10 +45,11 @@ def create_app(instance_path: str | None = None) -> Flask:
         CHATBOTKIT_AUTH_SITE_NAME="Parley",
         CHATBOTKIT_AUTH_SIGN_IN_REDIRECT="/dashboard",
         CHATBOTKIT_AUTH_SIGN_OUT_REDIRECT="/",
+        **config,
     )
     app.config.from_prefixed_env()  # FLASK_MAIL_SERVER, FLASK_MAIL_PORT and so on
     if os.environ.get("CHATBOTKIT_API_SECRET", demo.SECRET) == demo.SECRET:
-        demo.init_app(app)
+        demo.init_app(app, create_app)
     if not app.secret_key:
         raise RuntimeError("Set SECRET_KEY to a long random text, the same for every process.")
     CSRFProtect(app)

@@ -1,5 +1,7 @@
 """The demo: a stand-in of the ChatBotKit API, and a page with the mails in place of a mail server.
 
+The product runs twice on it, side by side: in partner mode, and with its twin in contact mode below ``/contact``.
+
 A real application has nothing of this. Everything lives as long as the process. To share the stand-in between several
 processes, start it apart and tell them where it is::
 
@@ -15,6 +17,7 @@ import secrets
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
@@ -25,6 +28,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, abort, current_app, g, jsonify, render_template, request
 from flask_mail import Message, email_dispatched
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import is_running_from_reloader
 
 from flask_chatbotkit_auth import current_auth
@@ -47,8 +51,9 @@ bp = Blueprint("demo", __name__)
 
 
 class Step(NamedTuple):
-    """Something a person did, and the calls to the API that it took."""
+    """Something a person did, as a sub-account or as a contact, and the calls to the API that it took."""
 
+    kind: str
     title: str
     calls: list[str]
 
@@ -66,14 +71,16 @@ class Mail(NamedTuple):
 
 @dataclass
 class Demo:
-    """What the demo's pages show.
+    """What the demo's pages show, in both modes.
 
     :param inbox: the folder of the mails, one file each, since several processes may share it.
     :param sandbox: the stand-in of the API, where this process runs it.
+    :param paths: where the product is, by ``"partner"`` and ``"contact"``.
     """
 
     inbox: Path
     sandbox: Sandbox | None
+    paths: dict[str, str]
     steps: deque[Step] = field(default_factory=lambda: deque(maxlen=12))
 
     @property
@@ -87,8 +94,12 @@ class Demo:
 
     @property
     def kind(self) -> str:
-        """``"partner"`` or ``"contact"``: what runs."""
+        """``"partner"`` or ``"contact"``: what the request came to."""
         return current_auth.kind
+
+    def home(self, kind: str) -> str:
+        """Where the product begins in the mode ``kind``."""
+        return request.script_root.removesuffix(self.paths[self.kind]) + self.paths[kind] + "/"
 
     def keep(self, _app: Flask, *, message: Message) -> None:
         """Put a mail into the inbox."""
@@ -112,10 +123,26 @@ class Demo:
         return sorted(self.inbox.glob("*.eml"), reverse=True)
 
 
-def init_app(app: Flask) -> None:
-    """Run an application on the stand-in: the one of this process, or the one at ``CHATBOTKIT_API_URL``."""
-    demo = Demo(Path(app.instance_path) / "inbox", None)
+def init_app(app: Flask, create_app: Callable[..., Flask]) -> None:
+    """Run an application on the stand-in, with its twin in the other mode beside it."""
+    demo = app.config.get("EXAMPLE_DEMO") or _begin(app)
     app.config.update(CHATBOTKIT_API_SECRET=SECRET, MAIL_SUPPRESS_SEND=True)
+    if demo.sandbox:
+        app.config.update(CHATBOTKIT_API_URL=demo.sandbox.url)
+        # People and keys are new with each start, so that no cookie outlives the person it stands for.
+        app.secret_key = app.secret_key or secrets.token_hex(16)
+    email_dispatched.connect(demo.keep, app)
+    app.extensions["example_demo"] = demo
+    app.register_blueprint(bp)
+    if "EXAMPLE_DEMO" not in app.config:
+        _mount_twin(app, demo, create_app)
+
+
+def _begin(app: Flask) -> Demo:
+    """Begin a demo on the stand-in of this process, or on the one at ``CHATBOTKIT_API_URL``."""
+    kind = os.environ.get("CHATBOTKIT_AUTH_ADAPTER", "partner")
+    other = "contact" if kind == "partner" else "partner"
+    demo = Demo(Path(app.instance_path) / "inbox", None, {kind: "", other: f"/{other}"})
     if "CHATBOTKIT_API_URL" not in os.environ:
         demo.sandbox = Sandbox(SECRET).start()
         demo.sandbox.token_delay = 0.05  # as if it had to think
@@ -124,18 +151,26 @@ def init_app(app: Flask) -> None:
         demo.sandbox.add_contact("ada@example.com", name="Ada", meta={"email": "ada@example.com"})
         demo.sandbox.add_contact("ben@example.com", name="Ben", meta={"email": "ben@example.com"})
         demo.empty()
-        app.config.update(CHATBOTKIT_API_URL=demo.sandbox.url)
-        # People and keys are new with each start, so that no cookie outlives the person it stands for.
-        app.secret_key = app.secret_key or secrets.token_hex(16)
-    email_dispatched.connect(demo.keep, app)
-    app.extensions["example_demo"] = demo
-    app.register_blueprint(bp)
     if not is_running_from_reloader():
         print(  # noqa: T201
             " * No CHATBOTKIT_API_SECRET of your own is set: this is a demo on a stand-in of the API.\n"
-            " * Its mails, with the codes, arrive at the page /inbox.",
+            " * Its mails, with the codes, arrive at the page /inbox.\n"
+            f" * The same product runs in {other} mode at /{other}/.",
             file=sys.stderr,
         )
+    return demo
+
+
+def _mount_twin(app: Flask, demo: Demo, create_app: Callable[..., Flask]) -> None:
+    kind, path = next((kind, path) for kind, path in demo.paths.items() if path)
+    twin = create_app(
+        str(Path(app.instance_path) / kind),  # codes and sessions of its own
+        EXAMPLE_DEMO=demo,
+        CHATBOTKIT_AUTH_ADAPTER=kind,
+        SESSION_COOKIE_NAME=f"{kind}_session",  # or signing in to one would sign out of the other
+        REMEMBER_COOKIE_NAME=f"{kind}_remember_token",
+    )
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {path: twin})  # type: ignore[method-assign]
 
 
 def current_demo() -> Demo:
@@ -159,7 +194,7 @@ def _end_step(response: Response) -> Response:
     sandbox = current_demo().sandbox
     if title and sandbox and response.status_code < 400:
         calls = [f"{call.method} {call.path.removeprefix('/api/v1')}" for call in sandbox.requests[g.calls_before :]]
-        current_demo().steps.appendleft(Step(title, calls))
+        current_demo().steps.appendleft(Step(current_demo().kind, title, calls))
     return response
 
 

@@ -217,6 +217,31 @@ def test_a_contact(site: Site, visit: Visit) -> None:
     assert site.calls("Typed a code") == ["GET /contact/list", "POST /contact/ensure"]
 
 
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_sub_account_and_a_contact_side_by_side(site: Site, visit: Visit, look: str) -> None:
+    page = visit("/", **LOOKS[look])
+    sign_in(site, page, "eve@example.com")
+    page.goto("/")
+    page.get_by_role("link", name="Try it as a contact").click()
+    heading(page, "Somebody to talk to, in one minute.")
+    page.get_by_role("main").get_by_role("link", name="Sign in").click()
+    ask_for_code(page, "zoe@example.com")
+    type_code(page, site.code)
+    expect(page).to_have_url(f"{site.origin}/contact/dashboard")
+    say(page, "Hello")
+    expect(answers(page)).to_contain_text("You said: Hello")
+    page.get_by_role("link", name="Parley").click()
+    contacts, users = (page.get_by_role("region", name=name) for name in ("Contact", "Partner"))
+    expect(contacts.get_by_text("zoe@example.com you")).to_be_visible()
+    expect(users.get_by_text("eve@example.com")).to_be_visible()
+    fits(page)
+    # Both are signed in, and signing out of one leaves the other alone.
+    button(page, "Sign out").click()
+    expect(page).to_have_url(f"{site.origin}/contact/")
+    page.get_by_role("link", name="Try it as a sub-account").click()
+    expect(users.get_by_text("eve@example.com you")).to_be_visible()
+
+
 def test_a_person_who_renames_themselves(site: Site, visit: Visit) -> None:
     page = visit()
     sign_in(site, page)

@@ -21,6 +21,7 @@ import pytest
 import requests
 from flask import Flask
 from flask_mail import Message
+from screenshots import served
 from werkzeug.test import TestResponse
 
 import example_app
@@ -102,7 +103,7 @@ def test_the_home_page_shows_both_modes_and_the_calls_of_each_step(kind: str, ap
     client = app.test_client()
     page = client.get("/").text
     assert page.count("ada@example.com</bdi>") == page.count("ben@example.com</bdi>") == 2
-    assert re.search(rf'id="{kind}">\w+ <span class="badge">this is running', page)
+    assert re.search(rf'id="{kind}">\w+ <span class="badge">you are here', page)
     sign_in(client, "eve@example.com")
     client.get("/dashboard")
     opened, typed, asked = demo_of(app).steps
@@ -115,6 +116,29 @@ def test_the_home_page_shows_both_modes_and_the_calls_of_each_step(kind: str, ap
     page = client.get("/").text
     assert "2 calls" in page
     assert "<bdi>eve@example.com</bdi> <span" in page
+
+
+def test_both_modes_run_side_by_side_in_one_browser(kind: str, app: Flask) -> None:
+    other = {"partner": "contact", "contact": "partner"}[kind]
+    with served(app) as origin, requests.Session() as browser:
+        homes = {kind: origin, other: f"{origin}/{other}"}
+        emails = {kind: "eve@example.com", other: "zoe@example.com"}
+        for each in (kind, other):
+            sign_in_over_http(homes[each], emails[each], browser)
+        for each in (kind, other):
+            assert f"Hello, {emails[each]}." in browser.get(f"{homes[each]}/dashboard", timeout=30).text
+            page = browser.get(f"{homes[each]}/", timeout=30).text
+            assert re.search(rf'id="{each}">\w+ <span class="badge">you are here', page)
+            assert all(f"<bdi>{email}</bdi>" in page for email in emails.values())
+            invitation = re.search(r'href="([^"]+)">Try it as', page)
+            assert invitation
+            assert origin + invitation.group(1) == f"{homes[other if each == kind else kind]}/"
+    made = {step.kind: step.calls for step in demo_of(app).steps if step.title == "Typed a code"}
+    assert made == {
+        "partner": ["GET /user/list", "POST /user/create"],
+        "contact": ["GET /contact/list", "POST /contact/ensure"],
+    }
+    assert len(sandbox_of(app).users) == len(sandbox_of(app).contacts) == 3
 
 
 def test_what_was_refused_is_no_step(app: Flask) -> None:
@@ -250,9 +274,9 @@ def started(*command: str, cwd: Path, env: dict[str, str] | None = None) -> Iter
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def sign_in_over_http(origin: str, email: str) -> requests.Session:
+def sign_in_over_http(origin: str, email: str, browser: requests.Session | None = None) -> requests.Session:
     """Sign in as a person does who reads the inbox page."""
-    session = requests.Session()
+    session = browser or requests.Session()
 
     def post(path: str, body: Any) -> requests.Response:
         token = session.get(f"{origin}/auth/session", timeout=30).json()["csrf_token"]
