@@ -169,11 +169,12 @@ def try_code(challenge: Challenge, typed: str) -> None:
         attempt = auth.store.try_code(
             challenge.id, digests, now=auth.provider.clock(), max_attempts=auth.provider.attempts
         )
-        if attempt.outcome is Outcome.ACCEPTED or (again and attempt.again):
-            # Whoever has the mailbox has proved it (NIST 63B-4 3.2.2: failures before a success no longer count).
+    if attempt.outcome is Outcome.ACCEPTED or (again and attempt.again):
+        # Whoever has the mailbox has proved it (NIST 63B-4 3.2.2: failures before a success no longer count).
+        with auth.store.connected():
             auth.limiter.clear("verify:email", challenge.identifier)
             auth.limiter.refund("verify:ip", client)
-            return
+        return
     error = _refusal(challenge, attempt.outcome, attempt.attempts)
     _log.info("code refused for %s: %s", mask(challenge.identifier), error)
     emit(code_failed, _app(), identifier=challenge.identifier, error=error)
@@ -182,13 +183,13 @@ def try_code(challenge: Challenge, typed: str) -> None:
 
 def _count_again(challenge: Challenge, code: str) -> None:
     # The store counts no wrong codes of a challenge that is verified, and its cookie may be in a guesser's hands, too.
+    if not code:
+        raise spent()
     try:
-        if code:
-            current_auth.limiter.hit("verify:again", challenge.id)
-            return
-    except RateLimited:
-        pass
-    raise spent()
+        current_auth.limiter.hit("verify:again", challenge.id)
+    except RateLimited as error:
+        _log.warning("code refused for %s: %s", mask(challenge.identifier), error)
+        raise spent() from None
 
 
 def expires_in(challenge: Challenge) -> int:

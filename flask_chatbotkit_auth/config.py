@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from email.utils import parseaddr
 from typing import Any
 
 from .exceptions import ConfigurationError
@@ -83,6 +84,18 @@ def _one_of(*words: str) -> Callable[[object], str]:
         return str(value)
 
     return parse
+
+
+def _mailbox(value: object) -> str:
+    mailbox = _text(value)
+    local, _, domain = parseaddr(mailbox)[1].rpartition("@")
+    try:
+        right = bool(local and domain.encode("idna")) and mailbox.isprintable()
+    except UnicodeError:
+        right = False
+    if not right:
+        raise ValueError('give one address, such as "no-reply@example.com" or "A shop <no-reply@example.com>"')
+    return mailbox
 
 
 def _path(value: object) -> str:
@@ -247,10 +260,10 @@ class Config:
         "CHATBOTKIT_AUTH_SITE_NAME", _text, None, "The product's name on pages and mails; the application's name."
     )
     mail_sender: str | None = _option(
-        "CHATBOTKIT_AUTH_MAIL_SENDER", _text, None, "The sender of mails; ``MAIL_DEFAULT_SENDER`` of Flask-Mail."
+        "CHATBOTKIT_AUTH_MAIL_SENDER", _mailbox, None, "The sender of mails; ``MAIL_DEFAULT_SENDER`` of Flask-Mail."
     )
     mail_reply_to: str | None = _option(
-        "CHATBOTKIT_AUTH_MAIL_REPLY_TO", _text, None, "Where answers to mails go; to the sender."
+        "CHATBOTKIT_AUTH_MAIL_REPLY_TO", _mailbox, None, "Where answers to mails go; to the sender."
     )
     mail_color: str | None = _option(
         "CHATBOTKIT_AUTH_MAIL_COLOR",

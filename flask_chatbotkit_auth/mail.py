@@ -1,24 +1,21 @@
-"""Mails: what is written in them, how they are handed over, and how long that seems to take."""
+"""Mails: what is written in them, whom they are handed to, and how long that seems to take."""
 
 from __future__ import annotations
 
 import logging
 import random
-import secrets
-import smtplib
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from email.policy import Compat32
-from email.utils import make_msgid, parseaddr
-from typing import cast
+from email.utils import formataddr, make_msgid, parseaddr
+from typing import Any
 
 import flask_mail
 from flask import current_app, render_template, request, url_for
 
+from . import smtp
 from .config import Config
 from .device import device_name
 from .exceptions import ChatBotKitAuthError, MailError
@@ -31,9 +28,6 @@ _log = logging.getLogger("flask_chatbotkit_auth")
 
 Queue = Callable[[flask_mail.Message], object]
 """Takes a finished mail that a job of the application's own is to send with :meth:`Mailer.send`."""
-
-TIMEOUT = 10
-"""Seconds that a mail server may take for one step before the mail counts as not sent."""
 
 
 class Mailer:
@@ -100,20 +94,15 @@ class Mailer:
         if self._sender() is None and self._has_server():
             message = self._code_message(identifier, code, expires_at)
             if self._queue() is None:
-                with _connection() as connection:
-                    _rehearse(connection, message, identifier)
+                smtp.rehearse(message)
         self._wait_as_usual(start)
 
     def send(self, message: flask_mail.Message) -> None:
         """Hand a mail to the mail server.
 
-        :raises MailError: the server did not take it, or not within :data:`TIMEOUT`. The text names no address.
+        :raises MailError: the server did not take it, or not in time. The text names no address.
         """
-        with _connection() as connection:
-            try:
-                connection.send(message)
-            except (OSError, smtplib.SMTPException, flask_mail.BadHeaderError) as error:
-                raise _mail_error(error) from None
+        smtp.send(message)
 
     def check(self) -> None:
         """Open and close a connection to the mail server.
@@ -123,8 +112,7 @@ class Mailer:
         if self._sender() is None:
             if not self._has_server():
                 raise _no_server()
-            with _connection():
-                pass
+            smtp.check()
 
     def _wait_as_usual(self, start: float) -> None:
         if self._durations:
@@ -165,12 +153,12 @@ class Mailer:
         )
         path = f"chatbotkit_auth/mail/{template}"
         subject = " ".join(render_template(f"{path}.subject.txt", **context).split())
-        message = _Message(
+        message = smtp.Mail(
             subject=subject,
             recipients=[identifier],
             body=render_template(f"{path}.txt", **context),
             html=render_template(f"{path}.html", **context),
-            sender=self._config.mail_sender or _state().default_sender or _default_sender(self._config),
+            sender=self._mail_sender(),
             reply_to=self._config.mail_reply_to,
             # RFC 3834: keeps vacation notices and other robots from answering.
             extra_headers={"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"},
@@ -179,98 +167,18 @@ class Mailer:
         message.msgId = make_msgid(domain=_domain(str(message.sender)))
         return message
 
+    def _mail_sender(self) -> str:
+        sender: Any = self._config.mail_sender or smtp.settings().default_sender
+        if isinstance(sender, tuple):
+            return formataddr(sender)  # Flask-Mail would join the two without quotes, and a comma end the name
+        return sender or f"no-reply@{(current_app.config.get('SERVER_NAME') or 'localhost').partition(':')[0]}"
+
     def _hand_over(self, message: flask_mail.Message) -> None:
         queue = self._queue()
         if queue is None:
             self.send(message)
         else:
             _call("queue of mails", queue, message)
-
-
-@contextmanager
-def _connection() -> Iterator[flask_mail.Connection]:
-    connection = _Connection(cast(flask_mail.Mail, _state()))
-    try:
-        connection.__enter__()
-    except (OSError, smtplib.SMTPException) as error:
-        raise _mail_error(error) from None
-    try:
-        yield connection
-    finally:
-        if connection.host is not None:
-            # A server that hangs up without a farewell has taken the mail all the same.
-            with suppress(OSError, smtplib.SMTPException):
-                connection.host.quit()
-            connection.host.close()
-
-
-class _Message(flask_mail.Message):
-    def __repr__(self) -> str:
-        # Queues log and show the arguments of their jobs.
-        return f"<mail to {', '.join(mask(str(each)) for each in self.recipients)}>"
-
-    __str__ = __repr__
-
-    def as_bytes(self) -> bytes:
-        message = self._message()
-        # Its headers are ASCII by now. The policy that Flask-Mail hands the message over with would parse them again at
-        # every look, and take more of the server than any other part of a sign-in.
-        message.policy = _AS_IT_IS
-        for part in message.walk():
-            if part.is_multipart():
-                # 128 random bits, so that no text holds it. The generator would look for one that the texts do not hold,
-                # with a pattern that it compiles anew for each mail.
-                part.set_boundary(secrets.token_hex(16))
-        return message.as_bytes()
-
-
-class _Policy(Compat32):
-    def fold_binary(self, name: str, value: str) -> bytes:
-        # Most headers fit on a line and need no encoding; to find that out takes longer than all the rest of the mail.
-        line = f"{name}: {value}"
-        if len(line) <= 78 and line.isascii() and line.isprintable():
-            return f"{line}{self.linesep}".encode()
-        return super().fold_binary(name, value)
-
-
-_AS_IT_IS = _Policy(linesep="\r\n")
-
-
-class _Connection(flask_mail.Connection):
-    def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
-        # As Flask-Mail does it, but with a time-out: without one a server that hangs holds the worker for ever.
-        mail = self.mail
-        factory = smtplib.SMTP_SSL if mail.use_ssl else smtplib.SMTP
-        host = factory(mail.server, mail.port, timeout=TIMEOUT)
-        try:
-            host.set_debuglevel(int(mail.debug))
-            if mail.use_tls:
-                host.starttls()
-            if mail.username and mail.password:
-                host.login(mail.username, mail.password)
-        except BaseException:
-            host.close()
-            raise
-        return host
-
-
-def _rehearse(connection: flask_mail.Connection, message: flask_mail.Message, recipient: str) -> None:
-    """Begin to hand ``message`` over as a real one is, and take it back before there is anything to deliver.
-
-    The recipient is named, since many a server says only then that it takes no mail now, or none for this one.
-    """
-    if connection.host is not None:
-        try:
-            connection.host.ehlo_or_helo_if_needed()
-            for code, answer in (
-                connection.host.mail(parseaddr(str(message.sender))[1]),
-                connection.host.rcpt(recipient),
-            ):
-                if code not in (250, 251):
-                    raise smtplib.SMTPResponseException(code, answer)
-            connection.host.rset()
-        except (OSError, smtplib.SMTPException) as error:
-            raise _mail_error(error) from None
 
 
 def site_name(config: Config) -> str:
@@ -289,23 +197,16 @@ def _call(what: str, callback: Callable[..., object], *arguments: object) -> Non
         raise MailError(f"the application's {what} failed with {type(error).__name__}") from None
 
 
-def _state() -> flask_mail._Mail:
-    state: flask_mail._Mail = current_app.extensions["mail"]
-    return state
-
-
-def _default_sender(config: Config) -> str:
-    host = (current_app.config.get("SERVER_NAME") or "localhost").partition(":")[0]
-    return f"no-reply@{host}"
-
-
 def _domain(sender: str) -> str:
     domain = parseaddr(sender)[1].rpartition("@")[2] or "localhost"
-    return domain if domain.isascii() else domain.encode("idna").decode()
+    try:
+        return domain.encode("idna").decode()
+    except UnicodeError:
+        return "localhost"  # such a sender cannot be sent from either, and that is told when it is tried
 
 
 def _configured() -> bool:
-    return "MAIL_SERVER" in current_app.config or bool(_state().suppress)
+    return "MAIL_SERVER" in current_app.config or bool(smtp.settings().suppress)
 
 
 def _sign_in_url() -> str | None:
@@ -336,13 +237,4 @@ def _no_server() -> MailError:
     return MailError(
         "no mail server: set MAIL_SERVER (and MAIL_PORT, MAIL_USERNAME, MAIL_PASSWORD as it needs), or send codes "
         "yourself with @auth.send_verification_request. In debug mode codes are printed to the console instead."
-    )
-
-
-def _mail_error(error: Exception) -> MailError:
-    # Only what kind it is: the text of an SMTP error may quote the address.
-    code = getattr(error, "smtp_code", None)
-    return MailError(
-        f"the mail server {current_app.config.get('MAIL_SERVER', 'of this application')} did not take the mail "
-        f"({type(error).__name__}{f' {code}' if code else ''}); check MAIL_SERVER, MAIL_PORT and its credentials"
     )

@@ -24,8 +24,7 @@ from flask_mail import Message as Mail
 from redis import Redis
 from rq import Queue, SimpleWorker
 
-from flask_chatbotkit_auth import MailError, current_auth
-from flask_chatbotkit_auth import mail as mail_module
+from flask_chatbotkit_auth import MailError, current_auth, smtp
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import _post
 
@@ -267,8 +266,33 @@ def test_the_failure_of_a_mail_quotes_nobody(make_app: MakeApp, mail_server: tup
     assert failed.value.__suppress_context__
 
 
+@pytest.mark.parametrize("sender", ["no-reply@b..é", "no-reply@shop.example\nBcc: eve@example.com"])
+def test_a_sender_that_cannot_be_one_answers_alike_for_all(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], chatbotkit_sandbox: Sandbox, sender: str
+) -> None:
+    server, config = mail_server
+    chatbotkit_sandbox.add_user("ada@example.com")
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, MAIL_DEFAULT_SENDER=sender, **config)
+    for email in ("ada@example.com", "nobody@example.com"):
+        answer = _request_code(app.test_client(), email)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+    assert server.mails == []
+
+
+def test_a_sender_given_as_a_pair_keeps_its_name(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]
+) -> None:
+    server, config = mail_server
+    app = make_app(MAIL_DEFAULT_SENDER=("Shop, Inc", "no-reply@shop.example"), **config)
+    assert _request_code(app.test_client()).status_code == 200
+    (message,) = server.mails
+    (sender,) = message["From"].addresses
+    assert (sender.display_name, sender.addr_spec) == ("Shop, Inc", "no-reply@shop.example")
+    assert message["Message-ID"].endswith("@shop.example>")
+
+
 def test_a_mail_server_that_hangs_holds_no_worker(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mail_module, "TIMEOUT", 0.2)
+    monkeypatch.setattr(smtp, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         app = make_app(MAIL_SERVER="127.0.0.1", MAIL_PORT=silent.getsockname()[1], MAIL_SUPPRESS_SEND=False)
         assert _request_code(app.test_client()).status_code == 503
