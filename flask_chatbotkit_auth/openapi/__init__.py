@@ -9,6 +9,8 @@ from ..state import AuthState
 from .operations import ERRORS, OPERATIONS, Operation
 from .schemas import Json, ref, schemas
 
+_VERSION = version("flask-chatbotkit-auth")  # read from a file, which takes longer than all the rest
+
 _ABOUT = """\
 Passwordless sign-in: an address, a code that is mailed to it, a session in a cookie.
 
@@ -52,7 +54,7 @@ def document(auth: AuthState, *, cookie: str, root: str) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": f"{site_name(auth.config)}: sign-in",
-            "version": version("flask-chatbotkit-auth"),
+            "version": _VERSION,
             "description": _ABOUT.format(prefix=prefix),
         },
         "servers": [{"url": root or "/"}],
