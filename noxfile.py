@@ -1,4 +1,4 @@
-"""The same checks in many environments: ``nox -l`` lists them, ``nox -s tests-3.12 -- tests/test_flows.py`` runs part of one.
+"""The same checks in many environments: ``nox -l`` lists them, ``nox -s tests-3.12 -- tests/flows`` runs part of one.
 
 What must hold before each change is in ``.ci/run``, which needs none of this.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nox
 
-PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 
 nox.options.sessions = ["lint", "types", "docs", "wheel", "tests", "lowest"]
 nox.options.error_on_missing_interpreters = False
@@ -35,7 +35,7 @@ def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest version that pyproject.toml allows of each thing the package needs."""
     session.install("-e", ".", "packaging")
     constraints = session.cache_dir / f"{session.name}.txt"
-    constraints.write_text(session.run("python", "tests/lowest.py", silent=True) or "", encoding="utf-8")
+    constraints.write_text(session.run("python", "tests/packaging/lowest.py", silent=True) or "", encoding="utf-8")
     session.install("-e", ".[test]", "-c", str(constraints))
     session.run("python", "-m", "pytest", *session.posargs)
 
@@ -46,7 +46,7 @@ def wheel(session: nox.Session) -> None:
     built = _build(session)
     (wheel,) = built.glob("*.whl")
     (sdist,) = built.glob("*.tar.gz")
-    session.run("python", "tests/archives.py", str(built))
+    session.run("python", "tests/packaging/archives.py", str(built))
     session.install(f"{wheel}[test]")
     shutil.unpack_archive(sdist, built, filter="data")
     (unpacked,) = (each for each in built.iterdir() if each.is_dir())
@@ -61,7 +61,7 @@ def types(session: nox.Session) -> None:
     built = _build(session)
     (wheel,) = built.glob("*.whl")
     session.install(str(wheel), "pytest", "mypy", "basedpyright")
-    shutil.copy("tests/consumer.py", built)
+    shutil.copy("tests/packaging/consumer.py", built)
     with session.chdir(built):
         session.run("mypy", "--strict", "--disable-error-code=import-untyped", "consumer.py")
         # Pyright, with what it needs to run inside its own wheel.
@@ -70,7 +70,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, types and floors."""
+    """Check style, types and layers."""
     session.install("-e", ".[test,lint,docs]", "nox")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,7 +25,7 @@ from flask_chatbotkit_auth.stores import Challenge, Outcome, Store
 from flask_chatbotkit_auth.stores.redis import RedisStore
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 
-NOW = datetime.now(timezone.utc)
+NOW = datetime.now(UTC)
 MEASURED = 400
 _BATCH = 1000
 """No more: MySQL and MariaDB count no further by themselves."""

@@ -8,7 +8,6 @@ longer times hold follows from it. Windows are fixed, so that an hour may meet t
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,10 +20,7 @@ from flask_chatbotkit_auth.testing import Sandbox
 from .report import show
 
 if TYPE_CHECKING:
-    from servers import Mailbox
-
-# The application under attack, its mail server and the attackers' browsers are those of the tests.
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from tests.support.servers import Mailbox
 
 
 def _compared(origin: str, clients: int, addresses: list[str], challenges: int = 4) -> int:
@@ -32,7 +28,8 @@ def _compared(origin: str, clients: int, addresses: list[str], challenges: int =
 
     :param challenges: how many of them a client begins for an address at most; four are worth it.
     """
-    from servers import Browser, new_client_address
+    # The application under attack, its mail server and the attackers' browsers are those of the tests.
+    from tests.support.servers import Browser, new_client_address
 
     def attack(client: str) -> int:
         compared = 0
@@ -51,7 +48,7 @@ def _compared(origin: str, clients: int, addresses: list[str], challenges: int =
 
 
 def _sign_in(origin: str, box: Mailbox, address: str) -> None:
-    from servers import Browser
+    from tests.support.servers import Browser
 
     with Browser(origin) as owner:
         owner.ask(address)
@@ -59,7 +56,7 @@ def _sign_in(origin: str, box: Mailbox, address: str) -> None:
 
 
 def _measure(clients: int, addresses: int) -> list[tuple[str, int]]:
-    from servers import gunicorn, mailbox
+    from tests.support.servers import gunicorn, mailbox
 
     with Sandbox() as sandbox, mailbox() as box, tempfile.TemporaryDirectory() as folder:
         environment: dict[str, str] = {

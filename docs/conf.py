@@ -41,7 +41,7 @@ exclude_patterns = ["_build", "sessions-table.rst"]
 language = "en"
 smartquotes = False
 maximum_signature_line_length = 88
-# What these roles name, an error code, a line of the log or a test, tests/test_docs.py looks for.
+# What these roles name, an error code, a line of the log or a test, tests/docs/test_docs.py looks for.
 rst_prolog = "".join(f".. role:: {name}(literal)\n" for name in ("error", "log", "test"))
 
 autodoc_member_order = "bysource"
@@ -121,38 +121,24 @@ def guesses() -> str:
     return _table(["In", "wrong codes compared, at most", "chance, one code alive", f"chance, {MAX_CODES} alive"], rows)
 
 
-def floors() -> str:
-    """Return the picture of the floors, read off the contract that CI holds."""
-    lines = ["   ".join(floor) for floor in _floors()]
-    width = max(len(line) for line in lines)
-    rule = "+" + "-" * (width + 4) + "+"
-    drawn = [rule]
-    for line in lines:
-        drawn += [f"|  {line:<{width}}  |", rule]
-    return "\n".join([".. code-block:: text", "", *(f"   {line}" for line in drawn), ""])
-
-
-def modules() -> str:
-    """Return the table of modules, floor by floor, each with the first sentence of its docstring."""
-    rows = []
-    for floor in _floors():
-        for name in floor:
-            path = PACKAGE.joinpath(*name.split("."))
-            files = sorted(path.glob("[!_]*.py")) if path.is_dir() else [path.with_suffix(".py")]
-            rows += [
-                [f"``{'.'.join(each.relative_to(PACKAGE).with_suffix('').parts)}``", _story(each)] for each in files
-            ]
-    rest = {f"testing.{each.stem}" for each in (PACKAGE / "testing").glob("[!_]*.py")}
-    rest -= {row[0].strip("`") for row in rows}
-    rows += [[f"``{name}``", _story(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))] for name in sorted(rest)]
-    return _table(["Module", "Story"], rows, widths="26 74")
-
-
-def _floors() -> list[list[str]]:
+def layers() -> str:
+    """Return the layers, the highest first, read off the contract that CI holds."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
-    layers = parser["importlinter:contract:floors"]["layers"].split("\n")
-    return [[room.strip() for room in layer.split("|")] for layer in layers if layer.strip()]
+    lines = [line.strip() for line in parser["importlinter:contract:layers"]["layers"].split("\n") if line.strip()]
+    return "\n".join([".. code-block:: text", "", *(f"   {line}" for line in lines), ""])
+
+
+def tree() -> str:
+    """Return the folders and files of the package, each with the first sentence of its docstring."""
+    rows = []
+    for path in sorted(PACKAGE.rglob("*.py"), key=lambda each: (len(each.parts) > len(PACKAGE.parts) + 1, each.parts)):
+        name = path.relative_to(PACKAGE).as_posix()
+        if path.name == "__init__.py":
+            name = f"{path.parent.relative_to(PACKAGE).as_posix()}/" if path.parent != PACKAGE else ""
+        if name:
+            rows.append([f"``{name}``", _story(path)])
+    return _table(["File", "What is in it"], rows, widths="32 68")
 
 
 def _story(path: Path) -> str:
@@ -257,10 +243,10 @@ GENERATED: dict[str, Callable[[], str]] = {
     "commands": commands,
     "configuration": configuration,
     "contributing": contributing,
-    "floors": floors,
     "guesses": guesses,
-    "modules": modules,
+    "layers": layers,
     "properties": properties,
     "reporting": reporting,
     "signals": signals,
+    "tree": tree,
 }

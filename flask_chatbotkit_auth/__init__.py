@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .adapters import ContactAdapter, PartnerAdapter, UserAdapter
-from .client import ChatBotKitClient
+from .codes import EmailCodeProvider
 from .exceptions import (
     APIConnectionError,
     APIError,
@@ -31,8 +30,6 @@ from .exceptions import (
     VerificationError,
 )
 from .extension import ChatBotKitAuth
-from .provider import EmailCodeProvider
-from .proxies import current_auth
 from .signals import (
     code_failed,
     code_sent,
@@ -44,7 +41,10 @@ from .signals import (
     user_signed_out,
     user_updated,
 )
+from .state import current_auth
 from .stores import MemoryStore, Store
+from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
+from .upstream.client import ChatBotKitClient
 from .user import User
 
 __all__ = [

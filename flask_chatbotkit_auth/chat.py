@@ -11,7 +11,7 @@ from flask import Response, jsonify, make_response
 from werkzeug.exceptions import BadRequest
 
 from .exceptions import APIError, ChatBotKitAuthError, LimitsReached, TooManyRequests
-from .proxies import current_auth
+from .state import current_auth
 from .user import User
 
 _log = logging.getLogger("flask_chatbotkit_auth")

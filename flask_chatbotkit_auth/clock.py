@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
-_now: Callable[[], datetime] = partial(datetime.now, timezone.utc)
+_now: Callable[[], datetime] = partial(datetime.now, UTC)
 """What :func:`utcnow` reads; the fixture ``chatbotkit_clock`` takes its place while a test runs."""
 
 

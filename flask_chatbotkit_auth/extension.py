@@ -10,22 +10,22 @@ import flask_mail
 from flask import Flask, g
 from flask_login import LoginManager, user_logged_out
 
-from . import account, views  # noqa: F401  # account adds its pages to the blueprint
-from .adapters import ContactAdapter, PartnerAdapter, UserAdapter
-from .blueprint import blueprint, problem
 from .cli import cli
-from .client import ChatBotKitClient
+from .codes import EmailCodeProvider
 from .config import Config
 from .exceptions import ConfigurationError, StoreError
 from .login import load_user, renew_remember_cookie
-from .mail import Mailer
-from .provider import EmailCodeProvider
-from .proxies import current_auth
+from .mail.mailer import Mailer
 from .ratelimit import FIXED_LIMITS, RateLimiter
-from .registry import TOKEN_PREFIX, SessionRegistry
+from .sessions import TOKEN_PREFIX, SessionRegistry
 from .signals import emit, user_signed_out
-from .state import AuthState, Hooks
+from .state import AuthState, Hooks, current_auth
 from .stores import SessionRecord, Store, open_store
+from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
+from .upstream.client import ChatBotKitClient
+from .web import account  # noqa: F401  # account adds its pages to the blueprint
+from .web import sign_in as views
+from .web.blueprint import blueprint, problem
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 

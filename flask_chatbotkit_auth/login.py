@@ -9,7 +9,7 @@ from flask_login import COOKIE_NAME, current_user, decode_cookie, login_user, lo
 from werkzeug.datastructures import ImmutableMultiDict
 
 from .exceptions import APIError
-from .registry import TOKEN_PREFIX, SessionRegistry
+from .sessions import TOKEN_PREFIX, SessionRegistry
 from .stores.base import SessionRecord
 from .user import User
 

@@ -131,7 +131,7 @@ def _open(uri: str) -> Storage:
     from limits.storage import storage_from_string
 
     if uri.startswith("sqlalchemy+"):
-        from . import counting  # noqa: F401  # makes this kind of URI known to the library
+        from .stores import limits as counting  # noqa: F401  # makes this kind of URI known to the library
     try:
         return cast("Storage", storage_from_string(uri))
     except (errors.ConfigurationError, ValueError) as error:

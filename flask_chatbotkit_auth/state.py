@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import flask_mail
 from flask import current_app
+from werkzeug.local import LocalProxy
 
-from .adapters.base import UserAdapter
-from .client import ChatBotKitClient, path_segment
+from .codes import EmailCodeProvider, Sender
 from .config import Config
 from .exceptions import ConfigurationError, LifecycleDisabled
-from .mail import Mailer, Queue
-from .provider import EmailCodeProvider, Sender
+from .mail.mailer import Mailer, Queue
 from .ratelimit import RateLimiter
-from .registry import SessionRegistry
+from .sessions import SessionRegistry
 from .signals import emit, session_ended, user_deleted, user_updated
 from .stores.base import SessionRecord, Store
+from .upstream.adapters.base import UserAdapter
+from .upstream.client import ChatBotKitClient, path_segment
 from .user import Kind, User
 
 _SWEEP_EVERY = 64
@@ -199,3 +200,16 @@ def _id(user: User | str) -> str:
 
 def _app() -> object:
     return current_app._get_current_object()  # type: ignore[attr-defined]
+
+
+def _find() -> AuthState:
+    state: AuthState | None = current_app.extensions.get("chatbotkit_auth")
+    if state is None:
+        raise RuntimeError(
+            "This application has no ChatBotKitAuth. Call ChatBotKitAuth(app), or auth.init_app(app) in the factory."
+        )
+    return state
+
+
+current_auth: AuthState = cast(AuthState, LocalProxy(_find))
+"""The running application's state, from anywhere in a request or an application context."""

@@ -8,7 +8,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_login import current_user, login_required
-from leaks import LOGGER, Leaks
-from workers import forget_everything, opened
 
 from flask_chatbotkit_auth import ChatBotKitAuth, EmailCodeProvider, MemoryStore
 from flask_chatbotkit_auth.stores import Store
-from flask_chatbotkit_auth.testing import Clock as Clock
 from flask_chatbotkit_auth.testing import Sandbox
+from tests.support.apps import Clock, MakeApp
+from tests.support.leaks import LOGGER, Leaks
+from tests.support.workers import forget_everything, opened
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/test")
 MARIADB = os.environ.get("TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def clock(chatbotkit_clock: Clock) -> Clock:
     """The time, which begins at the same moment in every test and passes only when told."""
-    chatbotkit_clock.freeze(datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc))
+    chatbotkit_clock.freeze(datetime(2026, 1, 1, 12, 0, tzinfo=UTC))
     return chatbotkit_clock
 
 
@@ -155,7 +155,7 @@ def browser(request: pytest.FixtureRequest, chromium: str) -> Iterator[Any]:
     """A running Chromium, for Playwright to drive."""
     with ExitStack() as stack:
         try:
-            from screenshots import chromium_at
+            from tests.support.screenshots import chromium_at
 
             browser = stack.enter_context(chromium_at(chromium))
         except Exception as error:  # noqa: BLE001  # the driver is a program of its own, and fails in many ways
@@ -197,9 +197,6 @@ def nothing_secret_is_logged(leaks: Leaks) -> Iterator[None]:
     """Fail a test, whatever it is about, during which a secret was logged."""
     yield
     assert leaks.take() == []
-
-
-MakeApp = Callable[..., Flask]
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import MakeApp
 from flask import Flask
 from flask_login import LoginManager, UserMixin, current_user, login_required, login_user
 from flask_mail import Mail
@@ -23,6 +22,7 @@ from flask_chatbotkit_auth import (
     current_auth,
 )
 from flask_chatbotkit_auth.testing import Sandbox
+from tests.support.apps import MakeApp
 
 ADA = "ada@example.com"
 SignIn = Callable[..., TestResponse]

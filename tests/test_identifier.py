@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from corpus import NOT_ONE_ADDRESS
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_chatbotkit_auth import InvalidEmail
 from flask_chatbotkit_auth.identifier import MAX_LENGTH, _normalize, mask, normalize_identifier, same_identifier
+from tests.support.corpus import NOT_ONE_ADDRESS
 
 
 @pytest.mark.parametrize(

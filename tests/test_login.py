@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 from cachelib.file import FileSystemCache
-from conftest import Clock, MakeApp
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_login import encode_cookie, fresh_login_required, login_fresh, logout_user
 from flask_mail import Message
 from flask_session import Session
 from werkzeug.test import TestResponse
-from workers import at_once
 
 from flask_chatbotkit_auth import ChatBotKitAuth, StoreError, User, session_ended, user_signed_out
 from flask_chatbotkit_auth.exceptions import APIStatusError
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import _post
+from tests.support.apps import Clock, MakeApp
+from tests.support.workers import at_once
 
 ADA = "ada@example.com"
 DAY = 86400
@@ -248,7 +248,7 @@ def test_who_reads_a_session_while_it_ends_does_not_keep_it(
 def test_a_worker_remembers_so_many_sessions_and_no_more(
     worker: Worker, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_chatbotkit_auth.registry._CACHE_SIZE", 3)
+    monkeypatch.setattr("flask_chatbotkit_auth.sessions._CACHE_SIZE", 3)
     app = worker()
     clients = [app.test_client() for _ in range(5)]
     for number, client in enumerate(clients):

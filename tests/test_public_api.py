@@ -7,11 +7,11 @@ import re
 from difflib import unified_diff
 from pathlib import Path
 
-import consumer
-import public_api
 import pytest
 
 import flask_chatbotkit_auth
+from tests.packaging import consumer
+from tests.support import public_api
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,7 +22,7 @@ def changes() -> str:
     lines = list(unified_diff(snapshot, public_api.text().splitlines(), "as released", "as it is", lineterm="", n=1))
     if not lines:
         return ""
-    cure = "The public API changed. If that is meant, tell in CHANGELOG.md and run: python -m tests.public_api"
+    cure = "The public API changed. If that is meant, tell in CHANGELOG.md and run: python -m tests.support.public_api"
     return "\n".join([cure, *lines])
 
 
@@ -35,7 +35,7 @@ def test_a_default_that_changes_is_told_with_the_cure(monkeypatch: pytest.Monkey
     assert defaults
     monkeypatch.setitem(defaults, "length", 7)
     told = changes()
-    assert "python -m tests.public_api" in told
+    assert "python -m tests.support.public_api" in told
     assert re.search(r"^\+ .*length: int = 7", told, re.MULTILINE)
 
 

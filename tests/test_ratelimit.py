@@ -11,15 +11,15 @@ import limits
 import pytest
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
-from workers import Workers, at_once, forget_everything, opened
 
 from flask_chatbotkit_auth import ConfigurationError, RateLimited
-from flask_chatbotkit_auth.counting import SQLAlchemyStorage
-from flask_chatbotkit_auth.database import Database
 from flask_chatbotkit_auth.exceptions import StoreError
 from flask_chatbotkit_auth.ratelimit import RateLimiter, client_key
 from flask_chatbotkit_auth.stores import Store
+from flask_chatbotkit_auth.stores.database import Database
+from flask_chatbotkit_auth.stores.limits import SQLAlchemyStorage
 from flask_chatbotkit_auth.stores.redis import RedisStore
+from tests.support.workers import Workers, at_once, forget_everything, opened
 
 every_store = pytest.mark.parametrize(
     "store_url", ["memory", "sqlite", "postgresql", "mariadb", "redis"], indirect=True, scope="module"

@@ -14,21 +14,22 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Clock, MakeApp
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_login import current_user
 from flask_mail import Message
-from leaks import Leaks, secrets_in
 from sqlalchemy.exc import OperationalError
-from test_flows import ask, resend, verify
 from werkzeug.debug import DebuggedApplication
 from werkzeug.test import Client, TestResponse
 
-from flask_chatbotkit_auth import StoreError, User, exceptions, flows
+from flask_chatbotkit_auth import StoreError, User, exceptions
+from flask_chatbotkit_auth.flows import sign_in as flows
 from flask_chatbotkit_auth.stores import Challenge, Store
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
+from tests.support.apps import Clock, MakeApp
+from tests.support.leaks import Leaks, secrets_in
+from tests.support.steps import ask, resend, verify
 
 ADA = "ada@example.com"
 SECRET = "sk-test"

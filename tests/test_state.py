@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Clock, MakeApp
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_login import AnonymousUserMixin
@@ -29,6 +28,7 @@ from flask_chatbotkit_auth import (
     user_updated,
 )
 from flask_chatbotkit_auth.testing import Sandbox
+from tests.support.apps import Clock, MakeApp
 
 ADA = "ada@example.com"
 

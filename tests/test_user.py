@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import FrozenInstanceError
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -14,7 +14,7 @@ ADA = User(
     id="u1",
     email="ada@example.com",
     name="Ada",
-    email_verified=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=timezone.utc),
+    email_verified=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
     meta={"plan": {"name": "pro"}},
 )
 
@@ -58,7 +58,7 @@ def test_what_the_browser_sees_leaves_out_meta() -> None:
 
 
 def test_milliseconds_round_trip() -> None:
-    moment = datetime(2026, 5, 6, 7, 8, 9, 123000, tzinfo=timezone.utc)
+    moment = datetime(2026, 5, 6, 7, 8, 9, 123000, tzinfo=UTC)
     assert from_milliseconds(to_milliseconds(moment)) == moment
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
 from ..user import User
@@ -19,7 +19,7 @@ MAX_CODES = 4
 """How many codes of one challenge work at the same time: the first and the three that may be asked for again."""
 
 
-class State(str, Enum):
+class State(StrEnum):
     """The life of a challenge; it only ever moves forward."""
 
     OPEN = "open"
@@ -114,8 +114,8 @@ class SessionRecord:
 class Store(ABC):
     """Remembers challenges and sessions for as long as they last.
 
-    Subclass it to keep them elsewhere; ``tests/test_stores.py`` holds the cases that every store meets. A method may be
-    called by any thread of any process at any time. Each one is atomic: it happens wholly or not at all. Times are aware
+    Subclass it to keep them elsewhere; ``tests/stores/test_stores.py`` holds the cases that every store meets. A method may
+    be called by any thread of any process at any time. Each one is atomic: it happens wholly or not at all. Times are aware
     UTC and always given by the caller, so that a store has no clock of its own.
 
     Every method raises :exc:`~flask_chatbotkit_auth.exceptions.StoreError` when the back end cannot be reached.

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from ..clock import from_milliseconds, to_milliseconds
-from ..counting import SQLAlchemyStorage, counters
-from ..database import Database
 from ..user import User
 from . import snapshot, tables
 from .base import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, Store
+from .database import Database
+from .limits import SQLAlchemyStorage, counters
 
 if TYPE_CHECKING:
     from limits.storage import Storage as LimitsStorage

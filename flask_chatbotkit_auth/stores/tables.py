@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..database import Database
 from .base import MAX_CODES, State
+from .database import Database
 
 
 def challenges(database: Database) -> sa.Table:

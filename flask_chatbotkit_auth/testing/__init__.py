@@ -1,6 +1,6 @@
 """What applications test their own sign-in with."""
 
 from .clock import Clock
-from .sandbox import Sandbox
+from .sandbox.sandbox import Sandbox
 
 __all__ = ["Clock", "Sandbox"]

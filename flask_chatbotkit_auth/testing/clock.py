@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 
 class Clock:
@@ -18,7 +18,7 @@ class Clock:
     """The time it shows, aware, in UTC."""
 
     def __init__(self, now: datetime | None = None) -> None:
-        self.freeze(now or datetime.now(timezone.utc))
+        self.freeze(now or datetime.now(UTC))
 
     def __call__(self) -> datetime:
         return self.now
@@ -30,7 +30,7 @@ class Clock:
         """
         if moment.utcoffset() is None:
             raise ValueError("give an aware time, such as datetime(2026, 1, 1, tzinfo=timezone.utc)")
-        self.now = moment.astimezone(timezone.utc)
+        self.now = moment.astimezone(UTC)
 
     def advance(self, duration: timedelta | float) -> None:
         """Go on by ``duration``, in seconds or as a ``timedelta``."""

@@ -19,12 +19,13 @@ import pytest
 from flask import Flask, request, request_started
 from flask_mail import email_dispatched
 
-from .. import clock, flows
+from .. import clock
+from ..flows import sign_in as flows
 from ..identifier import normalize_identifier
-from ..proxies import current_auth
+from ..state import current_auth
 from ..stores import Challenge
 from .clock import Clock
-from .sandbox import Sandbox
+from .sandbox.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient

@@ -1,0 +1,138 @@
+"""The commands ``flask chatbotkit-auth …``: for the people who run a site, and for machines with ``--json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+from flask.cli import NoAppException, ScriptInfo
+
+from ..exceptions import APIError, ConfigurationError
+from ..state import current_auth
+from .administration import sessions, users
+from .terminal import count_of, counted, json_option, plain, print_json, print_table, require_auth, with_app
+
+
+@click.group("chatbotkit-auth")
+def cli() -> None:
+    """Look after sign-in with ChatBotKit: its set-up, its users, its sessions."""
+
+
+@cli.command()
+@json_option
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Check what sign-in needs; exit 1 where something is broken."""
+    from .doctor import Finding, examine
+
+    def findings() -> Iterator[Finding]:
+        try:
+            app = context.ensure_object(ScriptInfo).load_app()
+        except ConfigurationError as error:
+            yield Finding("configuration", "failure", str(error))
+            return
+        except NoAppException as error:
+            raise click.ClickException(str(error)) from None
+        with app.app_context():
+            require_auth()
+            yield from examine()
+
+    found = []
+    for each in findings():
+        found.append(each)
+        if not as_json:
+            click.echo(f"{each.state:<7}  {each.name:<13}  {plain(each.text)}")
+    if as_json:
+        print_json([vars(each) for each in found])
+    if any(each.state == "failure" for each in found):
+        context.exit(1)
+
+
+@cli.command("init-db")
+@with_app
+def init_db() -> None:
+    """Make the tables of the store where they are missing."""
+    current_auth.store.setup()
+    click.echo("The store is ready.")
+
+
+@cli.command()
+@json_option
+@with_app
+def purge(as_json: bool) -> None:
+    """Forget challenges, sessions and counts that ended an hour ago or more."""
+    batch = 1000
+
+    def forgotten() -> Iterator[None]:
+        while (some := current_auth.purge(limit=batch)) > 0:
+            yield from [None] * some
+            if some < batch:
+                return
+
+    count = sum(1 for _each in counted(forgotten(), "forgotten"))
+    print_json({"forgotten": count}) if as_json else click.echo(f"{count} forgotten.")
+
+
+@cli.command("repair-contacts")
+@click.option("--apply", "apply_it", is_flag=True, help="Write; without it everything is only told.")
+@json_option
+@with_app
+def repair_contacts(apply_it: bool, as_json: bool) -> None:
+    """Find contacts that sign-in cannot find, and people who have several; heal the first, merge nothing."""
+    from .repair import examine, heal, list_query
+
+    if current_auth.kind != "contact":
+        raise click.ClickException(
+            'Users are sub-accounts here: set CHATBOTKIT_AUTH_ADAPTER to "contact" to repair those.'
+        )
+    client = current_auth.client
+    report = examine(counted(client.paginate("/contact/list", list_query()), "contacts"))
+    rows, failed = [], 0
+    todo = [(each, "heal") for each in report.healable] + [(each, "leave") for each in report.shadowed]
+    for contact, outcome in counted(todo, "repaired") if apply_it else todo:
+        if apply_it and outcome == "heal":
+            try:
+                heal(client, contact)
+                outcome = "healed"
+            except APIError as error:
+                outcome, failed = f"failed: {error}", failed + 1
+        rows.append(
+            {"id": contact.id, "e-mail": contact.identifier, "meta.email": contact.found_by, "outcome": outcome}
+        )
+    duplicates = {email: [each.id for each in contacts] for email, contacts in report.duplicates.items()}
+    if as_json:
+        print_json({"contacts": report.contacts, "applied": apply_it, "repairs": rows, "duplicates": duplicates})
+    else:
+        click.echo(f"{count_of(report.contacts, 'contact')} looked at.")
+        print_table(rows, "Sign-in finds every one of them.")
+        for email, ids in duplicates.items():
+            click.echo(f"{plain(email)} has several, the oldest first: {', '.join(map(plain, ids))}")
+        if report.healable and not apply_it:
+            click.echo("Nothing was changed. Run this again with --apply to heal.")
+    if failed:
+        raise click.ClickException(f"{count_of(failed, 'contact')} could not be healed. Run this again.")
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8180, show_default=True, help="0 takes any free one.")
+@click.option("--secret", default="sk-sandbox", show_default=True, help="The API secret that it takes.")
+def sandbox(port: int, secret: str) -> None:
+    """Serve a stand-in of the ChatBotKit API, in memory, until Ctrl-C. Needs no application."""
+    from ..testing import Sandbox
+
+    stand_in = Sandbox(secret, port=port)
+    try:
+        stand_in.start()
+    except OSError as error:
+        reason = error.strerror or error
+        raise click.ClickException(f"Port {port} cannot be used ({reason}). Name another with --port.") from None
+    with_settings = f"export CHATBOTKIT_API_SECRET={secret}\nexport CHATBOTKIT_API_URL={stand_in.url}"
+    click.echo(f"{with_settings}\n# The stand-in serves until Ctrl-C; what it holds is gone then.")
+    try:
+        stand_in.wait()
+    finally:
+        stand_in.stop()
+
+
+cli.add_command(users)
+cli.add_command(sessions)

@@ -1,0 +1,195 @@
+"""The commands ``users`` and ``sessions``: what an administrator does with people, whatever the switches say.
+
+The switches guard what happens by itself; an administrator approves people, changes them and lets them go.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import click
+from flask import current_app
+
+from ..device import device_name
+from ..exceptions import Conflict
+from ..identifier import normalize_identifier
+from ..profile import profile_problem
+from ..signals import emit, user_created, user_deleted, user_updated
+from ..state import current_auth
+from ..user import User
+from .terminal import count_of, counted, json_option, plain, print_json, print_table, with_app
+
+
+@click.group()
+def users() -> None:
+    """See and manage users, whatever the switches say."""
+
+
+@users.command("list")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the newest first.")
+@json_option
+@with_app
+def list_users(limit: int | None, as_json: bool) -> None:
+    """List every user."""
+    found = list(counted(islice(current_auth.adapter.list(), limit), "users"))
+    if as_json:
+        print_json([user.to_json() for user in found])
+    else:
+        print_table(
+            [{"id": user.id, "e-mail": user.email, "name": user.name, "since": _day(user)} for user in found],
+            "There are no users yet.",
+        )
+
+
+@users.command("show")
+@click.argument("user", metavar="ID-OR-EMAIL")
+@json_option
+@with_app
+def show_user(user: str, as_json: bool) -> None:
+    """Show one user."""
+    _show(_find(user), as_json)
+
+
+@users.command("create")
+@click.argument("email")
+@click.option("--name", default="", help="The person's name.")
+@click.option("--image", default="", help="The https address of a picture.")
+@json_option
+@with_app
+def create_user(email: str, name: str, image: str, as_json: bool) -> None:
+    """Make an account, so that its owner can sign in."""
+    identifier = normalize_identifier(email)
+    _check(name=name, image=image)
+    if current_auth.adapter.get_by_email(identifier) is not None:
+        raise click.ClickException(f"{identifier} has an account already.")
+    try:
+        user = current_auth.adapter.create(identifier, name=name.strip() or None, image=image.strip() or None)
+    except Conflict:
+        raise click.ClickException(f"{identifier} has an account already.") from None
+    emit(user_created, _app(), user=user)
+    _show(user, as_json)
+
+
+@users.command("update")
+@click.argument("user", metavar="ID-OR-EMAIL")
+@click.option("--name", help='The person\'s name; "" takes it away.')
+@click.option("--image", help='The https address of a picture; "" takes it away.')
+@click.option("--email", help="The address that the person signs in with from now on.")
+@json_option
+@with_app
+def update_user(user: str, as_json: bool, **options: str | None) -> None:
+    """Change an account; what is not given stays as it is."""
+    fields = {key: value.strip() for key, value in options.items() if value is not None}
+    if not fields:
+        raise click.ClickException("Say what to change: --name, --image or --email.")
+    _check(**{key: value for key, value in fields.items() if key != "email"})
+    found = _find(user)
+    if "email" in fields:
+        fields["email"] = normalize_identifier(fields["email"])
+        other = current_auth.adapter.get_by_email(fields["email"])
+        if other is not None and other.id != found.id:
+            raise click.ClickException(f"{fields['email']} has an account of its own, {other.id}.")
+    updated = current_auth.adapter.update(found.id, **fields)
+    current_auth.registry.save(updated)
+    emit(user_updated, _app(), user=updated, fields=sorted(fields))
+    _show(updated, as_json)
+
+
+@users.command("delete")
+@click.argument("user", metavar="ID-OR-EMAIL")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@with_app
+def delete_user(user: str, yes: bool, as_json: bool) -> None:
+    """Delete an account with all that is in it, for good, and end its sessions."""
+    found = _find(user)
+    if not yes:
+        question = f"Delete {plain(found.email)} ({plain(found.id)}) with all that is in the account, for good?"
+        click.confirm(question, abort=True, err=True)
+    current_auth.adapter.delete(found.id)
+    ended = current_auth.registry.end_all(found.id, reason="deleted")
+    emit(user_deleted, _app(), user_id=found.id)
+    if as_json:
+        print_json({"deleted": found.id, "sessions_ended": ended})
+    else:
+        click.echo(f"{plain(found.email)} is deleted, and {count_of(ended, 'session')} ended.")
+
+
+@click.group()
+def sessions() -> None:
+    """See and end sessions."""
+
+
+@sessions.command("list")
+@click.argument("user", metavar="ID-OR-EMAIL")
+@json_option
+@with_app
+def list_sessions(user: str, as_json: bool) -> None:
+    """List where a user is signed in."""
+    rows: list[dict[str, Any]] = [
+        {
+            "id": each.id,
+            "device": device_name(each.user_agent),
+            "ip": each.ip,
+            "created_at": each.created_at.isoformat(timespec="seconds"),
+            "last_seen_at": each.seen_at.isoformat(timespec="seconds"),
+        }
+        for each in current_auth.sessions(_id(user))
+    ]
+    print_json(rows) if as_json else print_table(rows, "This user is signed in nowhere.")
+
+
+@sessions.command("end")
+@click.argument("user", metavar="ID-OR-EMAIL")
+@click.option("--session", "session_id", help="Only this one; by default all of them.")
+@json_option
+@with_app
+def end_sessions(user: str, session_id: str | None, as_json: bool) -> None:
+    """Sign a user out, everywhere or on one device."""
+    if session_id is None:
+        ended = current_auth.end_sessions(_id(user))
+    elif current_auth.end_session(_id(user), session_id):
+        ended = 1
+    else:
+        raise click.ClickException("This user has no such session (any more).")
+    if as_json:
+        print_json({"ended": ended})
+        return
+    seconds = current_auth.config.session_check.total_seconds()
+    click.echo(f"{count_of(ended, 'session')} ended. Every worker knows within {seconds:g} seconds.")
+
+
+def _find(user: str) -> User:
+    adapter = current_auth.adapter
+    found = adapter.get_by_email(normalize_identifier(user)) if "@" in user else adapter.get(user)
+    if found is None:
+        raise click.ClickException(f"There is no user {plain(user)}.")
+    return found
+
+
+def _id(user: str) -> str:
+    # An id needs no look-up: sessions can be ended while the API is away, and those of a deleted user, too.
+    return _find(user).id if "@" in user else user
+
+
+def _check(**fields: str) -> None:
+    for field, value in fields.items():
+        if problem := profile_problem(field, value.strip()):
+            raise click.ClickException(f"--{field}: {problem}")
+
+
+def _show(user: User, as_json: bool) -> None:
+    if as_json:
+        print_json(user.to_json())
+        return
+    for name, value in {**user.public(), **{f"meta.{key}": value for key, value in user.meta.items()}}.items():
+        click.echo(f"{plain(name) + ':':<16}{plain(value)}")
+
+
+def _day(user: User) -> str | None:
+    return user.created_at.date().isoformat() if user.created_at else None
+
+
+def _app() -> object:
+    return current_app._get_current_object()  # type: ignore[attr-defined]

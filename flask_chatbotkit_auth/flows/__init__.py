@@ -1,0 +1,1 @@
+"""What happens, one use case a file, whatever the answer looks like."""

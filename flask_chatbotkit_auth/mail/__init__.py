@@ -1,0 +1,1 @@
+"""Mail: what it says, and the way to the mail server."""

@@ -1,0 +1,154 @@
+"""A SQLAlchemy engine for each kind of database: its driver, its bounds on waiting, how its transactions begin."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from ..exceptions import ConfigurationError, StoreError
+
+BUSY_TIMEOUT = 5
+"""Seconds to wait for a lock, for a free connection of the pool and for a server to take a connection."""
+
+_DRIVERS = {"postgres": "psycopg", "postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+_EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
+
+# Errors quote no parameters: among them are addresses and sessions, and an error may be logged.
+_DISCREET: dict[str, Any] = {"hide_parameters": True}
+
+# Longer than any wait for a lock, so that a lock is reported as such; shorter than a worker's own time-out.
+_SILENCE = 2 * BUSY_TIMEOUT
+
+
+def check_url(text: str | URL) -> URL:
+    """Return the URL of a database, with our driver where it names none.
+
+    :raises ConfigurationError: it is not one, or its driver is not installed.
+    """
+    try:
+        url = make_url(text)
+        name, _, driver = url.drivername.partition("+")
+        if not driver and name in _DRIVERS:
+            name = "postgresql" if name == "postgres" else name
+            url = url.set(drivername=f"{name}+{_DRIVERS[name]}")
+        url.get_dialect().import_dbapi()
+    except (ArgumentError, NoSuchModuleError):
+        raise ConfigurationError(
+            "CHATBOTKIT_AUTH_STORE_URL is not a URL of a store. Give one such as sqlite:///file.db, "
+            "postgresql+psycopg://user:password@host/database, mysql+pymysql://…, redis://… or memory://."
+        ) from None
+    except ImportError as error:
+        extra = _EXTRAS.get(url.get_driver_name())
+        cure = f'pip install "flask-chatbotkit-auth[{extra}]"' if extra else f"pip install {error.name}"
+        raise ConfigurationError(
+            f"The driver of {url.drivername}:// is not installed. Install it with: {cure}"
+        ) from None
+    return url
+
+
+def refuse_autocommit(engine: Engine) -> None:
+    """Do nothing if transactions can be made with an application's own engine.
+
+    :raises ConfigurationError: it commits after each statement.
+    """
+    options = engine.get_execution_options()
+    level = options.get("isolation_level") or getattr(engine.dialect, "_on_connect_isolation_level", None)
+    if level == "AUTOCOMMIT":
+        raise ConfigurationError(
+            "The engine of the sign-in store commits after each statement, and two of its steps need a transaction. Give "
+            'it engine.execution_options(isolation_level="READ COMMITTED").'
+        )
+
+
+def make_engines(url: URL) -> tuple[Engine, Engine]:
+    """Return an engine for single statements and one for transactions; they share their connections."""
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        engine = _make_sqlite_engine(url)
+        transactional = engine.execution_options()
+        event.listen(transactional, "begin", _begin_sqlite)
+        return engine, transactional
+    # A server closes idle connections and restarts: ask each one for a sign of life before it is used.
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_timeout": BUSY_TIMEOUT, **_DISCREET}
+    given = _CONNECT_ARGS.get(url.get_driver_name(), {})
+    options["connect_args"] = {key: value for key, value in given.items() if key not in url.query}
+    if backend == "postgresql":
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", **options)
+        event.listen(engine, "connect", _prepare_postgresql)
+        return engine, engine.execution_options(isolation_level="READ COMMITTED")
+    # Every step is one conditional write: the gap locks of the stricter default only make deadlocks. Every transaction
+    # has ended before its connection goes back to the pool, so that another ROLLBACK there is a wasted round trip.
+    engine = sa.create_engine(url, isolation_level="READ COMMITTED", pool_reset_on_return=None, **options)
+    return engine, engine
+
+
+_CONNECT_ARGS: dict[str, dict[str, Any]] = {
+    "psycopg": {"connect_timeout": BUSY_TIMEOUT, "tcp_user_timeout": 1000 * _SILENCE},
+    "pymysql": {
+        "connect_timeout": BUSY_TIMEOUT,
+        "read_timeout": _SILENCE,
+        "write_timeout": _SILENCE,
+        "init_command": f"SET SESSION innodb_lock_wait_timeout = {BUSY_TIMEOUT}",
+    },
+}
+
+
+def _make_sqlite_engine(url: URL) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        # One connection is the whole database. It serves one thread at a time, or their transactions would mingle.
+        one: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT}
+        return sa.create_engine(
+            url, isolation_level="AUTOCOMMIT", connect_args={"check_same_thread": False}, **one, **_DISCREET
+        )
+    if not str(url.database).startswith("file:"):
+        folder = Path(str(url.database)).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"the folder {folder} of the sign-in store cannot be made ({type(error).__name__}); let the application "
+                "write there, or set CHATBOTKIT_AUTH_STORE_URL"
+            ) from error
+    engine = sa.create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_timeout=BUSY_TIMEOUT,
+        pool_reset_on_return=None,
+        connect_args={"timeout": BUSY_TIMEOUT},
+        **_DISCREET,
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # WAL: readers and the one writer do not block each other. With it, NORMAL can lose the last commits to a power cut
+    # but never corrupts, and saves a disk flush per commit (sqlite.org/wal.html).
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError:
+        pass  # another process is switching at this moment; the mode is kept in the file, so that it counts here too
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # The driver would begin at the first write, and not at all where the engine commits after each statement. IMMEDIATE
+    # waits for the lock here, where nothing has been read yet that another writer could make stale.
+    begin = "BEGIN IMMEDIATE"
+    try:
+        connection.connection.cursor().execute(begin)
+    except sqlite3.Error as error:
+        raise OperationalError(begin, None, error) from error
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    # Not as a parameter of the connection, which PgBouncer refuses. By default PostgreSQL waits for a lock without end.
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{BUSY_TIMEOUT}s'")

@@ -1,0 +1,160 @@
+"""A storage of the *limits* library on the store's own SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from importlib import import_module
+from typing import Any
+
+import sqlalchemy as sa
+from limits.storage import Storage
+from sqlalchemy.engine import Connection
+
+from ..clock import utcnow
+from ..exceptions import ConfigurationError, StoreError
+from .database import Database
+
+
+def counters(database: Database) -> sa.Table:
+    """Return the table that counts; times are milliseconds since the epoch."""
+    name = "chatbotkit_auth_limits"
+    if name in database.metadata.tables:
+        return database.metadata.tables[name]
+    return sa.Table(
+        name,
+        database.metadata,
+        sa.Column("key", sa.String(191), primary_key=True),
+        sa.Column("hits", sa.Integer, nullable=False),
+        sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+        **database.table_options,
+    )
+
+
+class SQLAlchemyStorage(Storage):
+    """A storage of the *limits* library in a SQL database, for its fixed windows.
+
+    By URI its scheme is ``sqlalchemy+`` and a database URL, such as ``sqlalchemy+postgresql+psycopg://host/name``.
+
+    :param uri: such a URI, where no ``database`` is given.
+    :param database: the database to count in.
+    :param clock: returns seconds since the epoch.
+    """
+
+    STORAGE_SCHEME: list[str] | None = [  # noqa: RUF012  # the library declares it so
+        f"sqlalchemy+{dialect}"
+        for dialect in (
+            "sqlite",
+            "postgresql",
+            "postgresql+psycopg",
+            "mysql",
+            "mysql+pymysql",
+            "mariadb",
+            "mariadb+pymysql",
+        )
+    ]
+
+    never_below_zero = True
+    """Whether :meth:`incr` by less than zero ends at zero, in a window that is over and in one that is not."""
+
+    def __init__(
+        self,
+        uri: str | None = None,
+        wrap_exceptions: bool = False,
+        *,
+        database: Database | None = None,
+        clock: Callable[[], float] = lambda: utcnow().timestamp(),
+        **options: Any,
+    ) -> None:
+        super().__init__(uri, wrap_exceptions, **options)
+        self._database = database or Database((uri or "").removeprefix("sqlalchemy+"))
+        self._clock = clock
+        self._table = table = counters(self._database)
+        key = table.c.key == sa.bindparam("_key")
+        self._select = sa.select(table.c.hits, table.c.expires_at).where(key)
+        self._hits = sa.select(table.c.hits).where(key)
+        self._delete = sa.delete(table).where(key)
+        self._upsert = cache(partial(_upsert, table))
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return StoreError
+
+    def incr(self, key: str, expiry: int, amount: int = 1, **_unused: object) -> int:
+        # Before its version 5 the library also passes `elastic_expiry`, always false for a fixed window.
+        now = self._clock()
+        values = {
+            "_key": key,
+            "amount": amount,
+            # A window never begins below zero: it would let one more pass than the limit.
+            "first": max(amount, 0),
+            "now": int(now * 1000),
+            "until": int((now + expiry) * 1000),
+        }
+
+        def work(connection: Connection) -> int:
+            returning = connection.dialect.insert_returning
+            upsert = self._upsert(connection.dialect.name, returning)
+            if returning:
+                return int(connection.execute(upsert, values).scalar_one())
+            # The upsert locks its row until the commit: what is read is what this hit made.
+            connection.execute(upsert, values)
+            return int(connection.execute(self._hits, {"_key": key}).scalar_one())
+
+        return self._database.run(work, single=self._database.engine.dialect.insert_returning)
+
+    def get(self, key: str) -> int:
+        row = self._row(key)
+        return row[0] if row else 0
+
+    def get_expiry(self, key: str) -> float:
+        row = self._row(key)
+        return row[1] / 1000 if row else self._clock()
+
+    def check(self) -> bool:
+        try:
+            self._database.first(self._hits, {"_key": ""})
+        except StoreError:
+            return False
+        return True
+
+    def reset(self) -> int | None:
+        return self._database.change(sa.delete(self._table))
+
+    def clear(self, key: str) -> None:
+        self._database.change(self._delete, {"_key": key})
+
+    def _row(self, key: str) -> tuple[int, int] | None:
+        row = self._database.first(self._select, {"_key": key})
+        return (row.hits, row.expires_at) if row and row.expires_at > self._clock() * 1000 else None
+
+
+_DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+
+
+def _upsert(table: sa.Table, dialect: str, returning: bool) -> Any:
+    """Return the statement that counts: a new row, or one more in the row that is there.
+
+    Parameters: ``_key``, ``amount``, ``first`` (what a new window begins with), ``now``, ``until``.
+    """
+    amount, first = sa.bindparam("amount", type_=sa.Integer), sa.bindparam("first", type_=sa.Integer)
+    until = sa.bindparam("until", type_=sa.BigInteger)
+    over = table.c.expires_at <= sa.bindparam("now", type_=sa.BigInteger)
+    counted = table.c.hits + amount
+    # In this order: MySQL assigns from left to right, and `hits` must still see the old `expires_at`.
+    change: list[tuple[str, Any]] = [
+        ("hits", sa.case((over, first), (counted < 0, 0), else_=counted)),
+        ("expires_at", sa.case((over, until), else_=table.c.expires_at)),
+    ]
+    row = {"key": sa.bindparam("_key"), "hits": first, "expires_at": until}
+    if dialect not in _DIALECTS:
+        raise ConfigurationError(
+            f"Rate limits cannot be counted in {dialect}. Name another place with CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI."
+        )
+    # Only the dialect that is used: each takes longer to import than the whole of this package.
+    upsert = import_module(f"sqlalchemy.dialects.{_DIALECTS[dialect]}").insert(table).values(row)
+    if dialect in ("mysql", "mariadb"):
+        upsert = upsert.on_duplicate_key_update(change)
+    else:
+        upsert = upsert.on_conflict_do_update(index_elements=["key"], set_=dict(change))
+    return upsert.returning(table.c.hits) if returning else upsert

@@ -1,0 +1,1 @@
+"""The ChatBotKit API: the client, and the user directory over it."""

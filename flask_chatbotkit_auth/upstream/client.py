@@ -1,0 +1,301 @@
+"""The ChatBotKit API as an application calls it: paths, retries, both names of the sub-account resource, lists."""
+
+from __future__ import annotations
+
+import copy
+import json as jsonlib
+import math
+import random
+import re
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import requests
+from requests.structures import CaseInsensitiveDict
+
+from ..exceptions import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeout,
+    ConfigurationError,
+    LimitsReached,
+    NotFound,
+)
+from .transport import NO_API, Failure, Transport
+
+HOSTED_HOST = "api.chatbotkit.com"
+USERS_PATHS = ("/user", "/partner/user")
+"""Both names of the sub-account resource, the current one first."""
+
+MAX_PAGES = 1000
+
+_PASSING = (429, 500, 502, 503, 504)
+_UNKNOWN_PATH = (404, 405)
+# A gateway may refuse a secret, or ask for patience, without a look at the path.
+_PROVES_NO_PATH = (401, 404, 405, 408, 429)
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+
+_T = TypeVar("_T")
+
+
+def path_segment(id: str) -> str:
+    """Return an id quoted to stand as one segment of an API path.
+
+    :raises APIError: it is no id: empty, not text, or made to climb to another path (``".."``, ``"../x"``, ``"a//b"``).
+    """
+    try:
+        segment = quote(id, safe="")
+    except (TypeError, UnicodeEncodeError):
+        segment = ""
+    # Some servers and proxies unquote before they route, so that a quoted slash is not enough.
+    if any(part in ("", ".", "..") for part in re.split("%2F|%5C", segment)):
+        raise APIError("what stands for an id is not one: it is empty or would name another path")
+    return segment
+
+
+class ChatBotKitClient:
+    """A synchronous client of the ChatBotKit API. One object serves all threads, and processes forked later.
+
+    Every attempt waits at most ``timeout`` seconds for a connection and as long for the *whole* answer. Reads are tried
+    again on connection errors, time-outs and 429, 500, 502, 503 or 504; writes only where the request certainly did
+    not arrive, or where the caller calls them idempotent. The pauses in between (``Retry-After``, else 0.25 s doubling)
+    add up to ``timeout`` seconds at most; an API that asks for more gets no other try.
+
+    Proxies and the CA bundle are those that the environment names for this address when the client is made
+    (``HTTPS_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``); ``.netrc`` is not read. Redirects are not followed.
+
+    :param secret: the API secret, or a token.
+    :param base_url: the origin of the API, with or without ``/api/v1``. Every deployment answers under ``/api/v1``
+        but the hosted one, which answers under ``/v1``.
+    :param timeout: seconds.
+    :param retries: how many more tries a call may take.
+    :param users_path: ``"/user"`` or ``"/partner/user"``, where it is known which of the two names the deployment uses
+        for sub-accounts. Else paths that begin with ``/user/`` are tried under both, and what is learned is remembered.
+    :param sleep: waits for seconds between tries.
+    :param clock: the time in seconds since the epoch, for a ``Retry-After`` that is a date.
+    :raises ConfigurationError: an argument cannot be right.
+
+    Every method that calls the API raises :exc:`~flask_chatbotkit_auth.APIError` or one of its subclasses.
+    """
+
+    def __init__(
+        self,
+        secret: str,
+        base_url: str = f"https://{HOSTED_HOST}",
+        timeout: float = 10,
+        retries: int = 2,
+        users_path: str | None = None,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not secret:
+            raise ConfigurationError("CHATBOTKIT_API_SECRET is empty: set it to the secret of a ChatBotKit account")
+        if not _HEADER_VALUE.fullmatch(secret):
+            raise ConfigurationError(
+                "CHATBOTKIT_API_SECRET holds a space, a line break or a character that no secret has: copy it again"
+            )
+        if not 0 < timeout < math.inf:
+            raise ConfigurationError("CHATBOTKIT_API_TIMEOUT is a number of seconds above 0")
+        if retries < 0:
+            raise ConfigurationError("CHATBOTKIT_API_RETRIES is a number of tries, 0 or more")
+        if users_path is not None and users_path not in USERS_PATHS:
+            raise ConfigurationError('users_path is "/user" or "/partner/user"')
+        self._prefix = _api_prefix(base_url)
+        self._timeout = timeout
+        self._retries = retries
+        self._sleep = sleep
+        self._headers: CaseInsensitiveDict[Any] = CaseInsensitiveDict(
+            {
+                "Accept": "application/json",
+                # Answers are small: unpacking costs more than it saves here, and what is not unpacked is no bomb. A
+                # server that packs all the same gets the error for what is not JSON.
+                "Accept-Encoding": "identity",
+                "Authorization": f"Bearer {secret}",
+                "User-Agent": "flask-chatbotkit-auth",
+            }
+        )
+        # These two are shared with the copies that run_as makes.
+        self._transport = Transport(self._prefix, secret, timeout, clock)
+        self._learned: dict[str, str] = {} if users_path is None else {"users_path": users_path}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._prefix}>"
+
+    @property
+    def url(self) -> str:
+        """The URL that API paths are appended to."""
+        return self._prefix
+
+    @property
+    def users_path(self) -> str | None:
+        """The name of the sub-account resource here: ``"/user"``, ``"/partner/user"``, or ``None`` while unknown."""
+        return self._learned.get("users_path")
+
+    def run_as(self, user_id: str) -> ChatBotKitClient:
+        """Return a light copy that acts as a sub-account (``x-runas-user-id``) over the same connections.
+
+        :raises APIError: the id cannot be one, such as one with a line break.
+        """
+        if not _HEADER_VALUE.fullmatch(user_id):
+            raise APIError("what stands for a sub-account's id is not one")
+        twin = copy.copy(self)
+        twin._headers = self._headers.copy()
+        twin._headers["x-runas-user-id"] = user_id
+        return twin
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the object that a GET answers.
+
+        :param path: what follows ``/api/v1``, such as ``"/contact/list"``; an id in it goes through
+            :func:`path_segment`.
+        :param params: the query; nested names as in ``meta.email``; a value of ``None`` is left out.
+        :raises ValueError: the path is not one.
+        """
+        read = self._transport.read_object
+        return self._call(path, lambda path: self._exchange("GET", path + _query(params), None, True, read))
+
+    def post(self, path: str, json: Mapping[str, Any] | None = None, *, idempotent: bool = False) -> dict[str, Any]:
+        """Return the object that a POST answers.
+
+        :param path: as in :meth:`get`.
+        :param json: the body, ``{}`` unless given.
+        :param idempotent: whether the call may be repeated although the API may have obeyed it already.
+        :raises ValueError: the path is not one.
+        """
+        read = self._transport.read_object
+        return self._call(path, lambda path: self._exchange("POST", path, json, idempotent, read))
+
+    def stream(self, path: str, json: Mapping[str, Any] | None = None) -> Generator[dict[str, Any], None, None]:
+        """Return the events of a POST that answers JSON lines, such as ``/conversation/complete``, as they arrive.
+
+        The call is made at once, so that its errors are raised here. ``timeout`` bounds each wait for more, not the
+        whole. Closing the generator closes the connection.
+
+        :returns: each line's object, ``{"type": …, "data": …}``.
+        :raises ValueError: the path is not one.
+        """
+        read = self._transport.read_lines
+        return self._call(path, lambda path: self._exchange("POST", path, json, False, read, "application/jsonl"))
+
+    def paginate(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the items of a list, asking for page after page."""
+        for items in self.pages(path, params):
+            yield from items
+
+    def pages(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[list[dict[str, Any]]]:
+        """Yield the items of a list page by page, until one is empty or names no new ``cursor``.
+
+        :raises APIError: a page is not ``{"items": [{…}, …]}``, or the list goes on after 1000 pages.
+        """
+        query = dict(params or {})
+        seen = {query.get("cursor")}
+        for _ in range(MAX_PAGES):
+            answer = self.get(path, query)
+            items = answer.get("items")
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                raise APIError("the ChatBotKit API answered a list whose items are not a list of objects")
+            if not items:
+                return
+            yield items
+            cursor = answer.get("cursor")
+            if not isinstance(cursor, str) or not cursor or cursor in seen:
+                return
+            seen.add(cursor)
+            query["cursor"] = cursor
+        raise APIError(f"the ChatBotKit API's list did not end within {MAX_PAGES} pages: narrow it with a filter")
+
+    def _call(self, path: str, exchange: Callable[[str], _T]) -> _T:
+        """Call a path, under both names where it is about sub-accounts and their name here is not known yet."""
+        if not _PATH.fullmatch(path):
+            raise ValueError("an API path is like /user/list: pass ids through path_segment, and the query as params")
+        if not path.startswith("/user/"):
+            return exchange(path)
+        if self.users_path:
+            return exchange(self.users_path + path.removeprefix("/user"))
+        unknown = []
+        for name in USERS_PATHS:
+            try:
+                answer = exchange(name + path.removeprefix("/user"))
+            except APIStatusError as error:
+                if 400 <= error.status < 500 and error.status not in _PROVES_NO_PATH:
+                    self._learned["users_path"] = name
+                if error.status not in _UNKNOWN_PATH:
+                    raise
+                unknown.append(error)
+            else:
+                self._learned["users_path"] = name
+                return answer
+        raise min(unknown, key=lambda error: (error.message == NO_API, not isinstance(error, NotFound)))
+
+    def _exchange(
+        self,
+        method: str,
+        target: str,
+        json: Mapping[str, Any] | None,
+        repeatable: bool,
+        read: Callable[[requests.Response], _T],
+        accept: str | None = None,
+    ) -> _T:
+        request = requests.PreparedRequest()
+        request.method = method
+        request.url = self._prefix + target
+        request.headers = self._headers
+        if method == "POST":
+            request.body = jsonlib.dumps(json or {}).encode()
+            request.headers = self._headers.copy()
+            request.headers["Content-Type"] = "application/json"
+            request.headers["Content-Length"] = str(len(request.body))
+            request.headers["Accept"] = accept or "application/json"
+        patience = self._timeout
+        pause = 0.25
+        tries_left = self._retries
+        while True:
+            outcome = self._transport.attempt(request, read)
+            if not isinstance(outcome, Failure):
+                return outcome
+            asked = outcome.retry_after or 0
+            if not tries_left or asked > patience or not _may_repeat(outcome.error, repeatable):
+                raise outcome.error
+            # The jitter keeps workers that failed together from coming back together.
+            wait = max(asked, min(pause * random.uniform(0.5, 1), patience))  # noqa: S311
+            tries_left -= 1
+            pause *= 2
+            patience -= wait
+            self._sleep(wait)
+
+
+def _may_repeat(error: APIError, repeatable: bool) -> bool:
+    if isinstance(error, (APIConnectionError, APITimeout)):
+        return repeatable or not error.maybe_sent
+    if isinstance(error, APIStatusError) and not isinstance(error, LimitsReached):
+        return repeatable and error.status in _PASSING
+    return False
+
+
+def _query(params: Mapping[str, Any] | None) -> str:
+    query = urlencode({key: value for key, value in (params or {}).items() if value is not None})
+    return query and f"?{query}"
+
+
+def _api_prefix(base_url: str) -> str:
+    """Return the URL that API paths are appended to."""
+    try:
+        parts = urlsplit(base_url)
+        host = parts.hostname
+        if parts.username is not None or "?" in base_url or "#" in base_url or re.search(r"[\s\\]", base_url):
+            raise ValueError
+        url = requests.Request("GET", base_url).prepare().url
+    except (ValueError, requests.RequestException):
+        url = host = None
+    if not url or not host or parts.scheme.lower() not in ("http", "https"):
+        raise ConfigurationError(
+            "CHATBOTKIT_API_URL is not the address of an API: set it to an origin such as https://api.chatbotkit.com"
+        )
+    if host == HOSTED_HOST:
+        return f"https://{HOSTED_HOST}/v1"
+    return url.rstrip("/").removesuffix("/v1").removesuffix("/api") + "/api/v1"

@@ -1,0 +1,337 @@
+"""One request to the API and its answer: pooled connections, a bound on time and size, typed errors."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import logging
+import math
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, NamedTuple, TypeVar
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
+
+from ..exceptions import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeout,
+    Conflict,
+    LimitsReached,
+    NotAuthenticated,
+    NotAuthorized,
+    NotFound,
+    TooManyRequests,
+)
+
+MAX_ANSWER = 16 * 1024 * 1024
+MAX_LINE = 1024 * 1024
+NO_API = "answered HTML, not JSON: is CHATBOTKIT_API_URL the address of a ChatBotKit API?"
+
+_STATUS_ERRORS = {401: NotAuthenticated, 403: NotAuthorized, 404: NotFound, 409: Conflict}
+_ADDRESS = re.compile(r"""([^\s@=&?<>"'(,;:/])[^\s@=&?<>"'(,;:/]{0,63}(@|%40)""", re.IGNORECASE)
+
+_T = TypeVar("_T")
+
+
+class Failure(NamedTuple):
+    """What a failed attempt leaves: the exception to raise, and the seconds that the API asks to wait before another.
+
+    It is returned, since an exception raised while one of requests is handled would carry that one along, and its text
+    shows the query.
+    """
+
+    error: APIError
+    retry_after: float | None = None
+
+
+class Transport:
+    """Sends requests to one origin, each thread and process over connections of its own.
+
+    :param prefix: the URL that API paths are appended to.
+    :param secret: what must not appear in an exception.
+    :param timeout: seconds to wait for a connection, and for the whole of an answer.
+    :param clock: the time in seconds since the epoch.
+    """
+
+    def __init__(self, prefix: str, secret: str, timeout: float, clock: Callable[[], float]) -> None:
+        self._prefix = prefix
+        self._secret = secret
+        self._timeout = timeout
+        self._clock = clock
+        self._local = threading.local()
+        # Proxies, CA bundle, and that answers are read as a stream. Asked at every call, requests needs as long for it as
+        # for the rest of the call, and lets .netrc replace the secret.
+        self._environment: dict[str, Any] = dict(
+            requests.Session().merge_environment_settings(prefix, {}, True, None, None)
+        )
+
+    def attempt(self, request: requests.PreparedRequest, finish: Callable[[requests.Response], _T]) -> _T | Failure:
+        """Send a request once and return what ``finish`` makes of a successful answer."""
+        try:
+            response = self._session().send(
+                request, allow_redirects=False, timeout=(self._timeout, self._timeout), **self._environment
+            )
+            if 200 <= response.status_code < 300:
+                return finish(response)
+            retry_after = _retry_after(response.headers.get("Retry-After"), self._clock())
+            return Failure(self._status_error(response, retry_after), retry_after)
+        except (OSError, HTTPError) as error:
+            return Failure(self._connection_error(error))
+
+    def read_object(self, response: requests.Response) -> dict[str, Any]:
+        """Return the JSON object that an answer is.
+
+        :raises APIError: it is anything else.
+        """
+        body = _read(response)
+        if not body:
+            raise ProtocolError  # Without Content-Length, an answer cut off in its headers looks like this.
+        answer = _parse(body)
+        if answer is None:
+            raise APIError(f"the ChatBotKit API {_unusable(body)}")
+        return answer
+
+    def read_lines(self, response: requests.Response) -> Generator[dict[str, Any], None, None]:
+        """Return the JSON objects of the lines of an answer as they arrive; each wait for more has the time-out.
+
+        :raises APIError: a line is longer than 1 MB or not a JSON object, or the answer breaks off.
+        """
+        events = self._events(response)
+        next(events)  # A generator that was never started closes nothing when it is closed.
+        return events
+
+    def _events(self, response: requests.Response) -> Generator[dict[str, Any], None, None]:
+        # urllib3 before 2.2 cannot hand out what has arrived of an answer without waiting for more: http.client can.
+        answer: Any = response.raw._original_response
+        answer.reader.lift_deadline()
+        line = bytearray()
+        with response:
+            yield {}
+            while True:
+                data = self._read_some(answer)
+                if isinstance(data, Failure):
+                    raise data.error
+                *ends, rest = data.split(b"\n") if data else (b"", b"")
+                for end in ends:
+                    event = _parse_line(line + end)
+                    line.clear()
+                    if event is not None:
+                        yield event
+                line += rest
+                if len(line) > MAX_LINE:
+                    raise APIError(f"the ChatBotKit API streamed a line above {MAX_LINE} bytes")
+                if not data:
+                    break
+            answer.close()
+            response.raw.release_conn()
+
+    def _read_some(self, answer: _Answer) -> bytes | Failure:
+        try:
+            data = answer.read1(65536)
+            if not data and answer.length:
+                raise http.client.IncompleteRead(b"")
+        except (OSError, http.client.HTTPException) as error:
+            return Failure(self._connection_error(error))
+        return data
+
+    def _session(self) -> _Session:
+        # By process too: a forked child that wrote to its parent's connections would mix their answers up.
+        local = self._local
+        if getattr(local, "process", None) != os.getpid():
+            local.session = _Session()
+            local.process = os.getpid()
+        session: _Session = local.session
+        return session
+
+    def _status_error(self, response: requests.Response, retry_after: float | None) -> APIStatusError:
+        status = response.status_code
+        if 300 <= status < 400:
+            response.close()
+            return APIStatusError(
+                status, "", "a redirect, not followed since the secret stays here: correct CHATBOTKIT_API_URL"
+            )
+        body = _read(response)
+        answer = _parse(body)
+        if answer is None:
+            code, message = "", _unusable(body)
+        else:
+            code, message = (self._clean(answer.get(key)) for key in ("code", "message"))
+        if status == 429 and code != "LIMITS_REACHED":
+            return TooManyRequests(status, code, message, retry_after)
+        return (LimitsReached if status == 429 else _STATUS_ERRORS.get(status, APIStatusError))(status, code, message)
+
+    def _clean(self, text: object) -> str:
+        """Return the API's words fit for a log: one short line without the secret and whole addresses."""
+        if not isinstance(text, str):
+            return ""
+        line = "".join(character if character.isprintable() else " " for character in text[:1000])
+        return mask_addresses(line.replace(self._secret, "•••"))[:200]
+
+    def _connection_error(self, error: Exception) -> APIConnectionError | APITimeout:
+        reason = getattr(error.args[0] if error.args else None, "reason", None)
+        # A refused connection, an unknown host, a connection not made in time, a proxy that could not be used.
+        unsent = isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)) or isinstance(
+            reason, NewConnectionError
+        )
+        if isinstance(error, (requests.Timeout, ReadTimeoutError, TimeoutError)):
+            return APITimeout(f"{self._prefix} did not answer within {self._timeout:g} seconds", maybe_sent=not unsent)
+        name = type(reason or error).__name__
+        return APIConnectionError(f"{self._prefix} gave no whole answer ({name})", maybe_sent=not unsent)
+
+
+def mask_addresses(text: str) -> str:
+    """Return a text in which e-mail addresses, quoted for a URL or not, show as ``a•••@example.com``."""
+    return _ADDRESS.sub(r"\1•••\2", text)
+
+
+def _retry_after(value: str | None, now: float) -> float | None:
+    """Return the seconds that a ``Retry-After`` asks for, which is a number or a date (RFC 9110, section 10.2.3)."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _read(response: requests.Response) -> bytes:
+    """Return the body. How long that may take is in the hands of the connection, see :class:`_Reader`."""
+    chunks = []
+    size = 0
+    with response:
+        for chunk in response.raw.stream(65536, decode_content=False):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_ANSWER:
+                raise APIError(f"the ChatBotKit API's answer is larger than {MAX_ANSWER} bytes")
+    return b"".join(chunks)
+
+
+def _parse(body: bytes | bytearray) -> dict[str, Any] | None:
+    """Return the JSON object that the text is, ``None`` if it is anything else."""
+    try:
+        answer = json.loads(body)
+        if re.search(rb"\\u[dD]", body):
+            # Half an emoji, which JavaScript leaves where it cuts a name, is text that nothing can encode later on.
+            answer = json.loads(json.dumps(answer, ensure_ascii=False).encode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _parse_line(line: bytes | bytearray) -> dict[str, Any] | None:
+    if not line.strip():
+        return None
+    event = _parse(line)
+    if event is None:
+        raise APIError("the ChatBotKit API streamed a line that is not a JSON object")
+    return event
+
+
+def _unusable(body: bytes) -> str:
+    return NO_API if body.lstrip().startswith(b"<") else "answered something that is not a JSON object"
+
+
+def _mask_log(record: logging.LogRecord) -> bool:
+    # The records of urllib3 hold whole URLs, and the query of a list holds somebody's address.
+    record.msg, record.args = mask_addresses(record.getMessage()), None
+    return True
+
+
+class _Session(requests.Session):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        adapter = _Adapter(pool_connections=1, pool_maxsize=4)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+        for name in ("urllib3.connection", "urllib3.connectionpool"):
+            logging.getLogger(name).addFilter(_mask_log)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        # Even with allow_redirects=False, requests reads and unpacks a redirect's body, however large it is.
+        return None
+
+
+class _Reader(io.RawIOBase):
+    """The reading end of a socket with one deadline for all that is read: status line, headers, chunks and body.
+
+    The time-out of a socket alone starts anew with each byte, so that an answer of a byte now and then would never end.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._timeout = sock.gettimeout()
+        self._deadline = time.monotonic() + (math.inf if self._timeout is None else self._timeout)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._deadline < math.inf:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def lift_deadline(self) -> None:
+        self._deadline = math.inf
+        self._sock.settimeout(self._timeout)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.reader = _Reader(sock)
+        self.fp = io.BufferedReader(self.reader)
+
+
+class _Connection(HTTPConnection):
+    response_class = _Answer
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Answer
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if proxy.lower().startswith("http"):  # A SOCKS proxy's manager has connections of its own kind.
+            manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return manager

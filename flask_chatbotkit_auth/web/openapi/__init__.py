@@ -1,0 +1,127 @@
+"""The JSON API, described by itself: an OpenAPI 3.1 document, made for the settings of the application that serves it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from ...mail.mailer import site_name
+from ...state import AuthState
+from .operations import ERRORS, OPERATIONS, Operation
+from .schemas import Json, ref, schemas
+
+_VERSION = version("flask-chatbotkit-auth")  # read from a file, which takes longer than all the rest
+
+_ABOUT = """\
+Passwordless sign-in: an address, a code that is mailed to it, a session in a cookie.
+
+A request counts as JSON when its `Content-Type` is `application/json`, or when its `Accept` prefers that to `text/html`; \
+any other is answered with a page. Every POST carries the token of `GET {prefix}/session`, which belongs to the browser's \
+session: after signing in or out, fetch it again. In the body of a request, what is not named here is ignored, and what is \
+no text counts as missing."""
+
+_TOKEN = {
+    "name": "X-CSRFToken",
+    "in": "header",
+    "required": True,
+    "description": "The `csrf_token` of the session. Over HTTPS the `Referer` must name this host, too, as browsers send it.",
+    "schema": {"type": "string"},
+}
+_SESSION_ID = {
+    "name": "session_id",
+    "in": "path",
+    "required": True,
+    "description": "The `id` of one of the account's `sessions`.",
+    "schema": {"type": "string"},
+}
+_RETRY_AFTER = {
+    "required": True,
+    "description": "Seconds to wait, as `retry_after` in the body.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+
+
+def document(auth: AuthState, *, cookie: str, root: str) -> Json:
+    """Return the document.
+
+    :param cookie: the name of the application's session cookie.
+    :param root: the path that the application is mounted at, ``""`` for the whole of its host.
+    """
+    prefix = auth.config.url_prefix
+    paths: dict[str, Json] = {}
+    for each in OPERATIONS:
+        paths.setdefault(prefix + each.path, {})[each.method] = _operation(each, auth)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"{site_name(auth.config)}: sign-in",
+            "version": _VERSION,
+            "description": _ABOUT.format(prefix=prefix),
+        },
+        "servers": [{"url": root or "/"}],
+        "security": [{"session": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas(auth),
+            "parameters": {"token": _TOKEN},
+            "headers": {"Retry-After": _RETRY_AFTER},
+            "securitySchemes": {
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": cookie,
+                    "description": "Comes with the first answer. Browsers send it by themselves; scripts cannot read it.",
+                }
+            },
+        },
+    }
+
+
+def _operation(operation: Operation, auth: AuthState) -> Json:
+    post, own = operation.method == "post", operation.path.startswith("/account")
+    codes = [*operation.errors.split(), "store_unavailable"]
+    codes += ["not_signed_in"] if own else []
+    codes += ["lifecycle_disabled"] if operation.switch else []
+    codes += ["csrf", "too_large"] if post else []
+    made: Json = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "tags": ["account" if own else "sign-in"],
+        "responses": {"200": _answer("Done.", ref("schemas", operation.answer)), **_refusals(codes)},
+    }
+    if operation.switch and not getattr(auth.adapter, operation.switch):
+        made["description"] = "Switched off here: the answer is `lifecycle_disabled`."
+    if operation.next:
+        made["responses"]["200"]["links"] = {id: _link(id) for id in operation.next.split()}
+    if "{session_id}" in operation.path:
+        made["parameters"] = [_SESSION_ID]
+    if post:
+        made["parameters"] = [*made.get("parameters", ()), ref("parameters", "token")]
+        content = {"application/json": {"schema": ref("schemas", operation.body)}}
+        made["requestBody"] = {"required": operation.body != "Nothing", "content": content}
+    else:
+        # Anybody may ask, who has no cookie yet.
+        made["security"] = [{"session": []}] if own else [{}, {"session": []}]
+    return made
+
+
+def _link(id: str) -> Json:
+    if id == "endSession":
+        return {"operationId": id, "parameters": {"session_id": "$response.body#/sessions/0/id"}}
+    return {"operationId": id}
+
+
+def _refusals(codes: list[str]) -> Json:
+    """Return by status what each of the errors of that status answers."""
+    refusals = {}
+    for status in sorted({ERRORS[code].status for code in codes}):
+        here = [code for code in codes if ERRORS[code].status == status]
+        kinds = [ref("schemas", f"error_{code}") for code in here]
+        description = " or ".join(f"`{code}`" for code in here)
+        refusals[str(status)] = _answer(description, kinds[0] if len(kinds) == 1 else {"oneOf": kinds})
+        if status == 429:
+            refusals[str(status)]["headers"] = {"Retry-After": ref("headers", "Retry-After")}
+    return refusals
+
+
+def _answer(description: str, schema: Json) -> Json:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}

@@ -1,0 +1,139 @@
+"""The bodies of requests and answers, as JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...identifier import MAX_LENGTH
+from ...profile import MAX_IMAGE, MAX_NAME
+from ...state import AuthState
+from .operations import ERRORS, Error
+
+Json = dict[str, Any]
+
+
+def ref(kind: str, name: str) -> Json:
+    """Return a pointer to a component of the document."""
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def schemas(auth: AuthState) -> Json:
+    """Return the schemas by name; those of errors are called ``error_`` and the code."""
+    provider, hooked = auth.provider, auth.hooks.session is not None
+    code = _text(
+        f"{provider.length} characters out of {provider.alphabet}. Spaces and dashes do not matter.",
+        examples=[(provider.alphabet * provider.length)[: provider.length]],
+    )
+    redirect = {"redirect": _text("Where to go now.", examples=["/dashboard"])}
+    user = {"user": ref("schemas", "User")}
+    session = {
+        "user": {"oneOf": [ref("schemas", "User"), {"type": "null"}]},
+        "expires_at": _time(or_null=True),
+    }
+    token = {"csrf_token": _text("For the header `X-CSRFToken`.")}
+    return {
+        "User": _object(
+            {
+                "id": _text(),
+                "email": _text(examples=["ada@example.com"]),
+                "name": _text(or_null=True, examples=["Ada"]),
+                "image": _text("The address of a picture.", or_null=True),
+                "email_verified": _time("When the address was first proved.", or_null=True),
+                "created_at": _time("When the account was made.", or_null=True),
+                "kind": {"enum": ["partner", "contact"]},
+            }
+        ),
+        # A session_callback may return anything beside the token.
+        "Session": _object(token, session, additionalProperties=True) if hooked else _object({**session, **token}),
+        "Challenge": _object(
+            {
+                "email": _text("The address, masked.", examples=["a•••@example.com"]),
+                "expires_in": _count("Seconds until the newest code stops working.", 1, 600),
+                "resend_in": _count("Seconds until another code may be asked for.", 0, 30),
+            }
+        ),
+        "ChallengeAnswer": _object({"challenge": ref("schemas", "Challenge")}),
+        "SignedIn": _object({**user, **redirect}),
+        "Redirect": _object(redirect),
+        "OwnSession": _object(
+            {
+                "id": _text(),
+                "device": _text(or_null=True, examples=["Chrome on Android"]),
+                "ip": _text(or_null=True, examples=["192.0.2.1"]),
+                "created_at": _time(),
+                "last_seen_at": _time(),
+                "current": {"type": "boolean", "description": "Whether it is the session of this request."},
+            }
+        ),
+        "Account": _object(
+            {
+                **user,
+                "sessions": {"type": "array", "items": ref("schemas", "OwnSession")},
+                "can_update": {"const": auth.adapter.auto_update},
+                "can_delete": {"const": auth.adapter.auto_delete},
+            }
+        ),
+        "UserAnswer": _object(user),
+        "OneEnded": _object({"ended": {"const": 1}}, redirect, description="`redirect`: it was this very session."),
+        "Ended": _object({"ended": _count("How many there were.", 0, 2)}),
+        "Deleted": _object({"deleted": {"const": True}, **redirect}),
+        "SignIn": _request(
+            {"email": _text(format="email", maxLength=MAX_LENGTH, examples=["ada@example.com"])},
+            {"next": _text("A path on this host, to go to afterwards.", examples=["/dashboard"])},
+        ),
+        "Code": _request({"code": code}),
+        "Profile": _request(
+            {},
+            {
+                "name": _text("Empty: none.", maxLength=MAX_NAME, examples=["Ada"]),
+                "image": _text(
+                    "An https address; empty: none.", maxLength=MAX_IMAGE, examples=["https://example.com/ada.png"]
+                ),
+            },
+        ),
+        "Deletion": _request({"confirm": _text("The account's address.", examples=["ada@example.com"]), "code": code}),
+        "Nothing": _request({}),
+        **{f"error_{name}": _error(error, name) for name, error in ERRORS.items()},
+    }
+
+
+def _error(error: Error, code: str) -> Json:
+    """Return the schema of ``{"error": {"code", "message", …}}``."""
+    message = _text("A sentence for the person; it may be shown as it is.", examples=["What happened, and what to do."])
+    detail = {error.detail: _DETAILS[error.detail]} if error.detail else {}
+    return _object({"error": _object({"code": {"const": code}, "message": message, **detail})}, description=error.cure)
+
+
+def _object(required: Json, optional: Json | None = None, **more: Any) -> Json:
+    properties = {**required, **(optional or {})}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+        **more,
+    }
+
+
+def _text(description: str = "", *, or_null: bool = False, **more: Any) -> Json:
+    about = {"description": description} if description else {}
+    return {"type": ["string", "null"] if or_null else "string", **about, **more}
+
+
+def _count(description: str, minimum: int, example: int) -> Json:
+    return {"type": "integer", "minimum": minimum, "description": description, "examples": [example]}
+
+
+def _request(required: Json, optional: Json | None = None) -> Json:
+    return _object(required, optional, additionalProperties=True)
+
+
+def _time(description: str = "", *, or_null: bool = False) -> Json:
+    return _text(description, or_null=or_null, format="date-time", examples=["2026-01-01T12:00:00+00:00"])
+
+
+_DETAILS = {
+    "attempts_left": _count("How many more wrong codes are taken; 0: the challenge has ended.", 0, 4),
+    "fields": {**_object({}, {"name": _text(), "image": _text()}), "description": "A sentence for each field."},
+    "retry_after": _count("Seconds to wait, as in the header `Retry-After`.", 1, 30),
+}

@@ -1,0 +1,358 @@
+"""The documentation: its examples run, and what it names exists.
+
+A Python block whose ``:name:`` begins with ``run-`` stands alone and is executed; those that begin with ``file-`` are files
+of one project, whose tests are run.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import runpy
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from blinker import NamedSignal
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_mail import Connection, Message
+from flask_sqlalchemy import SQLAlchemy
+from werkzeug.test import TestResponse
+
+import flask_chatbotkit_auth
+from flask_chatbotkit_auth import ChatBotKitAuthError, StoreError, signals
+from flask_chatbotkit_auth.config import Config
+from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from tests.support.samples import DOCS, PAGES, ROOT, SAMPLES, Block, files, sample, written_in
+
+PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
+ADA = "ada@example.com"
+
+SignIn = Callable[..., TestResponse]
+Namespace = dict[str, Any]
+
+
+BLOCKS = written_in("python")
+RUN = [block for block in BLOCKS if block.name.startswith("run-") or block.where.startswith("README")]
+
+
+def words(pattern: str, paths: list[Path]) -> set[str]:
+    """Return what the pattern's group finds in the files."""
+    return {found for path in paths for found in re.findall(pattern, path.read_text(encoding="utf-8"))}
+
+
+# Examples
+
+
+def test_there_are_examples() -> None:
+    assert len(BLOCKS) > 25
+    assert len(RUN) > 12
+    named = [block.name for block in SAMPLES if block.name]
+    assert len(named) == len(set(named))
+    directives = sum(path.read_text(encoding="utf-8").count(".. code-block::") for path in PAGES)
+    assert directives == sum(".rst:" in block.where for block in SAMPLES)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[block.where for block in BLOCKS])
+def test_an_example_compiles(block: Block) -> None:
+    compile(block.code, block.where, "exec")
+
+
+@pytest.fixture
+def execute(
+    chatbotkit_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Block], Namespace]]:
+    """Execute an example as a module of its own, on the sandbox, with nothing changed in it but the secrets."""
+    monkeypatch.chdir(tmp_path)
+    defaults = {**Flask.default_config, "TESTING": True, "SECRET_KEY": "not a secret"}
+    monkeypatch.setattr(Flask, "default_config", defaults)
+    monkeypatch.setenv("CHATBOTKIT_API_URL", chatbotkit_sandbox.url)
+    monkeypatch.setenv("CHATBOTKIT_API_SECRET", "sk-test")
+    monkeypatch.setenv("CHATBOTKIT_AUTH_AUTO_CREATE", "true")
+    module = ModuleType("example")
+    monkeypatch.setitem(sys.modules, "example", module)
+
+    def execute(block: Block) -> Namespace:
+        code = block.code.replace('"sk-…"', '"sk-test"').replace('SECRET_KEY="…"', 'SECRET_KEY="not a secret"')
+        exec(compile(code, block.where, "exec"), vars(module))  # noqa: S102  # our own
+        if "create_app" in vars(module):
+            module.app = module.create_app()  # type: ignore[attr-defined]
+        return vars(module)
+
+    yield execute
+    app: Flask | None = vars(module).get("app")
+    if app is not None:
+        app.extensions["chatbotkit_auth"].store.close()
+        with app.app_context():
+            for each in vars(module).values():
+                if isinstance(each, SQLAlchemy):
+                    each.engine.dispose()
+    if "engine" in vars(module):
+        module.engine.dispose()
+
+
+@pytest.mark.parametrize("block", RUN, ids=[block.name or block.where for block in RUN])
+def test_an_example_runs_and_signs_a_person_in(
+    block: Block, execute: Callable[[Block], Namespace], sign_in: SignIn
+) -> None:
+    example = execute(block)
+    if "app" not in example or {"sent", "pool"} & example.keys():
+        return
+    app: Flask = example["app"]
+    client = app.test_client()
+    assert sign_in(client, ADA).status_code == 200
+    for rule in app.url_map.iter_rules():
+        if "GET" in (rule.methods or ()) and not rule.arguments and not rule.endpoint.startswith("chatbotkit_auth."):
+            assert client.get(rule.rule, follow_redirects=True).status_code == 200, rule
+
+
+def test_the_example_of_the_start_guards_its_page(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
+    client = execute(sample("run-index"))["app"].test_client()
+    assert client.get("/dashboard").location == "/auth/sign-in?next=%2Fdashboard"
+    sign_in(client, ADA)
+    assert client.get("/dashboard").text == f"Hello {ADA}"
+
+
+def test_the_example_of_digits_sends_seven(
+    execute: Callable[[Block], Namespace], sign_in: SignIn, chatbotkit_outbox: list[Message]
+) -> None:
+    sign_in(execute(sample("run-digits"))["app"].test_client(), ADA)
+    assert re.fullmatch(r"\d{7}", read_code(chatbotkit_outbox[0]))
+
+
+def test_the_example_of_languages_follows_the_browser(execute: Callable[[Block], Namespace]) -> None:
+    client = execute(sample("run-languages"))["app"].test_client()
+    for asked, language in (("de-AT,de;q=0.9,en;q=0.8", "de"), ("fr", "fr"), ("fi", "en")):
+        assert f'<html lang="{language}"' in client.get("/auth/sign-in", headers={"Accept-Language": asked}).text
+
+
+def test_the_example_of_a_refusal_refuses(
+    execute: Callable[[Block], Namespace], sign_in: SignIn, chatbotkit_sandbox: Sandbox
+) -> None:
+    app = execute(sample("run-refuse"))["app"]
+    answer = sign_in(app.test_client(), "eve@example.org")
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "sign_in_denied")
+    assert "example.com" in answer.get_json()["error"]["message"]
+    chatbotkit_sandbox.add_user("max@example.com", meta={"suspended": True})
+    assert sign_in(app.test_client(), "max@example.com").status_code == 403
+
+
+def test_the_example_of_own_users_shows_their_plan(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
+    client = execute(sample("run-own-users"))["app"].test_client()
+    sign_in(client, ADA)
+    assert client.get("/plan").text == f"{ADA} is on the free plan."
+    assert client.get("/auth/session").get_json()["plan"] == "free"
+
+
+def test_the_example_of_an_own_sender_sends(execute: Callable[[Block], Namespace]) -> None:
+    made = execute(sample("run-own-sender"))
+    client: FlaskClient = made["app"].test_client()
+    assert _post(client, "/auth/sign-in", "/auth", {"email": ADA}).status_code == 200
+    ((identifier, code),) = made["sent"]
+    assert identifier == ADA
+    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+def test_the_example_of_a_thread_sends(
+    execute: Callable[[Block], Namespace], sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = execute(sample("run-thread"))
+    threads: list[str] = []
+
+    def send(connection: Connection, message: Message) -> None:
+        threads.append(threading.current_thread().name)
+
+    monkeypatch.setattr(Connection, "send", send)
+    client: FlaskClient = made["app"].test_client()
+    assert _post(client, "/auth/sign-in", "/auth", {"email": ADA}).status_code == 200
+    made["pool"].shutdown()
+    (name,) = threads
+    assert name.startswith("ThreadPoolExecutor")
+
+
+def test_the_example_of_a_chat_chats(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
+    client = execute(sample("run-chat"))["app"].test_client()
+    sign_in(client, ADA)
+    answer = _post(client, "/chat", "/auth", {"messages": [{"type": "user", "text": "Hello!"}]})
+    assert answer.mimetype == "application/jsonl"
+    assert "You said: Hello!" in answer.text
+
+
+def test_the_example_of_a_clock_lets_codes_expire(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
+    made = execute(sample("run-clock"))
+    client = made["app"].test_client()
+    _post(client, "/auth/sign-in", "/auth", {"email": ADA})
+    made["clock"].advance(660)
+    assert _post(client, "/auth/verify", "/auth", {"code": "3f9a2c"}).get_json()["error"]["code"] == "code_expired"
+
+
+def test_the_example_of_a_probe_answers_503_without_the_store(
+    execute: Callable[[Block], Namespace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app: Flask = execute(sample("run-health"))["app"]
+    assert app.test_client().get("/healthz").text == "ok"
+    monkeypatch.setattr(app.extensions["chatbotkit_auth"].store, "ping", Mock(side_effect=StoreError("gone")))
+    assert app.test_client().get("/healthz").status_code == 503
+
+
+def test_the_example_of_numbers_counts(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
+    made = execute(sample("run-metrics"))
+    client = made["app"].test_client()
+    sign_in(client, ADA)
+    _post(client, "/auth/sign-in", "/auth", {"email": ADA})
+    _post(client, "/auth/verify", "/auth", {"code": "wrong"})
+    assert made["counts"] == {"codes sent": 2, "sign-ins, new": 1, "codes refused: invalid_code": 1}
+
+
+def test_the_example_of_new_people_welcomes_them_once(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
+    client = execute(sample("run-new-user"))["app"].test_client()
+    greetings = []
+    for _ in range(2):
+        assert sign_in(client, ADA).get_json()["redirect"] == "/start"
+        greetings.append(client.get("/start", follow_redirects=True).text)
+    assert greetings == [f"Welcome, {ADA}.", f"Hello again, {ADA}."]
+
+
+def test_the_tests_of_the_example_pass(tmp_path: Path) -> None:
+    project = files(tmp_path, "file-")
+    # From Python 3.12 on Flask-Login's remember cookie is warned about.
+    mild = "ignore:datetime.datetime.utc:DeprecationWarning:flask_login.login_manager"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "-W", mild, str(tmp_path)]
+    # Not with the options of this run, which a project of somebody else's does not have.
+    environment = {**os.environ, "PYTEST_ADDOPTS": ""}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    count = sum(block.code.count("def test_") for block in project)
+    assert f"{count} passed" in run.stdout
+
+
+# What is generated
+
+
+@pytest.fixture(scope="module")
+def conf() -> Namespace:
+    return runpy.run_path(str(DOCS / "conf.py"))
+
+
+def test_the_table_of_settings_names_every_key(conf: Namespace) -> None:
+    table = conf["configuration"]()
+    for each in fields(Config):
+        assert table.count(f"``{each.metadata['key']}``\n") == 1
+        assert each.metadata["doc"] in table
+
+
+def test_every_generated_part_is_used_and_not_empty(conf: Namespace) -> None:
+    assert words(r"(?m)^\.\. generated:: (\w+)$", PAGES) == set(conf["GENERATED"])
+    for make in conf["GENERATED"].values():
+        assert len(make()) > 100
+
+
+def test_the_table_of_signals_names_every_signal(conf: Namespace) -> None:
+    table = conf["signals"]()
+    for name in (name for name, each in vars(signals).items() if isinstance(each, NamedSignal)):
+        assert f"* - ``{name}``\n" in table
+
+
+def test_the_layers_name_every_folder_and_file_of_the_package(conf: Namespace) -> None:
+    named = conf["layers"]()
+    for path in PACKAGE.iterdir():
+        if (path.suffix == ".py" or (path / "__init__.py").is_file()) and path.stem not in ("__init__", "testing"):
+            assert re.search(rf"\b{path.stem}\b", named), path.name
+
+
+def test_the_tree_has_every_file_and_a_sentence_for_it(conf: Namespace) -> None:
+    tree = conf["tree"]()
+    for path in PACKAGE.rglob("[!_]*.py"):
+        name = path.relative_to(PACKAGE).as_posix()
+        assert len(re.findall(rf"\* - ``{re.escape(name)}``\n     - \S", tree)) == 1, name
+
+
+def test_the_guesses_are_those_of_the_defaults(conf: Namespace) -> None:
+    table = conf["guesses"]()
+    assert "1 in 3,355,443" in table  # five guesses at 16⁶ codes
+    assert "- 20\n" in table
+    assert "- 40\n" in table
+    # Beside an owner who signs in: 20 more for each time, until the 25 codes that may be asked for are used up.
+    assert "- 60\n" in table
+    assert "- 105\n" in table
+
+
+# What is named exists
+
+
+def test_every_setting_that_is_named_exists() -> None:
+    keys = {each.metadata["key"] for each in fields(Config)}
+    paths = [*PAGES, *ROOT.glob("*.md")]
+    assert words(r"CHATBOTKIT_(?:API|AUTH)_[A-Z]+(?:_[A-Z]+)*(?![A-Z_])", paths) <= keys
+
+
+def test_every_test_that_is_named_exists() -> None:
+    named = words(r":test:`([^`]+)`", PAGES)
+    assert len(named) > 40
+    named |= {f"test_login.py::{each}" for each in words(r"``(test_event_\w+)``", PAGES)}
+    for each in named:
+        file, _, function = each.partition("::")
+        tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+        assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, each
+
+
+def test_every_endpoint_that_is_named_exists_and_every_post_is_named(app: Flask) -> None:
+    named = set(re.findall(r"``(GET|POST) (/auth/[^`]*)``", (DOCS / "json-api.rst").read_text(encoding="utf-8")))
+    ours = {
+        (method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint.startswith("chatbotkit_auth.")
+        for method in rule.methods or ()
+    }
+    assert named <= ours
+    assert {each for each in ours if each[0] == "POST"} <= named
+
+
+def test_every_error_code_that_is_named_exists_and_every_one_is_named() -> None:
+    page = (DOCS / "json-api.rst").read_text(encoding="utf-8")
+    table = set(re.findall(r"- :error:`(\w+)`", page))
+    assert words(r":error:`(\w+)`", PAGES) == table
+    constants = {
+        node.value
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+    }
+    assert table <= constants
+    # Those that an answer of the blueprint may carry.
+    kinds = [each for each in _all_kinds(ChatBotKitAuthError) if each.__module__ == "flask_chatbotkit_auth.exceptions"]
+    assert {each.error_code for each in kinds} - {"error", "configuration"} <= table
+    for row in re.findall(r"\* - (\d+)\n +- :error:`(\w+)`", page):
+        for kind in kinds:
+            if kind.error_code == row[1]:
+                assert kind.http_status == int(row[0]), row
+
+
+def test_every_line_of_the_log_that_is_named_exists() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    for line in words(r":log:`([^`]+)`", PAGES):
+        assert f'"{line}"' in source
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (DOCS / "api.rst").read_text(encoding="utf-8")
+    automatic = {kind.__name__ for kind in _all_kinds(ChatBotKitAuthError)} | {"ChatBotKitAuthError"}
+    for name in set(flask_chatbotkit_auth.__all__) - automatic:
+        assert re.search(rf":: flask_chatbotkit_auth\.(signals\.)?{name}\b", page), name
+
+
+def _all_kinds(kind: type[ChatBotKitAuthError]) -> set[type[ChatBotKitAuthError]]:
+    kinds = {kind}
+    for each in kind.__subclasses__():
+        kinds |= _all_kinds(each)
+    return kinds

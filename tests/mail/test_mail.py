@@ -1,0 +1,559 @@
+"""Mails over real SMTP: what arrives, and what happens when the server does not take it."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from email.message import EmailMessage, Message
+from email.parser import BytesParser
+from email.policy import default
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_mail import Message as Mail
+from redis import Redis
+from rq import Queue, SimpleWorker
+
+from flask_chatbotkit_auth import MailError, current_auth
+from flask_chatbotkit_auth.mail import smtp
+from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.testing.plugin import _post
+from tests.support.apps import MakeApp
+
+
+class MailServer:
+    """A real SMTP server that keeps what it takes."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.recipients: list[list[str]] = []
+        self.connections = 0
+        self.refusal: str | None = None
+
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, _envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        self.connections += 1
+        return responses
+
+    async def handle_RCPT(
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if self.refusal:
+            return self.refusal
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+        content = envelope.content
+        assert isinstance(content, bytes)
+        message: Message[str, str] = BytesParser(policy=default).parsebytes(content)
+        assert isinstance(message, EmailMessage)
+        self.mails.append(message)
+        self.recipients.append(envelope.rcpt_tos)
+        return "250 OK"
+
+
+@pytest.fixture
+def mail_server() -> Iterator[tuple[MailServer, dict[str, Any]]]:
+    server = MailServer()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    controller = Controller(server, hostname="127.0.0.1", port=port)
+    controller.start()
+    yield server, {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": port, "MAIL_SUPPRESS_SEND": False}
+    controller.stop()
+
+
+def _request_code(client: FlaskClient, email: str = "ada@example.com") -> Any:
+    return _post(client, "/auth/sign-in", "/auth", {"email": email})
+
+
+def _text(message: EmailMessage, kind: str) -> str:
+    body = message.get_body((kind,))
+    assert body is not None
+    content = body.get_content()
+    assert isinstance(content, str)
+    return content
+
+
+def test_a_code_arrives_as_text_and_html(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_SITE_NAME="Ada & Söhne", CHATBOTKIT_AUTH_MAIL_SENDER="hello@shop.example", **config)
+    client = app.test_client()
+    agent = "Mozilla/5.0 (Linux; Android 14) Chrome/126.0 Mobile Safari/537.36"
+    token = client.get("/auth/session").get_json()["csrf_token"]
+    headers = {"X-CSRFToken": token, "User-Agent": agent}
+    assert client.post("/auth/sign-in", json={"email": "Ada@Example.com"}, headers=headers).status_code == 200
+    (message,) = server.mails
+    code = message["Subject"].split()[0]
+    assert len(code) == 6
+    assert message["Subject"] == f"{code} is your Ada & Söhne sign-in code"
+    assert (message["To"], message["From"]) == ("ada@example.com", "hello@shop.example")
+    assert server.recipients == [["ada@example.com"]]
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Message-ID"].endswith("@shop.example>"), "the machine's own name is nobody's business"
+    assert message["Reply-To"] is None
+    text, html = _text(message, "plain"), _text(message, "html")
+    for body in (text, html):
+        assert code in body
+        assert "10 minutes" in body
+        assert "Chrome on Android" in body
+    assert text.startswith(code)
+    assert "Ada &amp; Söhne" in html
+    assert client.post("/auth/verify", json={"code": code}, headers=headers).status_code == 200
+
+
+def test_a_mail_wears_the_brand(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(
+        CHATBOTKIT_AUTH_MAIL_SENDER="Shop <hello@süd.example>",
+        CHATBOTKIT_AUTH_MAIL_REPLY_TO="help@shop.example",
+        CHATBOTKIT_AUTH_MAIL_COLOR="#0f766e",
+        CHATBOTKIT_AUTH_LOGO_URL="https://shop.example/logo.png",
+        **config,
+    )
+    _request_code(app.test_client())
+    (message,) = server.mails
+    assert message["Reply-To"] == "help@shop.example"
+    assert message["Message-ID"].endswith("@xn--sd-xka.example>")
+    html = _text(message, "html")
+    assert 'bgcolor="#0f766e"' in html
+    assert html.count("https://shop.example/logo.png") == 1
+    assert html.count("http") == 1, "nothing else is loaded that could tell that the mail was opened"
+
+
+@pytest.mark.parametrize("name", ["A shop " + "of many words " * 90, "Ein Geschäft " * 9], ids=["ascii", "umlauts"])
+def test_a_long_name_is_folded_and_reads_as_it_was(make_app: MakeApp, chatbotkit_outbox: list[Any], name: str) -> None:
+    app = make_app(CHATBOTKIT_AUTH_SITE_NAME=name)
+    assert _request_code(app.test_client()).status_code == 200
+    with app.app_context():
+        sent = chatbotkit_outbox[0].as_bytes()
+    headers = sent.partition(b"\r\n\r\n")[0]
+    assert headers.isascii()
+    assert max(len(line) for line in headers.split(b"\r\n")) <= 998  # RFC 5322, 2.1.1
+    message = BytesParser(policy=default).parsebytes(sent)
+    assert message["Subject"].split()[1:] == f"is your {name} sign-in code".split()
+
+
+def test_a_name_with_a_line_break_adds_no_header(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]
+) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_SITE_NAME="Shop\r\nBcc: eve@example.com\n<b>", **config)
+    assert _request_code(app.test_client()).status_code == 200
+    (message,) = server.mails
+    assert message["Bcc"] is None
+    assert message["Subject"].endswith("is your Shop Bcc: eve@example.com <b> sign-in code")
+    assert "<b>" not in _text(message, "html")
+
+
+def test_a_code_is_never_a_link(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(**config)
+    _request_code(app.test_client())
+    code = server.mails[0]["Subject"].split()[0]
+    for kind in ("plain", "html"):
+        for line in _text(server.mails[0], kind).splitlines():
+            assert not ("http" in line and code in line)
+
+
+def test_the_host_header_gets_into_no_mail(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    client = make_app(**config).test_client()
+    token = client.get("/auth/session", headers={"Host": "evil.example"}).get_json()["csrf_token"]
+    client.post(
+        "/auth/sign-in", json={"email": "ada@example.com"}, headers={"Host": "evil.example", "X-CSRFToken": token}
+    )
+    (message,) = server.mails
+    assert "evil.example" not in message.as_string()
+    assert "evil.example" not in _text(message, "html")
+
+
+def test_with_a_known_name_the_mail_says_where_to_start_again(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]
+) -> None:
+    server, config = mail_server
+    app = make_app(SERVER_NAME="shop.example", **config)
+    _request_code(app.test_client())
+    assert "http://shop.example/auth/sign-in" in _text(server.mails[0], "plain")
+    assert server.mails[0]["From"] == "no-reply@shop.example"
+
+
+def test_an_unknown_address_gets_no_mail(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, **config)
+    assert _request_code(app.test_client()).status_code == 200
+    assert server.mails == []
+    assert server.connections == 1, "the mail server is asked all the same, so that an outage shows in no other way"
+
+
+def test_an_unknown_address_can_be_told(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, CHATBOTKIT_AUTH_UNKNOWN_USER="mail", **config)
+    assert _request_code(app.test_client()).status_code == 200
+    (message,) = server.mails
+    assert message["To"] == "ada@example.com"
+    assert "There is no shop account for ada@example.com" in _text(message, "plain")
+
+
+@pytest.mark.parametrize("auto_create", [True, False])
+def test_a_dead_mail_server_is_told_and_resend_works(
+    make_app: MakeApp,
+    mail_server: tuple[MailServer, dict[str, Any]],
+    chatbotkit_sandbox: Sandbox,
+    auto_create: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server, config = mail_server
+    chatbotkit_sandbox.add_user("ada@example.com")
+    server.refusal = "451 come back later"
+    client = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=auto_create, **config).test_client()
+    answer = _request_code(client)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+    assert "MAIL_SERVER" in caplog.text
+    assert "ada@" not in caplog.text
+    server.refusal = None
+    again = _post(client, "/auth/resend", "/auth", {})
+    assert again.status_code == 200
+    code = server.mails[0]["Subject"].split()[0]
+    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_mail_server_that_is_gone_answers_alike_for_all(
+    make_app: MakeApp, chatbotkit_sandbox: Sandbox, known: bool
+) -> None:
+    if known:
+        chatbotkit_sandbox.add_user("ada@example.com")
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, MAIL_SERVER="127.0.0.1", MAIL_PORT=1, MAIL_SUPPRESS_SEND=False)
+    answer = _request_code(app.test_client())
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+
+
+@pytest.mark.parametrize("refusal", ["451 come back later", "550 no such mailbox", "452 full"])
+def test_a_recipient_that_is_refused_is_refused_whoever_it_is(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], chatbotkit_sandbox: Sandbox, refusal: str
+) -> None:
+    server, config = mail_server
+    server.refusal = refusal
+    chatbotkit_sandbox.add_user("ada@example.com")
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, **config)
+    for email in ("ada@example.com", "eve@example.com"):
+        answer = _request_code(app.test_client(), email)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+    assert server.mails == []
+
+
+def test_the_failure_of_a_mail_quotes_nobody(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    server.refusal = "550 no such mailbox: ada@example.com"
+    app = make_app(**config)
+    auth = app.extensions["chatbotkit_auth"]
+    with app.test_request_context(), pytest.raises(MailError) as failed:
+        auth.mailer.send_code("ada@example.com", "3f9a2c", auth.provider.clock(), None)
+    assert "ada" not in f"{failed.value} {failed.value!r}"
+    assert failed.value.__cause__ is None
+    assert failed.value.__suppress_context__
+
+
+@pytest.mark.parametrize("sender", ["no-reply@b..é", "no-reply@shop.example\nBcc: eve@example.com"])
+def test_a_sender_that_cannot_be_one_answers_alike_for_all(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], chatbotkit_sandbox: Sandbox, sender: str
+) -> None:
+    server, config = mail_server
+    chatbotkit_sandbox.add_user("ada@example.com")
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, MAIL_DEFAULT_SENDER=sender, **config)
+    for email in ("ada@example.com", "nobody@example.com"):
+        answer = _request_code(app.test_client(), email)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+    assert server.mails == []
+
+
+def test_a_sender_given_as_a_pair_keeps_its_name(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]
+) -> None:
+    server, config = mail_server
+    app = make_app(MAIL_DEFAULT_SENDER=("Shop, Inc", "no-reply@shop.example"), **config)
+    assert _request_code(app.test_client()).status_code == 200
+    (message,) = server.mails
+    (sender,) = message["From"].addresses
+    assert (sender.display_name, sender.addr_spec) == ("Shop, Inc", "no-reply@shop.example")
+    assert message["Message-ID"].endswith("@shop.example>")
+
+
+def test_a_mail_server_that_hangs_holds_no_worker(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        app = make_app(MAIL_SERVER="127.0.0.1", MAIL_PORT=silent.getsockname()[1], MAIL_SUPPRESS_SEND=False)
+        assert _request_code(app.test_client()).status_code == 503
+
+
+def test_html_says_what_to_do_when_the_mail_failed(make_app: MakeApp) -> None:
+    app = make_app(MAIL_SERVER="127.0.0.1", MAIL_PORT=1, MAIL_SUPPRESS_SEND=False, WTF_CSRF_ENABLED=False)
+    answer = app.test_client().post("/auth/sign-in", data={"email": "ada@example.com"})
+    assert answer.status_code == 503
+    assert "ask for another code" in answer.text
+    assert "/auth/resend" in answer.text
+
+
+def test_without_a_mail_server_debug_prints_the_code(make_app: MakeApp, capsys: pytest.CaptureFixture[str]) -> None:
+    app = make_app(TESTING=False, MAIL_SUPPRESS_SEND=False)
+    app.debug = True
+    client = app.test_client()
+    assert _request_code(client).status_code == 200
+    printed = capsys.readouterr().err
+    assert "Sign-in code for ada@example.com" in printed
+    code = printed.split("ada@example.com:")[1].split()[0]
+    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+def test_without_a_mail_server_outside_debug_the_log_has_the_cure(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = make_app(TESTING=False, MAIL_SUPPRESS_SEND=False)
+    assert _request_code(app.test_client()).status_code == 503
+    assert "set MAIL_SERVER" in caplog.text
+    assert "Sign-in code" not in capsys.readouterr().err
+
+
+def test_the_hook_replaces_the_mail(make_app: MakeApp, chatbotkit_outbox: list[Any]) -> None:
+    app = make_app(TESTING=False, MAIL_SUPPRESS_SEND=False)
+    sent: list[tuple[Any, ...]] = []
+
+    @app.extensions["test_auth"].send_verification_request  # type: ignore[untyped-decorator]
+    def send(identifier: str, code: str, expires_at: object, user: object) -> None:
+        sent.append((identifier, code, user))
+
+    client = app.test_client()
+    assert _request_code(client).status_code == 200
+    ((identifier, code, user),) = sent
+    assert (identifier, user) == ("ada@example.com", None)
+    assert chatbotkit_outbox == []
+    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+def test_a_hook_that_raises_is_told_and_logs_no_code(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+    codes: list[str] = []
+
+    @app.extensions["test_auth"].send_verification_request  # type: ignore[untyped-decorator]
+    def send(identifier: str, code: str, expires_at: object, user: object) -> None:
+        codes.append(code)
+        raise ValueError(f"no way to send {code}")
+
+    answer = _request_code(app.test_client())
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+    assert codes[0] not in caplog.text
+    assert codes[0] not in answer.text
+
+
+def test_an_own_sender_without_a_mail_server_answers_alike_for_all(
+    make_app: MakeApp, chatbotkit_sandbox: Sandbox
+) -> None:
+    chatbotkit_sandbox.add_user("ada@example.com")
+    app = make_app(
+        TESTING=False,
+        MAIL_SUPPRESS_SEND=False,
+        CHATBOTKIT_AUTH_AUTO_CREATE=False,
+        CHATBOTKIT_AUTH_UNKNOWN_USER="mail",
+    )
+    app.extensions["test_auth"].send_verification_request(lambda *_: None)
+    for email in ("ada@example.com", "eve@example.com"):
+        assert _request_code(app.test_client(), email).status_code == 200
+
+
+@pytest.mark.parametrize("trusted", [["shop.example"], None])
+def test_a_link_needs_a_name_that_somebody_vouches_for(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], trusted: list[str] | None
+) -> None:
+    server, config = mail_server
+    client = make_app(TRUSTED_HOSTS=trusted, **config).test_client()
+    token = client.get("/auth/session", base_url="http://shop.example").get_json()["csrf_token"]
+    headers = {"X-CSRFToken": token}
+    client.post("/auth/sign-in", json={"email": "ada@example.com"}, headers=headers, base_url="http://shop.example")
+    text = _text(server.mails[0], "plain")
+    checks = tuple(int(part) for part in version("flask").split(".")[:2]) >= (3, 1)
+    assert ("http://shop.example/auth/sign-in" in text) == bool(trusted and checks)
+
+
+def test_pretending_takes_as_long_as_sending(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    mailer = app.extensions["chatbotkit_auth"].mailer
+    expires_at = app.extensions["chatbotkit_auth"].provider.clock()
+    with app.test_request_context():
+        mailer.pretend("ada@example.com", "3f9a2c", expires_at)
+        assert slept == []
+        mailer._durations.extend([50.0] * 3)
+        mailer.pretend("ada@example.com", "3f9a2c", expires_at)
+        (duration,) = slept
+        assert 49 < duration <= 50
+        # As one of the last, at random: what always took the mean would stand out.
+        slept.clear()
+        mailer._durations.extend([10.0] * 61)
+        for _ in range(400):
+            mailer._wait_as_usual(time.perf_counter())
+    assert {round(each, -1) for each in slept} == {10, 50}
+
+
+def test_telling_nobody_takes_as_long_as_sending(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    # With a sender of the application's own and no mail server, the owner of an unknown address cannot be told.
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    app = make_app(TESTING=False, MAIL_SUPPRESS_SEND=False, CHATBOTKIT_AUTH_UNKNOWN_USER="mail")
+    app.extensions["test_auth"].send_verification_request(lambda *_args: None)
+    mailer = app.extensions["chatbotkit_auth"].mailer
+    mailer._durations.append(50.0)
+    with app.test_request_context():
+        mailer.send_unknown("ada@example.com")
+    (duration,) = slept
+    assert 49 < duration <= 50
+
+
+def test_templates_are_the_applications_to_replace(
+    make_app: MakeApp, chatbotkit_outbox: list[Any], tmp_path: Any
+) -> None:
+    app = make_app()
+    own = tmp_path / "templates" / "chatbotkit_auth" / "mail"
+    own.mkdir(parents=True)
+    (own / "code.txt").write_text("Hi! {{ code }}")
+    app.jinja_loader.searchpath.insert(0, str(tmp_path / "templates"))  # type: ignore[union-attr]
+    _request_code(app.test_client())
+    assert chatbotkit_outbox[0].body.startswith("Hi! ")
+
+
+def test_many_sends_at_once_do_not_mix(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:ip": None}, **config)
+    barrier = threading.Barrier(8)
+
+    def ask(number: int) -> None:
+        barrier.wait()
+        _request_code(app.test_client(), f"person{number}@example.com")
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(message["To"] for message in server.mails) == [f"person{number}@example.com" for number in range(8)]
+    assert len({message["Subject"] for message in server.mails}) == 8
+
+
+# Sending later
+
+
+def _queueing(app: Flask) -> list[Mail]:
+    queued: list[Mail] = []
+    app.extensions["test_auth"].queue_mail(queued.append)
+    return queued
+
+
+def test_a_queued_mail_is_sent_when_the_job_runs(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]
+) -> None:
+    server, config = mail_server
+    app = make_app(**config)
+    queued = _queueing(app)
+    client = app.test_client()
+    assert _request_code(client).status_code == 200
+    assert server.connections == 0
+    (message,) = queued
+    arrived = pickle.loads(pickle.dumps(message))  # noqa: S301  # as a queue does
+    with app.app_context():
+        current_auth.send_mail(arrived)
+    code = server.mails[0]["Subject"].split()[0]
+    for shown in (repr(arrived), str(arrived), f"{arrived}"):
+        assert code not in shown
+        assert "ada@" not in shown
+    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+def test_a_queue_that_is_full_is_told_and_resend_works(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+
+    def full(message: Mail) -> None:
+        raise RuntimeError(f"no room for {message.body}")
+
+    app.extensions["test_auth"].queue_mail(full)
+    client = app.test_client()
+    answer = _request_code(client)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+    assert "queue of mails failed with RuntimeError" in caplog.text
+    queued = _queueing(app)
+    assert _post(client, "/auth/resend", "/auth", {}).status_code == 200
+    code = queued[0].subject.split()[0]
+    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+
+
+@pytest.mark.parametrize(("unknown", "count"), [("silent", 0), ("mail", 1)])
+def test_for_an_unknown_address_nothing_or_what_is_configured_is_queued(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], unknown: str, count: int
+) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, CHATBOTKIT_AUTH_UNKNOWN_USER=unknown, **config)
+    queued = _queueing(app)
+    assert _request_code(app.test_client()).status_code == 200
+    assert len(queued) == count
+    assert server.connections == 0
+
+
+def test_a_job_that_cannot_send_raises_without_the_code(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]
+) -> None:
+    server, config = mail_server
+    app = make_app(**config)
+    queued = _queueing(app)
+    _request_code(app.test_client())
+    server.refusal = "451 come back later"
+    with app.app_context(), pytest.raises(MailError) as caught:
+        current_auth.send_mail(queued[0])
+    assert "ada@" not in str(caught.value)
+    assert queued[0].subject.split()[0] not in str(caught.value)
+
+
+_worker_app: list[Flask] = []
+
+
+def send_queued(message: Mail) -> None:
+    """A job, as the worker of a queue finds it by name."""
+    with _worker_app[0].app_context():
+        current_auth.send_mail(message)
+
+
+def test_a_worker_of_rq_sends_what_lies_in_redis(
+    make_app: MakeApp,
+    mail_server: tuple[MailServer, dict[str, Any]],
+    redis_url: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server, config = mail_server
+    app = make_app(**config)
+    _worker_app[:] = [app]
+    caplog.set_level("DEBUG", "rq")
+    with Redis.from_url(redis_url) as connection:
+        queue = Queue(f"test-{uuid.uuid4().hex}", connection=connection)
+        app.extensions["test_auth"].queue_mail(
+            lambda message: queue.enqueue(send_queued, message, ttl=600, result_ttl=0, failure_ttl=0)
+        )
+        assert _request_code(app.test_client()).status_code == 200
+        assert (len(queue), server.mails) == (1, [])
+        SimpleWorker([queue], connection=connection).work(burst=True)
+        assert len(queue) == 0
+        queue.delete()
+    (mail,) = server.mails
+    logged = "\n".join(each.getMessage() for each in caplog.records if each.name.startswith("rq"))
+    assert "test_mail.send_queued" in logged, "the worker logs its jobs with their arguments"
+    assert mail["Subject"].split()[0] not in logged
+    assert "ada@" not in logged

@@ -1,0 +1,265 @@
+"""Every page and mail in every state, and pictures of them: ``python -m tests.support.screenshots OUTDIR``.
+
+Also the few pieces that the browser tests share with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from flask import Flask
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from werkzeug.serving import make_server
+
+from example_app import create_app
+from example_app.demo import Demo
+from flask_chatbotkit_auth.exceptions import StoreError
+from flask_chatbotkit_auth.stores import Store
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHONE: ViewportSize = {"width": 360, "height": 740}
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
+
+
+@contextmanager
+def chromium_at(path: str) -> Iterator[Browser]:
+    """Run a Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    """Serve an application on a free port, and give its origin."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def demo_of(app: Flask) -> Demo:
+    """Return the demo of an example application."""
+    demo: Demo = app.extensions["example_demo"]
+    return demo
+
+
+def newest_code(app: Flask) -> str:
+    """Return the code of the mail that arrived last."""
+    body = demo_of(app).mails()[0].message.get_body(("plain",))
+    found = re.search(r"^ +(\S+)\s*$", body.get_content() if body else "", re.MULTILINE)
+    if found is None:
+        raise ValueError("the mail that arrived last holds no code")
+    return found.group(1)
+
+
+def newest_mail(app: Flask) -> str:
+    """Return the path of the mail that arrived last."""
+    return f"/inbox/{demo_of(app).mails()[0].id}"
+
+
+def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
+    """Lead a browser through every page and mail in every state; give the name of each while it is there to be seen."""
+    auth = app.extensions["chatbotkit_auth"]
+    sandbox = demo_of(app).sandbox
+    assert sandbox
+    sandbox.token_delay = 0
+
+    def press(name: str) -> None:
+        with page.expect_navigation():
+            page.get_by_role("button", name=name, exact=True).click()
+
+    def go(path: str) -> None:
+        page.goto(origin + path)
+
+    def ask(email: str = "ada@example.com", next: str = "/dashboard") -> None:
+        go(f"/auth/sign-in?next={next}")
+        page.get_by_label("E-mail address").fill(email)
+        press("Send me a code")
+
+    def answer(code: str | None = None, submit: str = "Sign in") -> None:
+        page.get_by_label("Code").press_sequentially(code or newest_code(app))
+        press(submit)
+
+    def say(text: str) -> None:
+        page.get_by_label("Your message").fill(text)
+        page.keyboard.press("Enter")
+
+    # Before anybody is known
+    for name, path in {"home": "/", "inbox-empty": "/inbox", "sign-in": "/auth/sign-in"}.items():
+        go(path)
+        yield name
+    ask("ada")
+    yield "sign-in-error"
+    ask()
+    yield "verify"
+    go(newest_mail(app))
+    yield "mail"
+    go("/auth/verify")
+    answer("wrong")
+    yield "verify-error"
+    for _ in range(auth.provider.attempts - 1):
+        answer("wrong")
+    yield "verify-ended"
+    usual = auth.config
+    auth.config = replace(usual, resend_cooldown=timedelta(0), resend_max=1)
+    ask()
+    press("Send another code")
+    yield "verify-sent-again"
+    auth.config = usual
+    answer()
+    page.go_back()
+    go("/auth/sign-out")
+    yield "sign-out"
+    press("Sign out")
+    go("/auth/sign-out")
+    yield "signed-out"
+
+    # What goes wrong
+    auth.hooks.sign_in = lambda identifier, user: "Parley is for invited people just now. Ask a friend to bring you in."
+    ask("mallory@example.com")
+    answer()
+    yield "refused"
+    auth.hooks.sign_in = None
+    app.config["WTF_CSRF_TIME_LIMIT"] = -1
+    ask("eve@example.com")
+    yield "open-for-too-long"
+    app.config["WTF_CSRF_TIME_LIMIT"] = 3600
+    ask("eve@example.com")
+    with _broken(auth.store):
+        answer()
+        yield "store-outage"
+    sandbox.fail("*/list", status=503)
+    go("/auth/verify")
+    answer()
+    yield "verify-outage"
+    go("/auth/verify")
+    yield "verify-outage-over"
+    sandbox.heal()
+    press("Try again")
+    go("/auth/sign-out")
+    press("Sign out")
+    for _ in range(5):
+        ask("eve@example.com")
+    yield "rate-limited"
+
+    # Inside
+    ask("ben@example.com")
+    answer()
+    yield "dashboard-empty"
+    for text in ("Good morning! I have a free afternoon.", "Something outdoors, and not too far away."):
+        say(text)
+        page.get_by_role("button", name="Send").wait_for()
+    yield "dashboard"
+    sandbox.fail("*/conversation/complete", status=503, times=1)
+    say("And if it rains?")
+    page.get_by_role("alert").wait_for()
+    yield "dashboard-error"
+    sandbox.token_delay = 60
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_text("Nice").last.wait_for()
+    yield "dashboard-answering"
+    page.get_by_role("button", name="Stop").click()
+    go("/")
+    yield "home-signed-in"
+    go("/inbox")
+    yield "inbox"
+
+    # The account, on its second device
+    page.context.clear_cookies()
+    ask("ben@example.com", "/auth/account")
+    answer()
+    yield "account"
+    page.get_by_label("Name").fill("Ben")
+    press("Save")
+    yield "account-saved"
+    page.get_by_label("Picture").fill("ben.png")
+    press("Save")
+    yield "account-error"
+    go("/auth/account/delete")
+    yield "account-delete"
+    press("Send me a code")
+    yield "account-delete-code"
+    answer("wrong", "Delete my account for good")
+    yield "account-delete-error"
+    page.get_by_label("Your e-mail address, to confirm").fill("ben@example.com")
+    answer(submit="Delete my account for good")
+    yield "account-deleted"
+
+    # Where nobody gets an account by signing in
+    auth.adapter.auto_create = False
+    auth.config = replace(usual, unknown_user="mail")
+    ask("zoe@example.com")
+    go(newest_mail(app))
+    yield "mail-unknown"
+
+
+@contextmanager
+def _broken(store: Store) -> Iterator[None]:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError
+
+    store.try_code = fail  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        del store.try_code
+
+
+def main(folder: Path) -> None:
+    """Fill ``folder`` with the pictures."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = os.environ.get("TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        raise SystemExit("This needs Chromium: install it, or name its path in TEST_CHROMIUM.")
+    with chromium_at(path) as browser:
+        for size, viewport in (("phone", PHONE), ("desktop", DESKTOP)):
+            for colours in ("light", "dark"):
+                _fill_album(browser, folder, size, viewport, colours)
+
+
+def _fill_album(browser: Browser, folder: Path, size: str, viewport: ViewportSize, colours: str) -> None:
+    with tempfile.TemporaryDirectory() as instance:
+        app = create_app(instance)
+        with served(app) as origin:
+            context = browser.new_context(viewport=viewport, color_scheme=colours)  # type: ignore[arg-type]
+            page = context.new_page()
+            for name in tour(app, page, origin):
+                path = folder / f"{name}-{size}-{colours}.png"
+                page.screenshot(path=path, full_page=True, animations="disabled", caret="hide")
+            context.close()
+        sandbox = demo_of(app).sandbox
+        assert sandbox
+        sandbox.stop()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "screenshots"))

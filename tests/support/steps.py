@@ -1,0 +1,28 @@
+"""The steps of a sign-in over JSON, as a browser takes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flask_chatbotkit_auth.testing.plugin import _post
+
+ADA = "ada@example.com"
+
+
+def ask(client: FlaskClient, email: object = ADA, **fields: Any) -> TestResponse:
+    return _post(client, "/auth/sign-in", "/auth", {"email": email, **fields})
+
+
+def verify(client: FlaskClient, code: object) -> TestResponse:
+    return _post(client, "/auth/verify", "/auth", {"code": code})
+
+
+def resend(client: FlaskClient) -> TestResponse:
+    return _post(client, "/auth/resend", "/auth", {})
+
+
+def error(answer: TestResponse) -> tuple[int, str]:
+    return answer.status_code, answer.get_json()["error"]["code"]

@@ -1,0 +1,113 @@
+"""Every page and mail in every state: for screen readers, small screens, large letters, and eyes that dislike motion."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from flask import Flask
+from playwright.sync_api import Browser, Page, ViewportSize
+
+from example_app import create_app
+from tests.support.screenshots import DESKTOP, PHONE, demo_of, served, tour
+
+SMALL_PHONE: ViewportSize = {"width": 320, "height": 480}
+DESKTOP_AT_TWICE_THE_SIZE: ViewportSize = {"width": DESKTOP["width"] // 2, "height": DESKTOP["height"] // 2}
+STATES = 31
+"""How many states the tour has, at least: a tour that breaks off early must not pass."""
+
+# A mail is read inside the page of its reader's client, which has the landmarks.
+AXE = """mail => axe.run(document, {iframes: false, rules: {
+  "target-size": {enabled: true}, "landmark-one-main": {enabled: !mail}, "region": {enabled: !mail},
+}}).then(found => found.violations)"""
+
+COUNT_SHIFTS = """
+window.shifts = 0;
+new PerformanceObserver(list => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) shifts += entry.value;
+}).observe({type: "layout-shift", buffered: true});
+"""
+
+# What is cut off, and what sticks out at the side. What only screen readers are to find is clipped on purpose.
+CUT_OFF = """() => {
+  const wide = document.documentElement.scrollWidth > document.documentElement.clientWidth ? ["the page scrolls"] : [];
+  for (const each of document.body.querySelectorAll("*")) {
+    const style = getComputedStyle(each), box = each.getBoundingClientRect();
+    if (style.clipPath !== "none" || style.display === "inline" || !box.width || each.closest("svg")) continue;
+    const hides = style.overflowX !== "visible" && each.scrollWidth > each.clientWidth + 1;
+    if (hides || box.right > innerWidth + 1 || box.left < -1) wide.push(each.outerHTML.slice(0, 120));
+  }
+  return wide;
+}"""
+
+EDGES = {".auth-button": 1, '.auth-input[aria-invalid="true"]': 2}
+EDGE = "each => parseFloat(getComputedStyle(each).borderBlockEndWidth)"
+
+# A browser that leaves a page breaks off what it was loading; the server then drops the file it was sending, unclosed.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture
+def site(tmp_path: Path, bare_environment: None) -> Iterator[tuple[Flask, str]]:
+    app = create_app(str(tmp_path))
+    with served(app) as origin:
+        yield app, origin
+    sandbox = demo_of(app).sandbox
+    assert sandbox
+    sandbox.stop()
+    gc.collect()
+
+
+def visited(browser: Browser, site: tuple[Flask, str], **options: Any) -> Iterator[tuple[str, Page]]:
+    """Go through the tour, and give each state's name and page."""
+    context = browser.new_context(**options)
+    context.add_init_script(COUNT_SHIFTS)
+    page = context.new_page()
+    names = []
+    for name in tour(site[0], page, site[1]):
+        names.append(name)
+        yield name, page
+    context.close()
+    assert len(set(names)) == len(names) >= STATES
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_axe_finds_nothing_on_any_page_in_any_state(
+    browser: Browser, site: tuple[Flask, str], size: ViewportSize, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checked = 0
+    for name, page in visited(browser, site, viewport=size, reduced_motion="reduce"):
+        if name.startswith("mail"):
+            # Mails may run nothing, so axe could not either: it reads a copy of them.
+            mail, page = page, page.context.new_page()
+            page.set_content(mail.content())
+        page.evaluate(AXE_SCRIPT)
+        for colours in ("light", "dark"):
+            page.emulate_media(color_scheme=colours)
+            found = page.evaluate(AXE, name.startswith("mail"))
+            assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == [], (name, colours)
+            checked += 1
+        if name.startswith("mail"):
+            page.close()
+    with capsys.disabled():
+        print(f"\naxe-core found nothing on {checked} renderings, {size['width']} pixels wide")  # noqa: T201
+
+
+def test_nothing_moves_is_cut_off_or_lives_by_its_colour(browser: Browser, site: tuple[Flask, str]) -> None:
+    for name, page in visited(browser, site, viewport=DESKTOP, reduced_motion="reduce"):
+        assert page.evaluate("window.shifts") == 0, f"{name}: the layout shifts"
+        assert page.evaluate("document.getAnimations().length") == 0, f"{name}: something moves"
+        for size in (SMALL_PHONE, DESKTOP_AT_TWICE_THE_SIZE):
+            page.set_viewport_size(size)
+            assert page.evaluate(CUT_OFF) == [], f"{name}, {size['width']} pixels wide"
+        page.set_viewport_size(DESKTOP)
+        # With the colours of the reader's own choice, what we say by colours alone would be lost.
+        page.emulate_media(forced_colors="active")
+        for selector, edge in EDGES.items():
+            for found in page.locator(selector).all():
+                assert found.evaluate(EDGE) >= edge, f"{name}: {selector} has no edge"
+        page.emulate_media(forced_colors="none")

@@ -1,0 +1,716 @@
+"""The whole story in a real browser: new, known, mistaken, waiting, interrupted and hostile people, on phone and desktop."""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+
+from example_app import create_app
+from flask_chatbotkit_auth import current_auth
+from flask_chatbotkit_auth.testing import Sandbox
+from tests.support.screenshots import DESKTOP, PHONE, demo_of, newest_code, served
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "phone, light": {"viewport": PHONE, "color_scheme": "light", "has_touch": True, "is_mobile": True},
+    "phone, dark": {"viewport": PHONE, "color_scheme": "dark", "has_touch": True, "is_mobile": True},
+    "desktop, light": {"viewport": DESKTOP, "color_scheme": "light"},
+    "desktop, dark": {"viewport": DESKTOP, "color_scheme": "dark"},
+}
+Visit = Callable[..., Page]
+
+expect.set_options(timeout=15_000)  # milliseconds; a busy machine is no fault of ours
+
+
+def setting(**environment: str) -> pytest.MarkDecorator:
+    """Let the site of a test run with further settings."""
+    return pytest.mark.parametrize("site", [environment], indirect=True, ids=["".join(environment.values())])
+
+
+class Site:
+    """The example, served, with its stand-in of the API."""
+
+    def __init__(self, app: Flask, origin: str) -> None:
+        self.app = app
+        self.origin = origin
+
+    @property
+    def sandbox(self) -> Sandbox:
+        sandbox = demo_of(self.app).sandbox
+        assert sandbox
+        return sandbox
+
+    @property
+    def code(self) -> str:
+        """The code of the mail that arrived last."""
+        return newest_code(self.app)
+
+    @property
+    def mails(self) -> int:
+        """How many mails have arrived."""
+        return len(demo_of(self.app).mails())
+
+    def calls(self, title: str) -> list[str]:
+        """The calls to the API of the latest step of that title."""
+        return next(step.calls for step in demo_of(self.app).steps if step.title == title)
+
+
+# A browser that leaves a page breaks off what it was loading; the server then drops the file it was sending, unclosed.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def _dropped_files_are_collected_here() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def site(
+    request: pytest.FixtureRequest, tmp_path: Path, bare_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    for key, value in getattr(request, "param", {}).items():
+        monkeypatch.setenv(key, value)
+    app = create_app(str(tmp_path))
+    with served(app) as origin:
+        yield Site(app, origin)
+    Site(app, origin).sandbox.stop()
+
+
+@pytest.fixture
+def visit(browser: Browser, site: Site) -> Iterator[Visit]:
+    """Open the site in a browser of one's own, at a path; scripts that fail or break the rules fail the test."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        # Chromium also writes there that a page answered 400, which a wrong code has every right to.
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            faults.append(message.text)
+
+    def visit(path: str = "/", **options: Any) -> Page:
+        context = browser.new_context(base_url=site.origin, **{**LOOKS["desktop, light"], **options})
+        contexts.append(context)
+        context.on("console", listen)
+        context.on("weberror", lambda error: faults.append(str(error.error)))
+        page = context.new_page()
+        page.goto(path)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def heading(page: Page, text: str) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text(text)
+
+
+def button(page: Page, name: str) -> Any:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def ask_for_code(page: Page, email: str) -> None:
+    page.get_by_label("E-mail address").fill(email)
+    button(page, "Send me a code").click()
+
+
+def type_code(page: Page, code: str) -> None:
+    page.get_by_label("Code").press_sequentially(code)
+    button(page, "Sign in").click()
+
+
+def sign_in(site: Site, page: Page, email: str = "ada@example.com") -> None:
+    page.goto("/auth/sign-in?next=/dashboard")
+    ask_for_code(page, email)
+    heading(page, "Enter your code")
+    type_code(page, site.code)
+    expect(page).to_have_url(f"{site.origin}/dashboard")
+
+
+def wrong(code: str) -> str:
+    return ("0" if code[0] != "0" else "1") + code[1:]
+
+
+def say(page: Page, text: str) -> None:
+    page.get_by_label("Your message").fill(text)
+    button(page, "Send").click()
+
+
+def answers(page: Page) -> Any:
+    return page.locator(".message.bot")
+
+
+def fits(page: Page) -> None:
+    """Nothing is cut off at the side."""
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+# New and known people
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_new_person(site: Site, visit: Visit, look: str) -> None:
+    page = visit("/", **LOOKS[look])
+    heading(page, "Somebody to talk to, in one minute.")
+    fits(page)
+    page.get_by_role("main").get_by_role("link", name="Sign in").click()
+    heading(page, "Sign in")
+    expect(page.get_by_label("E-mail address")).to_be_focused()
+    fits(page)
+    ask_for_code(page, "Eve@Example.com")
+    heading(page, "Enter your code")
+    expect(page.get_by_text("eve@example.com")).to_be_visible()
+    expect(page.get_by_label("Code")).to_be_focused()
+    fits(page)
+
+    inbox = page.context.new_page()
+    inbox.goto("/inbox")
+    mail = inbox.frame_locator("iframe").first
+    expect(mail.get_by_role("heading")).to_have_text(f"{site.code} is your Parley sign-in code.")
+    expect(mail.get_by_text("This mail went to eve@example.com.")).to_be_visible()
+    fits(inbox)
+    inbox.close()
+
+    type_code(page, site.code)
+    expect(page.get_by_text("Hello, eve@example.com.")).to_be_visible()
+    fits(page)
+    say(page, "Good morning!")
+    expect(answers(page)).to_have_text("Nice to hear from you! You said: Good morning! (I have seen 1 message.)")
+    fits(page)
+    page.get_by_role("link", name="Account").click()
+    heading(page, "Your account")
+    fits(page)
+    page.get_by_role("link", name="Back to Parley").click()
+    expect(page.get_by_text("eve@example.com you")).to_be_visible()
+    fits(page)
+    assert site.calls("Asked for a code") == []
+    assert site.calls("Typed a code") == ["GET /user/list", "POST /user/create"]
+    assert site.calls("Opened the dashboard") == []
+
+
+def test_a_known_person_ends_up_where_they_were_going(site: Site, visit: Visit) -> None:
+    page = visit("/dashboard")
+    heading(page, "Sign in")
+    ask_for_code(page, "ada@example.com")
+    type_code(page, site.code)
+    expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+    assert site.calls("Typed a code") == ["GET /user/list"]
+    # Signed in, they are not asked again.
+    page.goto("/auth/sign-in")
+    expect(page).to_have_url(f"{site.origin}/dashboard")
+
+
+@setting(CHATBOTKIT_AUTH_ADAPTER="contact")
+def test_a_contact(site: Site, visit: Visit) -> None:
+    page = visit()
+    sign_in(site, page, "eve@example.com")
+    say(page, "Hello")
+    expect(answers(page)).to_contain_text("You said: Hello")
+    assert site.calls("Typed a code") == ["GET /contact/list", "POST /contact/ensure"]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_sub_account_and_a_contact_side_by_side(site: Site, visit: Visit, look: str) -> None:
+    page = visit("/", **LOOKS[look])
+    sign_in(site, page, "eve@example.com")
+    page.goto("/")
+    page.get_by_role("link", name="Try it as a contact").click()
+    heading(page, "Somebody to talk to, in one minute.")
+    page.get_by_role("main").get_by_role("link", name="Sign in").click()
+    ask_for_code(page, "zoe@example.com")
+    type_code(page, site.code)
+    expect(page).to_have_url(f"{site.origin}/contact/dashboard")
+    say(page, "Hello")
+    expect(answers(page)).to_contain_text("You said: Hello")
+    page.get_by_role("link", name="Parley").click()
+    contacts, users = (page.get_by_role("region", name=name) for name in ("Contact", "Partner"))
+    expect(contacts.get_by_text("zoe@example.com you")).to_be_visible()
+    expect(users.get_by_text("eve@example.com")).to_be_visible()
+    fits(page)
+    # Both are signed in, and signing out of one leaves the other alone.
+    button(page, "Sign out").click()
+    expect(page).to_have_url(f"{site.origin}/contact/")
+    page.get_by_role("link", name="Try it as a sub-account").click()
+    expect(users.get_by_text("eve@example.com you")).to_be_visible()
+
+
+def test_a_person_who_renames_themselves(site: Site, visit: Visit) -> None:
+    page = visit()
+    sign_in(site, page)
+    page.get_by_role("link", name="Account").click()
+    page.get_by_label("Name").fill("Ada L.")
+    button(page, "Save").click()
+    expect(page.get_by_role("status")).to_be_visible()
+    page.goto("/dashboard")
+    expect(page.get_by_text("Hello, Ada L.")).to_be_visible()
+
+
+# Mistaken people
+
+
+def test_a_wrong_address_can_be_put_right(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in")
+    ask_for_code(page, "ada@example")
+    expect(page.get_by_role("alert")).to_contain_text("not an e-mail address")
+    email = page.get_by_label("E-mail address")
+    expect(email).to_be_focused()
+    expect(email).to_have_value("ada@example")
+    assert site.mails == 0
+    ask_for_code(page, "adda@example.com")
+    heading(page, "Enter your code")
+    page.get_by_role("link", name="Use another address").click()
+    ask_for_code(page, "ada@example.com")
+    type_code(page, site.code)
+    expect(page.get_by_role("navigation").get_by_text("Sign out")).to_be_visible()
+    assert len(site.sandbox.users) == 2
+
+
+@pytest.mark.parametrize("writing", ["{0}{1}{2}-{3}{4}{5}", " {0}{1}{2} {3}{4}{5} ", "{0} {1} {2} {3} {4} {5}"])
+def test_a_wrong_code_and_then_the_right_one_however_it_is_written(site: Site, visit: Visit, writing: str) -> None:
+    page = visit("/auth/sign-in?next=/dashboard")
+    ask_for_code(page, "ada@example.com")
+    type_code(page, wrong(site.code))
+    expect(page.get_by_role("alert")).to_contain_text("That code is not right.")
+    expect(page.get_by_text("You have 4 more tries.")).to_be_visible()
+    expect(page.get_by_label("Code")).to_be_focused()
+    type_code(page, writing.format(*site.code.upper()))
+    expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+def test_whoever_keeps_guessing_starts_again(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in?next=/dashboard")
+    ask_for_code(page, "ada@example.com")
+    code = site.code
+    for left in ("4 more tries", "3 more tries", "2 more tries", "1 more try"):
+        type_code(page, wrong(code))
+        expect(page.get_by_text(f"You have {left}.")).to_be_visible()
+    type_code(page, wrong(code))
+    heading(page, "This code no longer works")
+    page.get_by_role("link", name="Start again").click()
+    ask_for_code(page, "ada@example.com")
+    type_code(page, site.code)
+    expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+@pytest.mark.parametrize("copied", ["{}", " {}\n", "{0:.3} {1}"])
+def test_a_pasted_code_is_sent_by_itself(site: Site, visit: Visit, copied: str) -> None:
+    page = visit("/auth/sign-in?next=/dashboard", permissions=["clipboard-read", "clipboard-write"])
+    ask_for_code(page, "ada@example.com")
+    heading(page, "Enter your code")
+    code = site.code
+    page.evaluate("text => navigator.clipboard.writeText(text)", copied.format(code, code[3:]))
+    page.get_by_label("Code").press("Control+V")
+    expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+def test_a_phone_that_fills_the_code_in_sends_it(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in?next=/dashboard", **LOOKS["phone, light"])
+    ask_for_code(page, "ada@example.com")
+    heading(page, "Enter your code")
+    page.get_by_label("Code").fill(site.code)
+    expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+def test_an_impatient_double_click_sends_one_mail(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in")
+    page.get_by_label("E-mail address").fill("ada@example.com")
+    button(page, "Send me a code").dblclick()
+    heading(page, "Enter your code")
+    assert site.mails == 1
+
+
+# People who wait, and people who are interrupted
+
+
+@setting(CHATBOTKIT_AUTH_RESEND_COOLDOWN="1")
+def test_mail_that_is_slow(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in?next=/dashboard")
+    ask_for_code(page, "ada@example.com")
+    first = site.code
+    again = button(page, "Send another code")
+    expect(again).to_have_attribute("aria-disabled", "true")
+    expect(page.get_by_text("You can ask for another code now.")).to_be_visible()
+    again.click()
+    expect(page.get_by_text("Another code is on its way.")).to_be_visible()
+    assert site.mails == 2
+    # Mail arrives late and out of order: the first code is as good as the second.
+    type_code(page, first)
+    expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+def test_the_inbox_shows_a_new_mail_by_itself(site: Site, visit: Visit) -> None:
+    inbox = visit("/inbox")
+    expect(inbox.get_by_text("No mail yet.")).to_be_visible()
+    page = inbox.context.new_page()
+    page.goto("/auth/sign-in")
+    ask_for_code(page, "ada@example.com")
+    heading(page, "Enter your code")
+    inbox.bring_to_front()
+    expect(inbox.get_by_text(f"{site.code} is your Parley sign-in code").first).to_be_visible()
+
+
+@pytest.mark.parametrize("then", ["stays", "reloads", "comes back"])
+def test_an_outage_when_the_code_was_right_needs_no_new_code(site: Site, visit: Visit, then: str) -> None:
+    page = visit("/auth/sign-in?next=/dashboard")
+    ask_for_code(page, "eve@example.com")
+    site.sandbox.fail("*/create", status=503)
+    type_code(page, site.code)
+    heading(page, "Nearly there")
+    button(page, "Try again").click()
+    heading(page, "Nearly there")
+    site.sandbox.heal()
+    if then == "reloads":
+        page.goto("/auth/verify")
+    if then == "comes back":
+        page.close()
+        page = page.context.new_page()
+        page.goto("/auth/verify")
+    button(page, "Try again").click()
+    expect(page.get_by_text("Hello, eve@example.com.")).to_be_visible()
+    assert site.mails == 1
+    assert len(site.sandbox.users) == 3
+
+
+def test_whoever_closes_the_page_finds_it_again(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in?next=/dashboard")
+    ask_for_code(page, "ada@example.com")
+    heading(page, "Enter your code")
+    page.close()
+    page = page.context.new_page()
+    page.goto("/auth/verify")
+    type_code(page, site.code)
+    expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+def test_back_after_signing_in_leads_forward_again(site: Site, visit: Visit) -> None:
+    page = visit()
+    sign_in(site, page)
+    page.go_back()
+    expect(page).to_have_url(f"{site.origin}/dashboard")
+    expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+def test_two_tabs_are_one_sign_in(site: Site, visit: Visit) -> None:
+    first = visit("/auth/sign-in?next=/dashboard")
+    second = first.context.new_page()
+    second.goto("/auth/sign-in?next=/dashboard")
+    for tab in (first, second):
+        ask_for_code(tab, "ada@example.com")
+        heading(tab, "Enter your code")
+    type_code(first, site.code)
+    expect(first.get_by_text("Hello, Ada.")).to_be_visible()
+    type_code(second, site.code)
+    heading(second, "Please try again")
+    second.get_by_role("link", name="Back to sign-in").click()
+    expect(second.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+def test_whoever_asks_too_often_is_told_how_long_to_wait(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in")
+    for _ in range(5):
+        ask_for_code(page, "ada@example.com")
+        heading(page, "Enter your code")
+        page.get_by_role("link", name="Use another address").click()
+    ask_for_code(page, "ada@example.com")
+    expect(page.get_by_role("alert")).to_have_text("Too many codes were asked for. Wait 15 minutes, then try again.")
+    expect(page).to_have_title("Error: Sign in – Parley")
+    assert site.mails == 5
+
+
+def test_whoever_is_refused_reads_why(site: Site, visit: Visit) -> None:
+    hooks = site.app.extensions["chatbotkit_auth"].hooks
+    hooks.sign_in = lambda identifier, user: "Parley is for invited people just now."
+    page = visit("/auth/sign-in")
+    ask_for_code(page, "eve@example.com")
+    type_code(page, site.code)
+    heading(page, "You cannot sign in")
+    expect(page.get_by_text("Parley is for invited people just now.")).to_be_visible()
+    assert len(site.sandbox.users) == 2
+
+
+def test_whoever_blocks_cookies_is_told(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in")
+    page.context.clear_cookies()
+    ask_for_code(page, "ada@example.com")
+    heading(page, "Please try again")
+    expect(page.get_by_text("cookies are blocked")).to_be_visible()
+    assert site.mails == 0
+
+
+@setting(CHATBOTKIT_AUTH_SESSION_CHECK="0")
+def test_a_session_that_ends_in_the_middle_of_a_form_leads_back_to_it(site: Site, visit: Visit) -> None:
+    page = visit()
+    sign_in(site, page)
+    page.goto("/auth/account")
+    page.get_by_label("Name").fill("Ada L.")
+    with site.app.app_context():
+        current_auth.end_sessions(next(iter(site.sandbox.users)))
+    button(page, "Save").click()
+    heading(page, "Sign in")
+    ask_for_code(page, "ada@example.com")
+    type_code(page, site.code)
+    heading(page, "Your account")
+    expect(page.get_by_label("Name")).to_have_value("Ada")
+
+
+@pytest.mark.parametrize("look", ["phone, dark", "desktop, light"])
+def test_an_account_is_deleted_for_good(site: Site, visit: Visit, look: str) -> None:
+    page = visit(**LOOKS[look])
+    sign_in(site, page)
+    page.goto("/auth/account")
+    page.get_by_role("link", name="Delete your account").click()
+    button(page, "Send me a code").click()
+    page.get_by_label("Code").press_sequentially(site.code)
+    page.get_by_label("Your e-mail address, to confirm").fill("ada@example.com")
+    button(page, "Delete my account for good").click()
+    heading(page, "Your account is deleted")
+    assert [person["email"] for person in site.sandbox.users.values()] == ["ben@example.com"]
+    page.goto("/dashboard")
+    heading(page, "Sign in")
+
+
+# Hostile people
+
+
+@pytest.mark.parametrize("next", ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"])
+def test_a_link_that_would_lead_elsewhere_leads_nowhere(site: Site, visit: Visit, next: str) -> None:
+    page = visit(f"/auth/sign-in?next={next}")
+    ask_for_code(page, "ada@example.com")
+    type_code(page, site.code)
+    expect(page).to_have_url(f"{site.origin}/dashboard")
+
+
+def test_back_after_signing_out_shows_nothing(site: Site, visit: Visit) -> None:
+    page = visit()
+    sign_in(site, page)
+    say(page, "My secret")
+    expect(answers(page)).to_contain_text("(I have seen 1 message.)")
+    button(page, "Sign out").click()
+    heading(page, "Somebody to talk to, in one minute.")
+    page.go_back()
+    heading(page, "Sign in")
+    assert "My secret" not in page.content()
+
+
+def test_somebody_elses_browser_cannot_use_the_code(site: Site, visit: Visit) -> None:
+    mine, theirs = visit("/auth/sign-in"), visit("/auth/sign-in")
+    ask_for_code(mine, "ada@example.com")
+    heading(mine, "Enter your code")
+    code = site.code
+    ask_for_code(theirs, "ada@example.com")
+    type_code(theirs, code)
+    expect(theirs.get_by_role("alert")).to_contain_text("That code is not right.")
+    type_code(mine, code)
+    expect(mine.get_by_role("navigation").get_by_text("Sign out")).to_be_visible()
+
+
+@setting(CHATBOTKIT_AUTH_SESSION_CHECK="0")
+def test_a_lost_device_is_signed_out_from_another(site: Site, visit: Visit) -> None:
+    lost, kept = visit(**LOOKS["phone, light"]), visit()
+    sign_in(site, lost)
+    sign_in(site, kept)
+    kept.goto("/auth/account")
+    button(kept, "Sign out all other devices").click()
+    expect(kept.get_by_role("status")).to_be_visible()
+    # The chat page is still open on the lost device.
+    say(lost, "Hello?")
+    heading(lost, "Sign in")
+    assert "POST /conversation/complete" not in site.calls("Opened the dashboard")
+    kept.goto("/dashboard")
+    expect(kept.get_by_text("Hello, Ada.")).to_be_visible()
+
+
+def test_a_mail_can_run_nothing(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in")
+    ask_for_code(page, '"<img/src=x/onerror=alert(1)>"@example.com')
+    expect(page.get_by_role("alert")).to_contain_text("not an e-mail address")
+    sandbox = site.sandbox
+    sandbox.add_user("mallory@example.com", name='<img src="x" onerror="document.title=1">')
+    sign_in(site, page, "mallory@example.com")
+    expect(page.get_by_text('Hello, <img src="x"')).to_be_visible()
+    say(page, "<b>bold</b>")
+    expect(answers(page)).to_contain_text("<b>bold</b>")
+    assert page.locator(".messages :is(b, img)").count() == 0
+
+
+# People without JavaScript, and people without a mouse
+
+
+@setting(CHATBOTKIT_AUTH_RESEND_COOLDOWN="0")
+def test_without_javascript_everything_works_but_the_chat(site: Site, visit: Visit) -> None:
+    page = visit("/dashboard", java_script_enabled=False)
+    ask_for_code(page, "ada@example.com")
+    type_code(page, wrong(site.code))
+    expect(page.get_by_role("alert")).to_contain_text("That code is not right.")
+    button(page, "Send another code").click()
+    expect(page.get_by_text("Another code is on its way.")).to_be_visible()
+    type_code(page, site.code)
+    expect(page.get_by_text("Hello, Ada.")).to_be_visible()
+    expect(page.get_by_text("The chat needs JavaScript.")).to_be_visible()
+    expect(button(page, "Send")).to_be_hidden()
+    page.get_by_role("link", name="Account").click()
+    heading(page, "Your account")
+    page.goto("/inbox")
+    expect(page.frame_locator("iframe").first.get_by_role("heading")).to_contain_text("sign-in code")
+    button(page, "Sign out").click()
+    heading(page, "Somebody to talk to, in one minute.")
+
+
+def test_with_the_keyboard_alone(site: Site, visit: Visit) -> None:
+    page = visit("/dashboard")
+    keys = page.keyboard
+
+    def go_to(name: str) -> None:
+        for _ in range(20):
+            keys.press("Tab")
+            focused = page.evaluate("document.activeElement.textContent.trim()")
+            if focused == name:
+                return
+        pytest.fail(f"the Tab key does not lead to {name}")
+
+    def type_when_focused(label: str, typed: str) -> None:
+        # What is typed before the page has put the focus where it belongs goes nowhere.
+        expect(page.get_by_label(label, exact=True)).to_be_focused()
+        keys.type(typed)
+
+    heading(page, "Sign in")
+    type_when_focused("E-mail address", "ada@example.com")
+    keys.press("Enter")
+    heading(page, "Enter your code")
+    type_when_focused("Code", wrong(site.code))
+    keys.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    type_when_focused("Code", site.code)
+    keys.press("Enter")
+    expect(page.get_by_label("Your message")).to_be_focused()
+    keys.type("One line")
+    keys.press("Shift+Enter")
+    keys.type("and another")
+    keys.press("Enter")
+    expect(answers(page)).to_contain_text("One line\nand another", use_inner_text=True)
+    expect(button(page, "Send")).to_be_visible()
+    expect(page.get_by_label("Your message")).to_be_focused()
+    site.sandbox.token_delay = 60
+    keys.type("Wait")
+    keys.press("Enter")
+    expect(answers(page).last).to_have_text("Nice")
+    go_to("Stop")
+    keys.press("Enter")
+    expect(page.get_by_label("Your message")).to_be_focused()
+    go_to("Skip to the content")
+    go_to("Sign out")
+    keys.press("Enter")
+    heading(page, "Somebody to talk to, in one minute.")
+
+
+# The chat
+
+
+def test_the_answer_appears_token_by_token_and_is_announced_once(site: Site, visit: Visit) -> None:
+    page = visit()
+    sign_in(site, page)
+    page.evaluate(
+        """() => {
+          window.seen = [];
+          const look = () => {
+            const text = document.querySelector(".message.bot")?.textContent;
+            if (text && text !== seen.at(-1)) seen.push(text);
+          };
+          new MutationObserver(look).observe(document.querySelector("#messages"), {childList: true, subtree: true});
+        }"""
+    )
+    button(page, "Tell me something good.").click()
+    expect(button(page, "Stop")).to_be_visible()
+    expect(button(page, "Send")).to_be_hidden()
+    expect(page.get_by_role("status")).to_have_text("Answering …")
+    text = "Nice to hear from you! You said: Tell me something good. (I have seen 1 message.)"
+    expect(page.get_by_role("status")).to_have_text(text)
+    expect(button(page, "Send")).to_be_visible()
+    seen = page.evaluate("seen")
+    assert seen[-1] == text
+    assert len(seen) > len(text.split()) / 2
+    assert all(text.startswith(part) for part in seen)
+
+
+def test_an_answer_can_be_stopped_and_the_talk_goes_on(site: Site, visit: Visit) -> None:
+    page = visit()
+    sign_in(site, page)
+    site.sandbox.token_delay = 60
+    say(page, "Hello")
+    expect(answers(page)).to_have_text("Nice")
+    button(page, "Stop").click()
+    expect(page.get_by_role("status")).to_have_text("Stopped.")
+    site.sandbox.token_delay = 0
+    say(page, "Go on")
+    expect(answers(page).last).to_contain_text("(I have seen 3 messages.)")
+    assert site.sandbox.requests[-1].json["messages"] == [
+        {"type": "user", "text": "Hello"},
+        {"type": "bot", "text": "Nice"},
+        {"type": "user", "text": "Go on"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ({"status": 503}, "The chat cannot be reached just now."),
+        ({"status": 429}, "The chat is busy."),
+        ({"status": 429, "code": "LIMITS_REACHED"}, "The chat has used up what its plan allows."),
+        ({"drop": -150}, "The answer broke off."),
+        ({"body": '{"type":"error","data":{"message":"The model is asleep."}}\n'}, "The model is asleep."),
+        ({"body": '{"type":"token","data":{"token":"Ni"}}\n'}, "The answer broke off."),
+    ],
+)
+def test_an_answer_that_fails_can_be_asked_for_again(
+    site: Site, visit: Visit, fault: dict[str, Any], sentence: str
+) -> None:
+    page = visit()
+    sign_in(site, page)
+    site.sandbox.fail("*/conversation/complete", times=1, **fault)
+    say(page, "Hello")
+    expect(page.get_by_role("alert")).to_contain_text(sentence)
+    expect(answers(page)).to_have_count(0)
+    button(page, "Try again").click()
+    expect(answers(page)).to_have_text("Nice to hear from you! You said: Hello (I have seen 1 message.)")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_phone_that_goes_offline(site: Site, visit: Visit) -> None:
+    page = visit(**LOOKS["phone, dark"])
+    sign_in(site, page)
+    page.context.set_offline(True)
+    say(page, "Hello")
+    expect(page.get_by_role("alert")).to_contain_text("Are you online?")
+    page.context.set_offline(False)
+    button(page, "Try again").click()
+    expect(answers(page)).to_contain_text("You said: Hello")
+
+
+def test_a_long_talk_stays_in_sight(site: Site, visit: Visit) -> None:
+    page = visit(**LOOKS["phone, light"])
+    sign_in(site, page)
+    site.sandbox.token_delay = 0
+    for number in range(1, 13, 2):
+        say(page, "A few words that fill a line or two, or three " * 3)
+        expect(answers(page).last).to_contain_text(f"(I have seen {number} message")
+    expect(answers(page).last).to_be_in_viewport()
+    expect(page.get_by_label("Your message")).to_be_in_viewport()
+    fits(page)
+
+
+def test_a_page_that_was_open_for_hours_still_works(site: Site, visit: Visit) -> None:
+    site.app.config["WTF_CSRF_TIME_LIMIT"] = -1
+    page = visit("/auth/sign-in")
+    ask_for_code(page, "ada@example.com")
+    heading(page, "Please try again")
+    site.app.config["WTF_CSRF_TIME_LIMIT"] = 3600
+    page.get_by_role("link", name=re.compile("sign-in")).click()
+    sign_in(site, page)

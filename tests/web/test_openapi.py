@@ -1,0 +1,415 @@
+"""The document of the JSON API: it is served where it is wanted, and what it says is so."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from flask import Flask, Response, request
+from flask.testing import FlaskClient
+from flask_mail import Message
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+import flask_chatbotkit_auth
+from flask_chatbotkit_auth import EmailCodeProvider, current_auth
+from flask_chatbotkit_auth.exceptions import StoreError
+from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.testing.plugin import read_code
+from flask_chatbotkit_auth.web.openapi import document
+from flask_chatbotkit_auth.web.openapi.operations import ERRORS, OPERATIONS
+from tests.support.apps import Clock, MakeApp
+
+ADA = "ada@example.com"
+JSON = {"Accept": "application/json"}
+PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
+PAGES_ALONE = {"/auth/account/delete", "/auth/resend", "/auth/sign-in", "/auth/sign-out", "/auth/verify"}
+"""What GET answers with a page, whatever is asked for."""
+
+Json = dict[str, Any]
+
+
+# Where it is served
+
+
+def test_it_is_off_by_default_and_then_a_path_like_any_unknown_one(client: FlaskClient) -> None:
+    answer, unknown = client.get("/auth/openapi.json"), client.get("/auth/nothing-here")
+    assert answer.status_code == 404
+    assert (answer.data, [*answer.headers]) == (unknown.data, [*unknown.headers])
+
+
+def test_it_follows_the_prefix_the_mount_and_the_cookie(make_app: MakeApp) -> None:
+    app = make_app(
+        CHATBOTKIT_AUTH_OPENAPI=True, CHATBOTKIT_AUTH_URL_PREFIX="/members", SESSION_COOKIE_NAME="shop_session"
+    )
+    answer = app.test_client().get("/members/openapi.json", base_url="http://localhost/shop")
+    assert answer.headers["Cache-Control"] == "no-store"
+    found = answer.get_json()
+    assert found["servers"] == [{"url": "/shop"}]
+    assert all(path.startswith("/members/") for path in found["paths"])
+    assert "`GET /members/session`" in found["info"]["description"]
+    assert found["components"]["securitySchemes"]["session"]["name"] == "shop_session"
+
+
+def test_it_follows_the_switches_and_the_codes(make_app: MakeApp, clock: Clock) -> None:
+    digits = EmailCodeProvider(alphabet="0123456789", length=8, clock=clock)
+    found = described(make_app(CHATBOTKIT_AUTH_AUTO_UPDATE=False, provider=digits))
+    schemas = found["components"]["schemas"]
+    assert schemas["Code"]["properties"]["code"]["description"].startswith("8 characters out of 0123456789.")
+    assert schemas["Account"]["properties"]["can_update"] == {"const": False}
+    for path in ("/auth/account/profile", "/auth/account/delete", "/auth/account/delete/code"):
+        assert "Switched off here" in found["paths"][path]["post"]["description"]
+
+
+def test_a_session_callback_opens_what_the_session_may_hold(app: Flask) -> None:
+    before = described(app)["components"]["schemas"]["Session"]
+    assert before["additionalProperties"] is False
+    assert set(before["required"]) == {"user", "expires_at", "csrf_token"}
+    app.extensions["test_auth"].session_callback(lambda session, user: {"plan": "free"})
+    after = described(app)["components"]["schemas"]["Session"]
+    assert (after["additionalProperties"], after["required"]) == (True, ["csrf_token"])
+
+
+def test_nobody_pays_for_it_who_does_not_ask() -> None:
+    step = (
+        "import flask, flask_chatbotkit_auth, sys; app = flask.Flask('app', instance_path='/nowhere'); "
+        "app.config.update(SECRET_KEY='x', CHATBOTKIT_API_SECRET='sk-test', CHATBOTKIT_AUTH_OPENAPI=True); "
+        "flask_chatbotkit_auth.ChatBotKitAuth(app); "
+        "print([each for each in sys.modules if each.startswith('flask_chatbotkit_auth.web.openapi')])"
+    )
+    run = subprocess.run([sys.executable, "-c", step], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+# What it names exists, and what exists it names
+
+
+def described(app: Flask) -> Json:
+    with app.test_request_context():
+        return document(current_auth, cookie="session", root="")
+
+
+def test_it_is_valid(make_app: MakeApp) -> None:
+    client = make_app(CHATBOTKIT_AUTH_OPENAPI=True).test_client()
+    OpenAPIV31SpecValidator(client.get("/auth/openapi.json").get_json()).validate()
+
+
+def test_every_route_that_speaks_json_is_in_it(app: Flask) -> None:
+    ours = {
+        (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint.startswith("chatbotkit_auth.") and rule.endpoint != "chatbotkit_auth.static"
+        for method in (rule.methods or set()) & {"GET", "POST", "PUT", "PATCH", "DELETE"}
+    }
+    named = {(method.upper(), path) for path, methods in described(app)["paths"].items() for method in methods}
+    assert named == ours - {("GET", path) for path in PAGES_ALONE}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_method_that_is_not_in_it_is_the_applications_to_refuse(app: Flask, client: FlaskClient, method: str) -> None:
+    for path in described(app)["paths"]:
+        answer = client.open(path, method=method, headers=JSON)
+        assert answer.status_code == 405
+        assert method not in answer.headers["Allow"]
+
+
+def test_every_error_code_is_in_it(app: Flask) -> None:
+    """Those of the exceptions, and those that the views write themselves: ``{"code": …}`` and ``_json_error(…)``."""
+    codes: dict[str, int] = {}
+    for name in ("blueprint.py", "views.py", "account.py"):
+        for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="_json_error"),
+                    args=[ast.Constant(value=int(status)), ast.Constant(value=str(code)), *_],
+                ):
+                    codes[code] = status
+                case ast.Call(
+                    func=ast.Name(id="make_response"),
+                    args=[
+                        ast.Call(
+                            keywords=[
+                                ast.keyword(arg="error", value=ast.Dict(values=[ast.Constant(value=str(code)), *_]))
+                            ]
+                        ),
+                        ast.Constant(value=int(status)),
+                    ],
+                ):
+                    codes[code] = status
+    assert len(codes) == 6
+    for kind in vars(flask_chatbotkit_auth.exceptions).values():
+        if isinstance(kind, type) and kind.error_code not in ("error", "configuration"):  # type: ignore[attr-defined]
+            codes[kind.error_code] = kind.http_status  # type: ignore[attr-defined]
+    assert codes == {code: error.status for code, error in ERRORS.items()}
+
+
+def test_every_schema_is_used(app: Flask) -> None:
+    found = described(app)
+    used = set(re.findall(r"#/components/schemas/(\w+)", str(found)))
+    assert used == set(found["components"]["schemas"])
+
+
+def test_every_link_leads_somewhere(app: Flask) -> None:
+    ids = {each.id for each in OPERATIONS}
+    assert {id for each in OPERATIONS for id in each.next.split()} < ids
+    assert len(ids) == len(OPERATIONS)
+
+
+# What is answered is what it says
+
+
+class Witness:
+    """Holds every answer of the applications it watches against their document, and remembers what it saw."""
+
+    def __init__(self) -> None:
+        self.seen: set[tuple[str, str]] = set()
+        self.faults: list[str] = []
+
+    def watch(self, app: Flask) -> None:
+        @app.after_request
+        def hear(response: Response) -> Response:
+            found = document(current_auth, cookie="session", root="")
+            path = re.sub(r"<(\w+)>", r"{\1}", str(request.url_rule))
+            operation = found["paths"].get(path, {}).get(request.method.lower())
+            if operation is not None:
+                self.faults += [f"{request.method} {path}: {each}" for each in self._faults(found, operation, response)]
+            return response
+
+    def _faults(self, found: Json, operation: Json, response: Response) -> Iterator[str]:
+        body = response.get_json()
+        self.seen.add((operation["operationId"], body["error"]["code"] if "error" in body else "200"))
+        declared = operation["responses"].get(str(response.status_code))
+        if declared is None:
+            yield f"{response.status_code} is not declared"
+            return
+        schema = declared["content"][response.mimetype]["schema"]
+        validator = jsonschema.Draft202012Validator(
+            {**schema, "components": found["components"]}, format_checker=FORMATS
+        )
+        for error in validator.iter_errors(body):
+            yield str(error)
+        if ("Retry-After" in declared.get("headers", ())) != ("Retry-After" in response.headers):
+            yield "Retry-After"
+        if "Retry-After" in response.headers and response.headers["Retry-After"] != str(body["error"]["retry_after"]):
+            yield "two times to wait"
+
+
+FORMATS = jsonschema.FormatChecker(())
+
+
+@FORMATS.checks("date-time", ValueError)  # type: ignore[untyped-decorator]
+def _is_a_time_with_its_zone(value: object) -> bool:
+    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
+
+
+class Visitor:
+    """A front end of the JSON API in a browser of its own."""
+
+    def __init__(self, app: Flask, outbox: list[Message]) -> None:
+        self.app = app
+        self.client = app.test_client()
+        self._outbox = outbox
+
+    @property
+    def code(self) -> str:
+        return read_code(self._outbox[-1])
+
+    def get(self, path: str) -> Any:
+        return self.client.get(f"/auth{path}", headers=JSON).get_json()
+
+    def post(self, path: str, **body: str) -> Any:
+        headers = {"X-CSRFToken": self.get("/session")["csrf_token"]}
+        return self.client.post(f"/auth{path}", json=body, headers=headers).get_json()
+
+    def sign_in(self, email: str = ADA) -> Visitor:
+        self.post("/sign-in", email=email)
+        assert "user" in self.post("/verify", code=self.code)
+        return self
+
+    def ask_for_deletion(self) -> Visitor:
+        self.post("/account/delete/code")
+        return self
+
+    def delete(self, code: str = "000000", confirm: str = ADA) -> Any:
+        return self.post("/account/delete", confirm=confirm, code=code)
+
+
+Start = Callable[..., Visitor]
+
+
+@pytest.fixture
+def witness() -> Witness:
+    return Witness()
+
+
+@pytest.fixture
+def start(make_app: MakeApp, chatbotkit_outbox: list[Message], witness: Witness) -> Start:
+    """Make an application, watched, and a front end of it."""
+
+    def start(**config: Any) -> Visitor:
+        defaults: Json = {"CHATBOTKIT_AUTH_AUTO_DELETE": True, "CHATBOTKIT_AUTH_RATE_LIMITS": {"request:email": None}}
+        app = make_app(CHATBOTKIT_AUTH_SESSION_CHECK=0, CHATBOTKIT_API_RETRIES=0, **{**defaults, **config})
+        witness.watch(app)
+        return Visitor(app, chatbotkit_outbox)
+
+    return start
+
+
+def test_every_declared_answer_is_given_and_conforms(
+    start: Start,
+    witness: Witness,
+    clock: Clock,
+    chatbotkit_sandbox: Sandbox,
+    chatbotkit_outbox: list[Message],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _go_right(start, clock, chatbotkit_outbox)
+    _get_refused(start)
+    _mistake_oneself(start, clock)
+    _do_it_too_often(start)
+    _meet_an_outage(start, chatbotkit_sandbox, clock)
+    _meet_a_store_that_is_gone(start, monkeypatch)
+    assert witness.faults == []
+    declared = {
+        (operation["operationId"], code)
+        for methods in described(start().app)["paths"].values()
+        for operation in methods.values()
+        for answer in operation["responses"].values()
+        for code in re.findall(r"`(\w+)`", answer["description"]) or ["200"]
+    }
+    assert len(declared) > 70
+    assert witness.seen == declared
+
+
+def _go_right(start: Start, clock: Clock, outbox: list[Message]) -> None:
+    ada = start()
+    ada.get("/session")
+    ada.post("/sign-in", email=ADA, next="/dashboard")
+    clock.advance(31)
+    ada.post("/resend")
+    assert ada.post("/verify", code=ada.code)["redirect"] == "/dashboard"
+    assert ada.get("/session")["user"]["email"] == ADA
+    assert ada.post("/account/profile", name="Ada", image="")["user"]["name"] == "Ada"
+    Visitor(ada.app, outbox).sign_in()
+    assert ada.post("/account/sessions/end-others") == {"ended": 1}
+    Visitor(ada.app, outbox).sign_in()
+    other = next(each for each in ada.get("/account")["sessions"] if not each["current"])
+    assert ada.post(f"/account/sessions/{other['id']}/end") == {"ended": 1}
+    (own,) = ada.get("/account")["sessions"]
+    assert set(ada.post(f"/account/sessions/{own['id']}/end")) == {"ended", "redirect"}
+    clock.advance(900)
+    ada.sign_in().ask_for_deletion()
+    assert ada.delete(ada.code)["deleted"]
+    ada.post("/sign-out")
+
+
+def _get_refused(start: Start) -> None:
+    nobody = start()
+    for each in OPERATIONS:
+        path = each.path.format(session_id="x")
+        if each.method == "post":
+            nobody.client.post(f"/auth{path}", json={})
+            nobody.post(path, much="x" * 70_000)
+            nobody.post(path)
+        else:
+            nobody.get(path)
+    off = start(CHATBOTKIT_AUTH_AUTO_UPDATE=False, CHATBOTKIT_AUTH_AUTO_DELETE=False).sign_in()
+    off.post("/account/profile", name="Eve")
+    off.ask_for_deletion().delete()
+    closed = start()
+    closed.app.extensions["test_auth"].sign_in_callback(lambda identifier, user: False)
+    closed.post("/sign-in", email="new@example.com")
+    closed.post("/verify", code=closed.code)
+    closed.app.extensions["test_auth"].sign_in_callback(None)
+    with closed.app.app_context():
+        current_auth.adapter.auto_create = False
+    closed.post("/verify", code="")
+
+
+def _mistake_oneself(start: Start, clock: Clock) -> None:
+    ada = start()
+    ada.post("/sign-in", email="ada")
+    ada.post("/sign-in", email=ADA)
+    for _ in range(6):
+        ada.post("/verify", code="zzzzzz")
+    ada.post("/resend")
+    clock.advance(601)
+    ada.post("/verify", code="zzzzzz")
+    ada.post("/resend")
+    ada.sign_in()
+    ada.post("/account/profile", name="\u202e", image="ftp://")
+    ada.post("/account/sessions/x/end")
+    ada.delete(confirm="eve@example.com")
+    ada.delete()
+    ada.ask_for_deletion()
+    for _ in range(6):
+        ada.delete("zzzzzz")
+    clock.advance(601)
+    ada.delete()
+    with ada.app.app_context():
+        (session,) = ada.get("/account")["sessions"]
+        user = current_auth.store.get_session(session["id"], now=clock()).user  # type: ignore[union-attr]
+        current_auth.registry.save(replace(user, email="nobody"))
+    ada.ask_for_deletion()
+
+
+def _do_it_too_often(start: Start) -> None:
+    ada = start(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "2/hour", "verify:email": "1/hour"})
+    ada.sign_in()
+    ada.ask_for_deletion().ask_for_deletion()
+    for _ in range(2):
+        ada.delete("zzzzzz")
+    eve = start(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "1/hour", "verify:email": "1/hour"})
+    for _ in range(2):
+        eve.post("/sign-in", email=ADA)
+        eve.post("/verify", code="zzzzzz")
+    eve.post("/resend")
+
+
+def _meet_an_outage(start: Start, sandbox: Sandbox, clock: Clock) -> None:
+    ada = start().sign_in()
+    ada.ask_for_deletion()
+    code = ada.code
+    known = start(CHATBOTKIT_AUTH_AUTO_CREATE=False)
+    known.post("/sign-in", email=ADA)
+    clock.advance(31)
+    sandbox.fail("*", status=503)
+    ada.post("/account/profile", name="Ada L.")
+    ada.delete(code)
+    known.post("/resend")
+    known.post("/sign-in", email=ADA)
+    known.post("/verify", code=known.code)
+    sandbox.heal()
+
+    def fail(*_: object) -> None:
+        raise OSError("no mail server")
+
+    other = start().sign_in()
+    other.app.extensions["test_auth"].send_verification_request(fail)
+    other.ask_for_deletion()
+    other.post("/sign-in", email=ADA)
+    other.post("/resend")
+
+
+def _meet_a_store_that_is_gone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("gone")
+
+    ada = start().sign_in()
+    ada.post("/sign-in", email=ADA)
+    token = {"X-CSRFToken": ada.get("/session")["csrf_token"]}
+    store = ada.app.extensions["chatbotkit_auth"].store
+    for name in ("get_session", "get_challenge", "add_challenge"):
+        monkeypatch.setattr(store, name, fail)
+    for each in OPERATIONS:
+        path = f"/auth{each.path.format(session_id='x')}"
+        body = {"json": {"email": ADA}, "headers": {**JSON, **token}} if each.method == "post" else {"headers": JSON}
+        ada.client.open(path, method=each.method.upper(), **body)
