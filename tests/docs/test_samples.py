@@ -63,7 +63,7 @@ def test_every_sample_is_of_a_kind_that_is_executed() -> None:
 
 
 def test_every_command_is_run_or_is_known_not_to_be() -> None:
-    tests = (Path(__file__).parent / "docs/test_commands.py").read_text(encoding="utf-8")
+    tests = (Path(__file__).parent / "test_commands.py").read_text(encoding="utf-8")
     for block in written_in("sh", "console"):
         if block.name:
             assert f'sample("{block.name}")' in tests
