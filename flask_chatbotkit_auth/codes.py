@@ -11,7 +11,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from .clock import utcnow
 from .exceptions import ConfigurationError
 from .user import User
 
@@ -30,7 +29,6 @@ class EmailCodeProvider:
     :param lifetime: how long a code can be used, in seconds or as a ``timedelta``; 10 minutes at most (ASVS 5.0, 6.5.5).
     :param attempts: how many wrong codes end a challenge (ASVS 5.0, 6.6.3).
     :param sender: delivers a code in place of the extension's mail.
-    :param clock: returns the time now, aware, in UTC; all of the sign-in goes by it.
     :raises ConfigurationError: a code would be too easy to guess, or people could not type it.
     """
 
@@ -42,14 +40,12 @@ class EmailCodeProvider:
         lifetime: timedelta | int = 600,
         attempts: int = 5,
         sender: Sender | None = None,
-        clock: Callable[[], datetime] = utcnow,
     ) -> None:
         self.alphabet = alphabet
         self.length = length
         self.lifetime: timedelta = lifetime if isinstance(lifetime, timedelta) else timedelta(seconds=lifetime)
         self.attempts = attempts
         self.sender = sender
-        self.clock = clock
         self._check()
         self._folds = _folds(alphabet)
 

@@ -11,6 +11,7 @@ from flask import Flask, g
 from flask_login import LoginManager, user_logged_out
 
 from .cli import cli
+from .clock import utcnow
 from .codes import EmailCodeProvider
 from .config import Config
 from .exceptions import ConfigurationError, StoreError
@@ -95,9 +96,10 @@ class ChatBotKitAuth:
                 config,
                 lambda: hooks.send_verification_request or provider.sender,
                 lambda: hooks.queue_mail,
-                provider.clock,
+                utcnow,
             ),
-            registry=SessionRegistry(store, adapter, config, provider.clock),
+            registry=SessionRegistry(store, adapter, config, utcnow),
+            clock=utcnow,
             hooks=hooks,
         )
         _prepare_login(app, self._login_manager)

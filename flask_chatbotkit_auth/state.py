@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import flask_mail
@@ -51,6 +51,9 @@ class AuthState:
     optional_client: ChatBotKitClient | None
     mailer: Mailer
     registry: SessionRegistry
+    clock: Callable[[], datetime]
+    """Returns the time now, aware, in UTC. Codes, sessions and the refresh of users all use it."""
+
     hooks: Hooks = field(default_factory=Hooks)
     _made: int = 0
 
@@ -188,7 +191,7 @@ class AuthState:
 
         :raises StoreError: the store cannot be reached.
         """
-        return self.store.purge(now=self.provider.clock() - timedelta(hours=1), limit=limit)
+        return self.store.purge(now=self.clock() - timedelta(hours=1), limit=limit)
 
 
 def _id(user: User | str) -> str:

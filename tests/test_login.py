@@ -104,7 +104,7 @@ def test_the_store_cannot_become_the_person(worker: Worker, sign_in: SignIn) -> 
     app = worker()
     client = app.test_client()
     user = sign_in(client, ADA).get_json()["user"]
-    (record,) = auth_of(app).store.list_sessions(user["id"], now=auth_of(app).provider.clock())
+    (record,) = auth_of(app).store.list_sessions(user["id"], now=auth_of(app).clock())
     cookie = client.get_cookie("remember_token")
     assert cookie is not None
     assert re.fullmatch(r"cbk-[0-9a-f]{32}\|[0-9a-f]{128}", cookie.value)

@@ -47,7 +47,7 @@ def count_request(identifier: str) -> None:
 def create(identifier: str) -> tuple[Challenge, str]:
     """Make a challenge; return it with its first code, which is to be sent."""
     auth = current_auth
-    now = auth.provider.clock()
+    now = auth.clock()
     challenge = Challenge(
         id=secrets.token_hex(16), identifier=identifier, sent_at=now, expires_at=now + auth.provider.lifetime
     )
@@ -77,7 +77,7 @@ def require_open(challenge: Challenge) -> Challenge:
     """
     if challenge.state is State.COMPLETED:
         raise spent()
-    if challenge.expires_at <= current_auth.provider.clock():
+    if challenge.expires_at <= current_auth.clock():
         raise CodeExpired
     if challenge.state is State.OPEN and attempts_left(challenge) == 0:
         raise TooManyAttempts(max(1, resend_in(challenge)))
@@ -102,7 +102,7 @@ def add_code(challenge: Challenge) -> tuple[str, datetime]:
     :raises RateLimited: since our look another request of the same browser was faster.
     """
     auth = current_auth
-    now = auth.provider.clock()
+    now = auth.clock()
     expires_at = now + auth.provider.lifetime
     code = auth.provider.generate()
     added = auth.store.add_code(
@@ -166,9 +166,7 @@ def try_code(challenge: Challenge, typed: str) -> None:
         # Counted before the code is compared, so that no number of workers tries more than the limit allows.
         auth.limiter.hit("verify:ip", client)
         auth.limiter.hit("verify:email", challenge.identifier)
-        attempt = auth.store.try_code(
-            challenge.id, digests, now=auth.provider.clock(), max_attempts=auth.provider.attempts
-        )
+        attempt = auth.store.try_code(challenge.id, digests, now=auth.clock(), max_attempts=auth.provider.attempts)
     if attempt.outcome is Outcome.ACCEPTED or (again and attempt.again):
         # Whoever has the mailbox has proved it (NIST 63B-4 3.2.2: failures before a success no longer count).
         with auth.store.connected():
@@ -194,12 +192,12 @@ def _count_again(challenge: Challenge, code: str) -> None:
 
 def expires_in(challenge: Challenge) -> int:
     """Return in how many seconds the challenge's newest code stops working."""
-    return _seconds(challenge.expires_at - current_auth.provider.clock())
+    return _seconds(challenge.expires_at - current_auth.clock())
 
 
 def resend_in(challenge: Challenge) -> int:
     """Return in how many seconds another code may be asked for, 0 when now."""
-    return _seconds(challenge.sent_at + current_auth.config.resend_cooldown - current_auth.provider.clock(), least=0)
+    return _seconds(challenge.sent_at + current_auth.config.resend_cooldown - current_auth.clock(), least=0)
 
 
 def resends_left(challenge: Challenge) -> int:

@@ -112,7 +112,7 @@ def complete_sign_in(challenge: Challenge) -> User:
     token, record = auth.registry.draft(
         user, ip=request.remote_addr, user_agent=request.user_agent.string[:400] or None
     )
-    if not auth.store.complete(challenge.id, record, now=auth.provider.clock()):
+    if not auth.store.complete(challenge.id, record, now=auth.clock()):
         raise challenges.spent()
     before = current_session()
     if before is not None:

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 class Clock:
     """The time of a test: it stands still until it is told to go on. The fixture ``chatbotkit_clock`` is one.
 
-    Called, it returns :attr:`now`, so that it can be the ``clock`` of an
-    :class:`~flask_chatbotkit_auth.EmailCodeProvider`, too.
+    Called, it returns :attr:`now`.
 
     :param now: what it shows at first, aware; by default the time now.
     """

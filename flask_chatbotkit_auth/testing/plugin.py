@@ -55,9 +55,9 @@ def chatbotkit_outbox() -> Iterator[list[Message]]:
 def chatbotkit_clock() -> Iterator[Clock]:
     """The time of the whole package, standing still from the beginning of the test.
 
-    Codes, sessions, the refresh of users and the windows of rate limits go by it in every application of this process, but
-    for one whose :class:`~flask_chatbotkit_auth.EmailCodeProvider` was given a clock. A Redis or Memcached counts windows by
-    its own time. What others measure goes on: the age of Flask's own cookies, time-outs of the network, the sandbox.
+    ``current_auth.clock()`` is this clock in every application of this process: codes, sessions, the refresh of users and the
+    windows of rate limits use it. A Redis or Memcached counts windows by its own time. What others measure goes on: the age
+    of Flask's own cookies, time-outs of the network, the sandbox.
     """
     from limits import storage  # noqa: F401  # loads the modules whose time is meant below
 
@@ -143,7 +143,7 @@ def _enter(email: str, fields: dict[str, Any]) -> User:
     found = auth.adapter.get_by_email(identifier) or auth.adapter.create_verified(identifier)
     if fields:
         auth.adapter.update(found.id, **fields)
-    now = auth.provider.clock()
+    now = auth.clock()
     challenge = Challenge(secrets.token_hex(16), identifier, sent_at=now, expires_at=now + auth.provider.lifetime)
     digest = secrets.token_hex(32)  # of no code that there is
     auth.store.add_challenge(challenge, digest)

@@ -19,7 +19,7 @@ from flask_chatbotkit_auth.chat import InvalidMessages, stream_completion
 from flask_chatbotkit_auth.stores import SessionRecord
 from flask_chatbotkit_auth.stores.redis import RedisStore
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
-from flask_chatbotkit_auth.testing import Clock, Sandbox
+from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.upstream.client import path_segment
 
 auth = ChatBotKitAuth()
@@ -73,7 +73,7 @@ def create_app(client: ChatBotKitClient) -> Flask:
     """Hand everything in that can be."""
     app = Flask("consumer")
     provider = EmailCodeProvider(
-        alphabet="0123456789", length=8, lifetime=timedelta(minutes=5), attempts=3, sender=send, clock=Clock()
+        alphabet="0123456789", length=8, lifetime=timedelta(minutes=5), attempts=3, sender=send
     )
     adapter: fca.UserAdapter = fca.PartnerAdapter(client, auto_create=True)
     store: fca.Store = fca.MemoryStore()

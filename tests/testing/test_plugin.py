@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, Response, current_app, request, request_started
+from flask import Flask, Response, request, request_started
 from flask.testing import FlaskClient
 from flask_mail import Message
 from flask_session import Session
@@ -18,13 +18,14 @@ from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth import (
     APIStatusError,
-    EmailCodeProvider,
     InvalidEmail,
     SignInDenied,
     User,
+    current_auth,
     user_created,
     user_signed_in,
 )
+from flask_chatbotkit_auth.clock import utcnow
 from flask_chatbotkit_auth.testing import Clock, Sandbox
 from flask_chatbotkit_auth.testing.plugin import _post, read_code
 from tests.support.apps import MakeApp
@@ -240,15 +241,14 @@ def test_a_test_that_undoes_its_patches_keeps_its_time(
 ) -> None:
     monkeypatch.undo()
     chatbotkit_clock.advance(timedelta(days=365))
-    assert EmailCodeProvider().clock() == chatbotkit_clock.now
+    assert utcnow() == chatbotkit_clock.now
 
 
 def test_the_time_is_the_real_one_after_the_test() -> None:
-    assert EmailCodeProvider().clock() < datetime.now(UTC) + timedelta(days=1)
+    assert utcnow() < datetime.now(UTC) + timedelta(days=1)
 
 
-def test_a_clock_of_the_applications_own_stays_its_own(make_app: MakeApp, chatbotkit_clock: Clock) -> None:
-    own = Clock(datetime(2001, 1, 1, tzinfo=UTC))
-    app = make_app(provider=EmailCodeProvider(clock=own))
-    with app.app_context():
-        assert auth_of(current_app).provider.clock() == own.now != chatbotkit_clock.now
+def test_the_application_asks_current_auth_for_the_time(make_app: MakeApp, chatbotkit_clock: Clock) -> None:
+    with make_app().app_context():
+        chatbotkit_clock.advance(timedelta(days=1))
+        assert current_auth.clock() == chatbotkit_clock.now

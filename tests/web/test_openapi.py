@@ -60,7 +60,7 @@ def test_it_follows_the_prefix_the_mount_and_the_cookie(make_app: MakeApp) -> No
 
 
 def test_it_follows_the_switches_and_the_codes(make_app: MakeApp, clock: Clock) -> None:
-    digits = EmailCodeProvider(alphabet="0123456789", length=8, clock=clock)
+    digits = EmailCodeProvider(alphabet="0123456789", length=8)
     found = described(make_app(CHATBOTKIT_AUTH_AUTO_UPDATE=False, provider=digits))
     schemas = found["components"]["schemas"]
     assert schemas["Code"]["properties"]["code"]["description"].startswith("8 characters out of 0123456789.")
