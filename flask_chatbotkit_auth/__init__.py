@@ -33,6 +33,7 @@ from .extension import ChatBotKitAuth
 from .signals import (
     code_failed,
     code_sent,
+    failure,
     session_ended,
     sign_in_failed,
     user_created,
@@ -84,6 +85,7 @@ __all__ = [
     "code_failed",
     "code_sent",
     "current_auth",
+    "failure",
     "session_ended",
     "sign_in_failed",
     "user_created",

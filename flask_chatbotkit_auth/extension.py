@@ -10,6 +10,7 @@ import flask_mail
 from flask import Flask, g
 from flask_login import LoginManager, user_logged_out
 
+from . import failures, skew
 from .cli import cli
 from .clock import utcnow
 from .codes import EmailCodeProvider
@@ -102,6 +103,8 @@ class ChatBotKitAuth:
             clock=utcnow,
             hooks=hooks,
         )
+        failures.prepare(app)
+        skew.prepare(app)
         _prepare_login(app, self._login_manager)
         app.before_request(lambda: renew_remember_cookie(config.session_lifetime))
         _prepare_mail(app, self._mail)

@@ -13,6 +13,9 @@ MAX_LENGTH = 254
 MAX_LOCAL_LENGTH = 64
 """Characters before the ``@`` that a mail server must accept (RFC 5321 §4.5.3.1.1)."""
 
+MASKED = "•••@"
+"""What stands for all but the first character before the ``@`` of a masked address."""
+
 
 def normalize_identifier(address: str) -> str:
     """Return the identifier of ``address``: NFKC, the whole of it lower-cased, the domain in its ASCII (IDNA) form.
@@ -43,7 +46,7 @@ def same_identifier(address: object, identifier: str) -> bool:
 def mask(identifier: str) -> str:
     """Return ``a•••@example.com`` for ``ada@example.com``: enough to recognise one's own, for logs and JSON answers."""
     local, _, domain = identifier.rpartition("@")
-    return f"{local[:1]}•••@{domain}"
+    return f"{local[:1]}{MASKED}{domain}"
 
 
 @lru_cache(maxsize=256)

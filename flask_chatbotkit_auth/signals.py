@@ -42,6 +42,10 @@ user_updated: NamedSignal = _signals.signal("chatbotkit-auth-user-updated")
 user_deleted: NamedSignal = _signals.signal("chatbotkit-auth-user-deleted")
 """An account was deleted upstream. Carries ``user_id``."""
 
+failure: NamedSignal = _signals.signal("chatbotkit-auth-failure")
+"""A request was answered 5xx. Carries ``error``, the exception, whose text says the cause and the cure. Sent each time,
+while the log has one line a minute."""
+
 
 def emit(signal: NamedSignal, sender: object, /, **data: Any) -> None:
     """Send ``signal`` to each receiver; log what a receiver raises and go on to the next."""

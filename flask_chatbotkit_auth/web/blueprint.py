@@ -24,6 +24,7 @@ from ..exceptions import (
     StoreError,
     TooManyAttempts,
 )
+from ..failures import report, report_status
 from ..flows import challenges
 from ..identifier import mask
 from ..languages import N_, current_language, ngettext
@@ -77,6 +78,12 @@ def _check_csrf() -> None:
     # An application's own CSRFProtect may have checked it before.
     if current_app.config.get("WTF_CSRF_ENABLED", True) and not g.get("csrf_valid"):
         _csrf.protect()
+
+
+@blueprint.after_request
+def _no_silent_failure(response: Response) -> Response:
+    report_status(response.status_code)
+    return response
 
 
 @blueprint.after_request
@@ -161,6 +168,7 @@ def challenge_json(challenge: Challenge) -> Response:
 
 def with_retry_after(response: Response, error: ChatBotKitAuthError) -> Response:
     """Add the ``Retry-After`` header where waiting helps."""
+    report(error)
     if isinstance(error, RateLimited):
         _log_refusal(error)
     if isinstance(error, (RateLimited, TooManyAttempts)):

@@ -90,6 +90,7 @@ def create_app(client: ChatBotKitClient) -> Flask:
     signals = (
         fca.code_failed,
         fca.code_sent,
+        fca.failure,
         fca.session_ended,
         fca.sign_in_failed,
         fca.user_created,

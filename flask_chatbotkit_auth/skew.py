@@ -1,0 +1,64 @@
+"""Clocks that differ: Flask drops a session cookie from the future without a word, and here it gets one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from base64 import urlsafe_b64decode
+
+from flask import Flask, current_app, request
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import BadSignature, SignatureExpired
+
+_log = logging.getLogger("flask_chatbotkit_auth")
+
+_KEY = "chatbotkit_auth_skew_told"
+
+
+def prepare(app: Flask) -> None:
+    """Look at the session cookie of each request of ``app`` until one has come from the future."""
+    app.extensions[_KEY] = False
+    app.before_request(_look)
+
+
+def _look() -> None:
+    if current_app.extensions[_KEY]:
+        return
+    cookie = request.cookies.get(current_app.config["SESSION_COOKIE_NAME"], "")
+    # Not through `session`, which would have the answer vary by cookie.
+    if cookie.count(".") >= 2 and _signed_at(cookie) > int(time.time()):
+        seconds = _seconds_ahead(cookie)
+        if seconds > 0:
+            current_app.extensions[_KEY] = True
+            _log.error(
+                "a session cookie from %s seconds in the future was dropped; set the clock of every machine by NTP",
+                seconds,
+                extra={"event": "clock_skew"},
+            )
+
+
+def _signed_at(cookie: str) -> int:
+    """Return what the cookie says of its time, whoever wrote it; 0 where it says none."""
+    stamp = cookie.rsplit(".", 2)[1]
+    try:
+        return int.from_bytes(urlsafe_b64decode(stamp + "=" * (-len(stamp) % 4)), "big")
+    except ValueError:
+        return 0
+
+
+def _seconds_ahead(cookie: str) -> int:
+    """Return by how many seconds a cookie that this application signed comes too early."""
+    interface = current_app.session_interface
+    if not isinstance(interface, SecureCookieSessionInterface):
+        return 0
+    serializer = interface.get_signing_serializer(current_app)
+    if serializer is None:
+        return 0
+    try:
+        serializer.loads(cookie, max_age=int(current_app.permanent_session_lifetime.total_seconds()))
+    except SignatureExpired as error:
+        signed = error.date_signed
+        return max(0, int(signed.timestamp()) - int(time.time())) if signed is not None else 0
+    except BadSignature:
+        pass
+    return 0
