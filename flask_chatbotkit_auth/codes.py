@@ -28,7 +28,6 @@ class EmailCodeProvider:
     :param length: characters in a code.
     :param lifetime: how long a code can be used, in seconds or as a ``timedelta``; 10 minutes at most (ASVS 5.0, 6.5.5).
     :param attempts: how many wrong codes end a challenge (ASVS 5.0, 6.6.3).
-    :param sender: delivers a code in place of the extension's mail.
     :raises ConfigurationError: a code would be too easy to guess, or people could not type it.
     """
 
@@ -39,13 +38,11 @@ class EmailCodeProvider:
         length: int = 6,
         lifetime: timedelta | int = 600,
         attempts: int = 5,
-        sender: Sender | None = None,
     ) -> None:
         self.alphabet = alphabet
         self.length = length
         self.lifetime: timedelta = lifetime if isinstance(lifetime, timedelta) else timedelta(seconds=lifetime)
         self.attempts = attempts
-        self.sender = sender
         self._check()
         self._folds = _folds(alphabet)
 

@@ -52,12 +52,12 @@ def _whole(minimum: int) -> Callable[[object], int]:
 
 def _duration(minimum: int = 0) -> Callable[[object], timedelta]:
     def parse(value: object) -> timedelta:
-        if isinstance(value, str) and value.strip().isdecimal():
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value.strip(), re.ASCII):
+            value = float(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9:
             value = timedelta(seconds=value)
         if not isinstance(value, timedelta) or value < timedelta(seconds=minimum):
-            raise ValueError(f"give whole seconds or a timedelta, at least {minimum} seconds")
+            raise ValueError(f"give seconds or a timedelta, at least {minimum} seconds")
         return value
 
     return parse
@@ -111,6 +111,29 @@ def _color(value: object) -> str:
     return value.strip()
 
 
+def _count_or_none(value: object) -> int | None:
+    if isinstance(value, str) and value.strip().lower() == "none":
+        return None
+    try:
+        return _whole(1)(value)
+    except ValueError:
+        raise ValueError("give a whole number of at least 1, or None for no cap") from None
+
+
+_NEVER_KEPT = ("_user_id", "_id", "_fresh", "_remember", "_remember_seconds", "csrf_token", "chatbotkit_auth")
+
+
+def _session_keys(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [key.strip() for key in value.split(",") if key.strip()]
+    if not isinstance(value, (list, tuple, set, frozenset)) or not all(isinstance(key, str) and key for key in value):
+        raise ValueError("give a tuple of names (in an environment variable: separated by commas)")
+    for key in value:
+        if key in _NEVER_KEPT or key.startswith("chatbotkit_auth"):
+            raise ValueError(f"{key} belongs to the sign-in itself, and a new session must not keep it")
+    return tuple(value)
+
+
 def _rate_limits(value: object) -> dict[str, str | None]:
     cure = (
         f"give a mapping from {', '.join(DEFAULT_RATE_LIMITS)} to a limit such as "
@@ -128,8 +151,16 @@ def _rate_limits(value: object) -> dict[str, str | None]:
     return {**DEFAULT_RATE_LIMITS, **value}
 
 
-def _option(key: str, parse: Callable[[object], Any], default: Any, doc: str, *, secret: bool = False) -> Any:
-    metadata = {"key": key, "parse": parse, "doc": doc, "secret": secret}
+def _option(
+    key: str,
+    parse: Callable[[object], Any],
+    default: Any,
+    doc: str,
+    *,
+    secret: bool = False,
+    takes_none: bool = False,
+) -> Any:
+    metadata = {"key": key, "parse": parse, "doc": doc, "secret": secret, "takes_none": takes_none}
     if isinstance(default, Mapping):
         return field(default_factory=lambda: default, repr=not secret, metadata=metadata)
     return field(default=default, repr=not secret, metadata=metadata)
@@ -232,6 +263,38 @@ class Config:
         None,
         "Where people go after signing out, likewise; the sign-in page.",
     )
+    audience: str | None = _option(
+        "CHATBOTKIT_AUTH_AUDIENCE",
+        _text,
+        None,
+        "Which application sessions are for. A session of one audience opens no other application that shares store and key. "
+        "Default: ``app.name``.",
+    )
+    session_keep: tuple[str, ...] = _option(
+        "CHATBOTKIT_AUTH_SESSION_KEEP",
+        _session_keys,
+        (),
+        "Keys of the anonymous Flask session, such as a cart's, that are carried over a sign-in.",
+    )
+    sessions_max: int | None = _option(
+        "CHATBOTKIT_AUTH_SESSIONS_MAX",
+        _count_or_none,
+        200,
+        "How many sessions an account may have; with one more, the oldest ends. ``None`` for no cap.",
+        takes_none=True,
+    )
+    fresh: timedelta = _option(
+        "CHATBOTKIT_AUTH_FRESH",
+        _duration(1),
+        timedelta(hours=1),
+        "How old a proof may be for ending other sessions, and for Flask-Login's ``fresh_login_required``.",
+    )
+    remember_choice: bool = _option(
+        "CHATBOTKIT_AUTH_REMEMBER_CHOICE",
+        _switch,
+        False,
+        'Whether the pages show a "Keep me signed in" box.',
+    )
     session_lifetime: timedelta = _option(
         "CHATBOTKIT_AUTH_SESSION_LIFETIME", _duration(60), timedelta(days=30), "The longest a session can last."
     )
@@ -247,7 +310,7 @@ class Config:
     user_refresh: timedelta = _option(
         "CHATBOTKIT_AUTH_USER_REFRESH",
         _duration(),
-        timedelta(seconds=300),
+        timedelta(minutes=15),
         "After how long the user is fetched from the API again; 0 fetches at every request.",
     )
     user_stale: timedelta = _option(
@@ -292,6 +355,8 @@ class Config:
             if value is None:
                 value = environment.get(key)
             if value is None:
+                if key in values and each.metadata["takes_none"]:
+                    settings[each.name] = None
                 continue
             try:
                 settings[each.name] = each.metadata["parse"](value)

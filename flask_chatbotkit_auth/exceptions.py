@@ -14,6 +14,9 @@
     ├── SignInDenied(reason)
     ├── SignUpDisabled
     ├── LifecycleDisabled
+    ├── DeletionDenied(reason)
+    ├── NotFresh
+    ├── NotReady
     ├── MailError
     ├── StoreError
     └── APIError
@@ -158,6 +161,37 @@ class LifecycleDisabled(ChatBotKitAuthError):
     def __init__(self, switch: str) -> None:
         super().__init__(f"set {switch} to true to allow this")
         self.switch = switch
+
+
+class DeletionDenied(ChatBotKitAuthError):
+    """The application refused to delete an account.
+
+    :param reason: a sentence for the person to read, where the ``delete_callback`` gave one.
+    """
+
+    error_code = "deletion_denied"
+    http_status = 403
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(reason or "the application refused the deletion")
+        self.reason = reason
+
+
+class NotFresh(ChatBotKitAuthError):
+    """The person has not proved the address lately enough for this. Signing in again is the proof."""
+
+    error_code = "not_fresh"
+    http_status = 403
+
+    def __init__(self) -> None:
+        super().__init__("the last proof of the address is too old for this; sign in again")
+
+
+class NotReady(ChatBotKitAuthError):
+    """The account is still being prepared by the application's ``provision`` hook, or that has failed. It is tried again."""
+
+    error_code = "not_ready"
+    http_status = 503
 
 
 class MailError(ChatBotKitAuthError):

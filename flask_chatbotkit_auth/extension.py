@@ -16,12 +16,13 @@ from .clock import utcnow
 from .codes import EmailCodeProvider
 from .config import Config
 from .exceptions import ConfigurationError, StoreError
+from .hooks import Hooks
 from .login import load_user, renew_remember_cookie
 from .mail.mailer import Mailer
 from .ratelimit import FIXED_LIMITS, RateLimiter
 from .sessions import TOKEN_PREFIX, SessionRegistry
 from .signals import emit, user_signed_out
-from .state import AuthState, Hooks, current_auth
+from .state import AuthState, current_auth
 from .stores import SessionRecord, Store, open_store
 from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .upstream.client import ChatBotKitClient
@@ -95,7 +96,7 @@ class ChatBotKitAuth:
             optional_client=client,
             mailer=Mailer(
                 config,
-                lambda: hooks.send_verification_request or provider.sender,
+                lambda: hooks.send_verification_request,
                 lambda: hooks.queue_mail,
                 utcnow,
             ),
@@ -143,6 +144,42 @@ class ChatBotKitAuth:
         ``id`` is ``""``, and refusing makes none.
         """
         self._hooks.sign_in = callback
+        return callback
+
+    def sign_up_callback(self, callback: Callback) -> Callback:
+        """Register for whom an account may be made: ``callback(identifier)``, asked before a code is sent.
+
+        It is asked only where auto create is on. Return ``False`` and the address is answered as an unknown one is with auto
+        create off (``CHATBOTKIT_AUTH_UNKNOWN_USER``). A person who has an account gets a code all the same.
+        """
+        self._hooks.sign_up = callback
+        return callback
+
+    def new_user_callback(self, callback: Callback) -> Callback:
+        """Register what a new account begins with: ``callback(identifier)`` returns fields, or ``None``.
+
+        Return a mapping with any of ``name``, ``image``, ``limits`` and ``meta``. They are sent in the one call that makes
+        the account, so that it is never without them.
+        """
+        self._hooks.new_user = callback
+        return callback
+
+    def provision(self, callback: Callback) -> Callback:
+        """Register what prepares an account: ``callback(user)`` makes what it needs, and returns what goes into ``meta``.
+
+        It runs before the session opens, once at a time for each account over all workers. When it has returned, the account
+        is marked (``meta.provisionedAt``), and it is not called again. If it raises, the person is told to try again in a
+        moment, and needs no new code. It also runs at a request of a person whose account has no mark yet.
+        """
+        self._hooks.provision = callback
+        return callback
+
+    def delete_callback(self, callback: Callback) -> Callback:
+        """Register who may delete an account: ``callback(user)``, called before anything is deleted.
+
+        Return a sentence for the person to read, or ``False``, to refuse. Anything else lets the account be deleted.
+        """
+        self._hooks.delete = callback
         return callback
 
     def session_callback(self, callback: Callback) -> Callback:

@@ -27,11 +27,13 @@ sign_in_failed: NamedSignal = _signals.signal("chatbotkit-auth-sign-in-failed")
 be reached. Carries ``identifier`` and ``error``, the exception."""
 
 user_signed_out: NamedSignal = _signals.signal("chatbotkit-auth-user-signed-out")
-"""A person signed out of this browser. Carries ``user``."""
+"""A person signed out of this browser. Carries ``user``, the :class:`~flask_chatbotkit_auth.User` whose session it was."""
 
 session_ended: NamedSignal = _signals.signal("chatbotkit-auth-session-ended")
 """Sessions were ended other than by signing out. Carries ``user_id`` and ``reason``: ``"ended"`` (by the person or the
-application), ``"gone"`` (the account was deleted or taken away upstream) or ``"deleted"`` (through this package)."""
+application), ``"gone"`` (the account was deleted or taken away upstream), ``"deleted"`` (through this package),
+``"address_changed"`` (upstream the account has another address than the one that was proved) or ``"denied"`` (your
+``sign_in_callback`` refuses the person by now)."""
 
 user_created: NamedSignal = _signals.signal("chatbotkit-auth-user-created")
 """An account was made upstream. Carries ``user``."""
@@ -40,7 +42,8 @@ user_updated: NamedSignal = _signals.signal("chatbotkit-auth-user-updated")
 """An account was changed upstream. Carries ``user``, as it is now, and ``fields``, the names that were changed."""
 
 user_deleted: NamedSignal = _signals.signal("chatbotkit-auth-user-deleted")
-"""An account was deleted upstream. Carries ``user_id``."""
+"""An account was deleted, or was found gone upstream. Carries ``user_id``, and ``user``, the last that was known of it, or
+``None``."""
 
 failure: NamedSignal = _signals.signal("chatbotkit-auth-failure")
 """A request was answered 5xx. Carries ``error``, the exception, whose text says the cause and the cure. Sent each time,

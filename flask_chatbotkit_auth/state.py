@@ -11,10 +11,11 @@ import flask_mail
 from flask import current_app
 from werkzeug.local import LocalProxy
 
-from .codes import EmailCodeProvider, Sender
+from .codes import EmailCodeProvider
 from .config import Config
 from .exceptions import ConfigurationError, LifecycleDisabled
-from .mail.mailer import Mailer, Queue
+from .hooks import Hooks
+from .mail.mailer import Mailer
 from .ratelimit import RateLimiter
 from .sessions import SessionRegistry
 from .signals import emit, session_ended, user_deleted, user_updated
@@ -26,17 +27,6 @@ from .user import Kind, User
 _SWEEP_EVERY = 64
 _ROWS_OF_A_SIGN_IN = 8
 """More than one leaves behind: the challenge, the session and a few counts."""
-
-
-@dataclass
-class Hooks:
-    """The callables that an application has registered; shared by every application of one ``ChatBotKitAuth``."""
-
-    send_verification_request: Sender | None = None
-    queue_mail: Queue | None = None
-    sign_in: Callable[[str, User], Any] | None = None
-    session: Callable[[dict[str, Any], User], dict[str, Any] | None] | None = None
-    user: Callable[[User], Any] | None = None
 
 
 @dataclass

@@ -28,7 +28,8 @@ def test_defaults() -> None:
     }
     assert (config.url_prefix, config.sign_in_redirect, config.sign_out_redirect) == ("/auth", "/", None)
     assert (config.session_lifetime, config.session_idle) == (timedelta(days=30), timedelta(days=7))
-    assert (config.session_check, config.user_refresh) == (timedelta(seconds=5), timedelta(minutes=5))
+    assert (config.session_check, config.user_refresh) == (timedelta(seconds=5), timedelta(minutes=15))
+    assert (config.sessions_max, config.fresh, config.session_keep) == (200, timedelta(hours=1), ())
     assert (config.user_stale, config.unknown_user, config.adapter) == (timedelta(days=1), "silent", "partner")
 
 
@@ -78,8 +79,13 @@ def test_durations_are_seconds_or_timedeltas() -> None:
         ("CHATBOTKIT_AUTH_CODE_LENGTH", "six", "whole number"),
         ("CHATBOTKIT_AUTH_CODE_ATTEMPTS", 0, "at least 1"),
         ("CHATBOTKIT_AUTH_CODE_LIFETIME", -5, "at least 30 seconds"),
-        ("CHATBOTKIT_AUTH_CODE_LIFETIME", 1.5, "whole seconds or a timedelta"),
-        ("CHATBOTKIT_AUTH_SESSION_IDLE", "tomorrow", "whole seconds or a timedelta"),
+        ("CHATBOTKIT_AUTH_CODE_LIFETIME", 1.5, "at least 30 seconds"),
+        ("CHATBOTKIT_AUTH_SESSION_IDLE", "tomorrow", "seconds or a timedelta"),
+        ("CHATBOTKIT_AUTH_SESSIONS_MAX", 0, "None for no cap"),
+        ("CHATBOTKIT_AUTH_SESSION_KEEP", ("cart", "_user_id"), "_user_id belongs to the sign-in"),
+        ("CHATBOTKIT_AUTH_SESSION_KEEP", ("chatbotkit_auth_deletion",), "belongs to the sign-in"),
+        ("CHATBOTKIT_AUTH_SESSION_KEEP", 5, "tuple of names"),
+        ("CHATBOTKIT_AUTH_FRESH", 0, "at least 1 seconds"),
         ("CHATBOTKIT_AUTH_RATE_LIMITS", {"request:phone": "1/day"}, "request:email"),
         ("CHATBOTKIT_AUTH_RATE_LIMITS", {"request:ip": 5}, "5/15minutes"),
         ("CHATBOTKIT_AUTH_RATE_LIMITS", "5/hour", "as JSON"),
@@ -92,6 +98,29 @@ def test_a_wrong_value_names_the_key_and_the_cure(key: str, value: Any, cure: st
     with pytest.raises(ConfigurationError, match=key) as refused:
         Config.load({key: value}, {})
     assert cure in str(refused.value)
+
+
+def test_durations_may_have_fractions() -> None:
+    config = Config.load({"CHATBOTKIT_AUTH_USER_REFRESH": 0.5}, {"CHATBOTKIT_AUTH_SESSION_CHECK": "1.25"})
+    assert config.user_refresh == timedelta(seconds=0.5)
+    assert config.session_check == timedelta(seconds=1.25)
+
+
+@pytest.mark.parametrize(
+    ("values", "environment", "cap"),
+    [
+        ({}, {}, 200),
+        ({"CHATBOTKIT_AUTH_SESSIONS_MAX": None}, {}, None),
+        ({"CHATBOTKIT_AUTH_SESSIONS_MAX": None}, {"CHATBOTKIT_AUTH_SESSIONS_MAX": "7"}, 7),
+        ({}, {"CHATBOTKIT_AUTH_SESSIONS_MAX": "none"}, None),
+    ],
+)
+def test_none_means_no_cap_of_sessions(values: dict[str, Any], environment: dict[str, str], cap: int | None) -> None:
+    assert Config.load(values, environment).sessions_max == cap
+
+
+def test_session_keys_may_come_from_the_environment() -> None:
+    assert Config.load({}, {"CHATBOTKIT_AUTH_SESSION_KEEP": "cart, currency"}).session_keep == ("cart", "currency")
 
 
 def test_no_secret_is_shown() -> None:

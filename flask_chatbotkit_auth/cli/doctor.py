@@ -116,7 +116,7 @@ def _store() -> tuple[State, str]:
 
 
 def _mail() -> tuple[State, str]:
-    if current_auth.hooks.send_verification_request or current_auth.provider.sender:
+    if current_auth.hooks.send_verification_request:
         return "ok", "codes are sent by the application itself"
     mail: Any = current_app.extensions["mail"]
     if mail.suppress:

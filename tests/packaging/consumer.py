@@ -72,9 +72,7 @@ def own(user: User) -> User | None:
 def create_app(client: ChatBotKitClient) -> Flask:
     """Hand everything in that can be."""
     app = Flask("consumer")
-    provider = EmailCodeProvider(
-        alphabet="0123456789", length=8, lifetime=timedelta(minutes=5), attempts=3, sender=send
-    )
+    provider = EmailCodeProvider(alphabet="0123456789", length=8, lifetime=timedelta(minutes=5), attempts=3)
     adapter: fca.UserAdapter = fca.PartnerAdapter(client, auto_create=True)
     store: fca.Store = fca.MemoryStore()
     ChatBotKitAuth(
@@ -153,12 +151,15 @@ OTHERS: tuple[type[fca.ChatBotKitAuthError], ...] = (
     fca.CodeExpired,
     fca.ConfigurationError,
     fca.Conflict,
+    fca.DeletionDenied,
     fca.InvalidEmail,
     fca.LifecycleDisabled,
     fca.LimitsReached,
     fca.NoChallenge,
     fca.NotAuthenticated,
     fca.NotAuthorized,
+    fca.NotFresh,
+    fca.NotReady,
     fca.SignInDenied,
     fca.SignUpDisabled,
     fca.StoreError,

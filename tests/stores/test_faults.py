@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy import event
 
-from flask_chatbotkit_auth import EmailCodeProvider, User
+from flask_chatbotkit_auth import User
 from flask_chatbotkit_auth.exceptions import StoreError
 from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, State, Store, engines
 from flask_chatbotkit_auth.stores import redis as redis_module
@@ -380,8 +380,9 @@ def test_a_person_is_told_to_try_again_and_can(make_app: Callable[..., Flask], t
     path = tmp_path / "store.db"
     store = SQLAlchemyStore(f"sqlite:///{path}")
     codes: list[str] = []
-    provider = EmailCodeProvider(sender=lambda _identifier, code, _expires_at, _user: codes.append(code))
-    client = make_app(store=store, provider=provider).test_client()
+    app = make_app(store=store)
+    app.extensions["test_auth"].send_verification_request(lambda _identifier, code, _expires, _user: codes.append(code))
+    client = app.test_client()
 
     def post(page: str, **body: str) -> tuple[int, Any]:
         headers = {"X-CSRFToken": client.get("/auth/session").get_json()["csrf_token"]}
