@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import math
 import secrets
 import unicodedata
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import lru_cache
+from itertools import pairwise
 
 from .exceptions import ConfigurationError
+from .keys import keyed_digest
 from .user import User
 
-MINIMUM_BITS = 20
-"""Entropy that a code must have (OWASP ASVS 5.0, 6.5.4)."""
+MINIMUM_CODES = 10**6
+"""Different codes that there must be: as many as six random digits give (OWASP ASVS 5.0, 6.5.4)."""
 
 Sender = Callable[[str, str, datetime, "User | None"], object]
 """What delivers a code: ``send(identifier, code, expires_at, user_or_none)``; it raises when it cannot."""
@@ -34,7 +33,7 @@ class EmailCodeProvider:
     def __init__(
         self,
         *,
-        alphabet: str = "0123456789abcdef",
+        alphabet: str = "0123456789",
         length: int = 6,
         lifetime: timedelta | int = 600,
         attempts: int = 5,
@@ -63,11 +62,30 @@ class EmailCodeProvider:
     def normalize(self, typed: str) -> str:
         """Return the code that a person meant by ``typed``.
 
-        Spaces, dashes and invisible characters are dropped, full-width characters become plain ones, case is ignored, and
-        ``O`` is read as ``0``, ``l`` and ``I`` as ``1``, where the alphabet has the digit and not the letter.
+        Spaces, dashes, punctuation and invisible characters are dropped, full-width characters become plain ones, the
+        digits of every script count, case is ignored, and ``O`` is read as ``0``, ``l`` and ``I`` as ``1``, where the
+        alphabet has the digit and not the letter. Of a longer text, such as ``Code: 123456`` or the subject of the mail,
+        the one word that has the form of a code is meant. Check the answer with :meth:`has_form`.
         """
         text = unicodedata.normalize("NFKC", typed[:256])
-        return "".join(self._folds.get(each, each) for each in text if not _is_filler(each))
+        whole = self._fold(text)
+        if self.has_form(whole):
+            return whole
+        words = self._words(text)
+        # A mail shows its code in two halves, so that two words may be one code.
+        for candidates in (words, ["".join(pair) for pair in pairwise(words)]):
+            found = {each for each in candidates if self.has_form(each)}
+            if len(found) == 1:
+                return found.pop()
+        return whole
+
+    def has_form(self, code: str) -> bool:
+        """Return whether a normalised ``code`` could be one: it has the length, and no other characters."""
+        return self.has_length(code) and all(each in self.alphabet for each in code)
+
+    def has_length(self, code: str) -> bool:
+        """Return whether a normalised ``code`` is as long as a code. One that is not costs nobody a try."""
+        return len(code) == self.length
 
     def digest(self, secret_key: str | bytes, challenge_id: str, identifier: str, code: str) -> str:
         """Return what is stored of ``code``: HMAC-SHA256, in hexadecimal, under a key derived from ``secret_key``.
@@ -75,8 +93,21 @@ class EmailCodeProvider:
         It covers the challenge and the identifier, so that a code opens only the address and the browser it was made
         for, and who reads the store cannot try out codes (ASVS 5.0, 6.5.2 and 6.6.2).
         """
-        message = "\0".join((challenge_id, identifier, code))
-        return hmac.new(_derive(secret_key), message.encode(), hashlib.sha256).hexdigest()
+        return keyed_digest(secret_key, "code digests", challenge_id, identifier, code)
+
+    def _fold(self, text: str) -> str:
+        return "".join(self._folds.get(each, each) for each in map(_plain_digit, text) if not self._is_dropped(each))
+
+    def _words(self, text: str) -> list[str]:
+        # Chinese and Japanese put no space before a code, so that the letters of other scripts end a word as well.
+        folded = (self._folds.get(each, each) for each in map(_plain_digit, text))
+        kept = (each if each in self.alphabet or (each.isascii() and each.isalnum()) else " " for each in folded)
+        return "".join(kept).split()
+
+    def _is_dropped(self, character: str) -> bool:
+        # Separators, punctuation, symbols, combining marks, control and format characters (zero-width space and the like),
+        # and halves of characters, which JSON can name and nothing can encode.
+        return character not in self.alphabet and unicodedata.category(character)[0] in "ZPSMC"
 
     def _check(self) -> None:
         if len(self.alphabet) < 2 or len(set(self.alphabet)) != len(self.alphabet):
@@ -86,11 +117,11 @@ class EmailCodeProvider:
                 "CHATBOTKIT_AUTH_CODE_ALPHABET: leave out spaces, dashes and invisible or compatibility characters; they "
                 "are dropped from what people type."
             )
-        if self.bits < MINIMUM_BITS:
-            enough = math.ceil(MINIMUM_BITS / math.log2(len(self.alphabet)))
+        if self.length < 1 or len(self.alphabet) ** min(self.length, 64) < MINIMUM_CODES:
+            enough = next(length for length in range(1, 64) if len(self.alphabet) ** length >= MINIMUM_CODES)
             raise ConfigurationError(
-                f"A code of {self.length} out of {len(self.alphabet)} characters has {self.bits:.1f} bits, fewer than the "
-                f"{MINIMUM_BITS} it needs. Set CHATBOTKIT_AUTH_CODE_LENGTH to {enough} or more, or name more characters in "
+                f"A code of {self.length} out of {len(self.alphabet)} characters is one of fewer than {MINIMUM_CODES:,}, and "
+                f"too easy to guess. Set CHATBOTKIT_AUTH_CODE_LENGTH to {enough} or more, or name more characters in "
                 "CHATBOTKIT_AUTH_CODE_ALPHABET."
             )
         if self.length > 64:
@@ -107,6 +138,12 @@ def _is_filler(character: str) -> bool:
     return unicodedata.category(character) in ("Zs", "Zl", "Zp", "Pd", "Cc", "Cf", "Cs") or character == "\u2212"
 
 
+def _plain_digit(character: str) -> str:
+    """Return the ASCII digit that a decimal digit of any script stands for; any other character as it is."""
+    digit = unicodedata.decimal(character, None)
+    return character if digit is None else str(digit)
+
+
 def _folds(alphabet: str) -> dict[str, str]:
     """Return which character of the alphabet each other one is read as."""
     folds: dict[str, str] = {}
@@ -119,9 +156,3 @@ def _folds(alphabet: str) -> dict[str, str]:
             if digit in alphabet and letter.lower() not in alphabet and letter.upper() not in alphabet:
                 folds[letter] = digit
     return folds
-
-
-@lru_cache(maxsize=16)
-def _derive(secret_key: str | bytes) -> bytes:
-    key = secret_key.encode() if isinstance(secret_key, str) else secret_key
-    return hmac.new(key, b"flask-chatbotkit-auth: code digests, version 1", hashlib.sha256).digest()

@@ -18,8 +18,12 @@ _log = logging.getLogger("flask_chatbotkit_auth")
 DEFAULT_RATE_LIMITS: Mapping[str, str] = {
     "request:email": "5/15minutes",
     "request:ip": "30/hour",
-    "verify:email": "20/hour",
+    "verify:email": "20/hour;50/day",
     "verify:ip": "100/hour",
+    "request:device": "10/15minutes",
+    "verify:device": "20/hour",
+    "passkey:ip": "100/hour",
+    "change:user": "5/day",
 }
 
 
@@ -213,7 +217,7 @@ class Config:
     )
     code_length: int = _option("CHATBOTKIT_AUTH_CODE_LENGTH", _whole(1), 6, "Characters in a code.")
     code_alphabet: str = _option(
-        "CHATBOTKIT_AUTH_CODE_ALPHABET", _text, "0123456789abcdef", "The characters that codes are made of."
+        "CHATBOTKIT_AUTH_CODE_ALPHABET", _text, "0123456789", "The characters that codes are made of."
     )
     code_lifetime: timedelta = _option(
         "CHATBOTKIT_AUTH_CODE_LIFETIME", _duration(30), timedelta(minutes=10), "How long a code can be used."
@@ -229,7 +233,8 @@ class Config:
         "CHATBOTKIT_AUTH_RATE_LIMITS",
         _rate_limits,
         DEFAULT_RATE_LIMITS,
-        "Limits in the notation of the *limits* library, laid over the default; ``None`` switches one off.",
+        "Limits in the notation of the *limits* library, several separated by ``;``, laid over the default; ``None`` "
+        "switches one off.",
     )
     rate_limit_storage_uri: str | None = _option(
         "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI",
@@ -243,6 +248,19 @@ class Config:
         _one_of("silent", "mail"),
         "silent",
         "With auto create off: whether an unknown address gets no mail, or one that says that no account exists.",
+    )
+    special_domains: bool | None = _option(
+        "CHATBOTKIT_AUTH_SPECIAL_DOMAINS",
+        _switch,
+        None,
+        "Whether people may have addresses under ``.local``, ``.test``, ``home.arpa``, ``localhost`` and the like, as closed "
+        "networks do. Default: only in debug mode and in tests.",
+    )
+    device_lifetime: timedelta = _option(
+        "CHATBOTKIT_AUTH_DEVICE_LIFETIME",
+        _duration(),
+        timedelta(days=180),
+        "How long a browser counts as one that a person has signed in from before; 0 sets no device cookie.",
     )
     url_prefix: str = _option("CHATBOTKIT_AUTH_URL_PREFIX", _path, "/auth", "Where the pages are.")
     openapi: bool = _option(

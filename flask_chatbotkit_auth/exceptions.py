@@ -113,15 +113,17 @@ class RateLimited(ChatBotKitAuthError):
 
     :param retry_after: whole seconds until the next one is allowed, at least 1.
     :param limit: the name of the limit, such as ``"request:email"``.
+    :param first: whether this is the first one that the limit refuses in its window.
     """
 
     error_code = "rate_limited"
     http_status = 429
 
-    def __init__(self, retry_after: int, limit: str = "") -> None:
+    def __init__(self, retry_after: int, limit: str = "", *, first: bool = False) -> None:
         super().__init__(f"limit {limit or 'unnamed'} reached, retry in {retry_after} seconds")
         self.retry_after = retry_after
         self.limit = limit
+        self.first = first
 
 
 class SignInDenied(ChatBotKitAuthError):

@@ -17,6 +17,7 @@ from .codes import EmailCodeProvider
 from .config import Config
 from .exceptions import ConfigurationError, StoreError
 from .hooks import Hooks
+from .keys import secret_keys
 from .login import load_user, renew_remember_cookie
 from .mail.mailer import Mailer
 from .ratelimit import FIXED_LIMITS, RateLimiter
@@ -90,7 +91,9 @@ class ChatBotKitAuth:
             provider=provider,
             store=store,
             limiter=RateLimiter(
-                {**config.rate_limits, **FIXED_LIMITS}, config.rate_limit_storage_uri or store.limits_storage()
+                {**config.rate_limits, **FIXED_LIMITS},
+                config.rate_limit_storage_uri or store.limits_storage(),
+                lambda: secret_keys(app.config),
             ),
             adapter=adapter,
             optional_client=client,

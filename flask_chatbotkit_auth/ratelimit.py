@@ -5,36 +5,42 @@ It is imported by the first limiter and not with the package: it takes as long a
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from .clock import utcnow
 from .exceptions import ConfigurationError, RateLimited, StoreError
+from .keys import keyed_digest
+from .remote import client_networks
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
     from limits.storage import Storage
 
 
-FIXED_LIMITS: Mapping[str, str] = {"verify:again": "5/hour"}
-"""What no configuration changes: how often a challenge that is verified takes a code again, by the challenge's id."""
+FIXED_LIMITS: Mapping[str, str] = {"verify:again": "5/hour", "profile:user": "30/hour"}
+"""What no configuration changes: how often a challenge that is verified takes a code again, by the challenge's id, and how
+often a person may change the own profile, by the user's id."""
+
+SecretKeys = Callable[[], Sequence[str | bytes]]
+"""Returns the application's secret key and, after it, its fallbacks."""
 
 
 class RateLimiter:
     """The limits of one application, by name: the configured ones, such as ``request:email``, and :data:`FIXED_LIMITS`.
 
-    A name that has no limit lets everything pass.
+    A name that has no limit lets everything pass. Keys are counted under an HMAC, so that nobody who reads the storage
+    finds an address by trying all of them.
 
-    :param rates: limits by name, in the notation of the *limits* library.
+    :param rates: limits by name, in the notation of the *limits* library; several are separated by ``;``.
     :param storage: where to count, an object or URI of the *limits* library.
+    :param secret_keys: returns the keys from which that of the HMAC is derived.
     :raises ConfigurationError: a limit or the URI is not one that the library knows.
     """
 
-    def __init__(self, rates: Mapping[str, str | None], storage: Storage | str) -> None:
+    def __init__(self, rates: Mapping[str, str | None], storage: Storage | str, secret_keys: SecretKeys) -> None:
         from limits.strategies import FixedWindowRateLimiter
 
         self._items = {name: _parse(name, rate) for name, rate in rates.items() if rate is not None}
@@ -42,54 +48,86 @@ class RateLimiter:
             storage = _open(storage)
         self._storage = storage
         self._limiter = FixedWindowRateLimiter(storage)
+        self._secret_keys = secret_keys
 
-    def hit(self, name: str, key: str) -> None:
-        """Count one against the limit ``name`` for ``key``, an identifier or client address.
+    def hit(self, name: str, key: str, *, times: int = 1) -> None:
+        """Count one against the limit ``name`` for ``key``, such as an identifier.
 
         Counting and checking are one step, so that any number of workers together never exceed the limit.
 
+        :param times: how many times the limit holds for this key.
         :raises RateLimited: the limit is reached; ``retry_after`` says for how long.
         :raises StoreError: it cannot be counted.
         """
-        item = self._items.get(name)
-        if item is None:
-            return
-        hashed = _hashed(key)
-        try:
-            if self._limiter.hit(item, name, hashed):
-                return
-            reset = self._limiter.get_window_stats(item, name, hashed).reset_time
-        except self._errors as error:
-            raise StoreError(f"the rate limits cannot be counted ({type(error).__name__})") from error
-        raise RateLimited(max(1, math.ceil(reset - utcnow().timestamp())), name)
+        for item in self._items.get(name, ()):
+            item = _multiplied(item, times)
+            digest = self._digest(key)
+            try:
+                if self._limiter.hit(item, name, digest):
+                    continue
+                reset = self._limiter.get_window_stats(item, name, digest).reset_time
+                count = self._storage.get(item.key_for(name, digest))
+            except self._errors as error:
+                raise StoreError(f"the rate limits cannot be counted ({type(error).__name__})") from error
+            seconds = max(1, math.ceil(reset - utcnow().timestamp()))
+            raise RateLimited(seconds, name, first=count == item.amount + 1)
 
-    def refund(self, name: str, key: str) -> None:
+    def hit_client(self, name: str, address: str | None) -> None:
+        """Count one for a client, and for the networks that an IPv6 client may have whole.
+
+        :param address: the request's ``remote_addr``.
+        :raises RateLimited: as :meth:`hit`.
+        :raises StoreError: as :meth:`hit`.
+        """
+        for network, times in client_networks(address):
+            self.hit(name, network, times=times)
+
+    def refund(self, name: str, key: str, *, times: int = 1) -> None:
         """Take back one :meth:`hit`, where the storage can (Memcached cannot) and the window it fell into still lasts."""
 
-        def work(item: RateLimitItem) -> None:
+        def work(item: RateLimitItem, digest: str) -> None:
             # A new window must not begin below zero: it would let one more pass than the limit.
-            hashed = _hashed(key)
-            if getattr(self._storage, "never_below_zero", False) or self._storage.get(item.key_for(name, hashed)) > 0:
-                self._limiter.hit(item, name, hashed, cost=-1)
+            if getattr(self._storage, "never_below_zero", False) or self._storage.get(item.key_for(name, digest)) > 0:
+                self._limiter.hit(item, name, digest, cost=-1)
 
-        self._quietly(name, work)
+        self._quietly(name, key, times, work)
+
+    def refund_client(self, name: str, address: str | None) -> None:
+        """Take back one :meth:`hit_client`."""
+        for network, times in client_networks(address):
+            self.refund(name, network, times=times)
 
     def clear(self, name: str, key: str) -> None:
-        """Forget every hit of ``key`` against the limit ``name``."""
-        self._quietly(name, lambda item: self._limiter.clear(item, name, _hashed(key)))
+        """Forget every hit of ``key`` against the limit ``name``, those counted under an earlier secret key as well.
+
+        :raises StoreError: the storage cannot be reached.
+        """
+        for secret_key in self._secret_keys():
+            for item in self._items.get(name, ()):
+                try:
+                    self._limiter.clear(item, name, _digest(secret_key, key))
+                except self._errors as error:
+                    raise StoreError(f"the rate limits cannot be cleared ({type(error).__name__})") from error
 
     def check(self) -> bool:
         """Return whether the storage answers."""
         return bool(self._storage.check())
 
-    def _quietly(self, name: str, work: Callable[[RateLimitItem], object]) -> None:
+    def _quietly(self, name: str, key: str, times: int, work: Callable[[RateLimitItem, str], object]) -> None:
         # Called after a success, which a count that stays too high must not turn into a failure.
-        item = self._items.get(name)
-        if item is not None:
+        for item in self._items.get(name, ()):
             try:
-                work(item)
+                work(_multiplied(item, times), self._digest(key))
             except self._errors:
                 pass
+
+    def _digest(self, key: str) -> str:
+        keys = self._secret_keys()
+        if not keys:
+            raise ConfigurationError(
+                "SECRET_KEY is not set. Rate limits are counted under a key that is derived from it."
+            )
+        return _digest(keys[0], key)
 
     @cached_property
     def _errors(self) -> tuple[type[Exception], ...]:
@@ -97,32 +135,23 @@ class RateLimiter:
         return (*errors, StoreError) if isinstance(errors, tuple) else (errors, StoreError)
 
 
-def client_key(address: str | None) -> str:
-    """Return what a client address is counted under: an IPv6 address by its /64, which one customer has whole."""
-    try:
-        ip = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or "unknown"
-    if ip.version == 4:
-        return str(ip)
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))
+def _digest(secret_key: str | bytes, key: str) -> str:
+    return keyed_digest(secret_key, "rate limits", key)[:32]
 
 
-def _hashed(key: str) -> str:
-    # No storage learns an address, and every key is of one length whatever was typed.
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+def _multiplied(item: RateLimitItem, times: int) -> RateLimitItem:
+    return item if times == 1 else type(item)(item.amount * times, item.multiples, item.namespace)
 
 
-def _parse(name: str, rate: str) -> RateLimitItem:
-    from limits import parse
+def _parse(name: str, rate: str) -> list[RateLimitItem]:
+    from limits import parse_many
 
     try:
-        return parse(rate)
+        return parse_many(rate)
     except ValueError:
         raise ConfigurationError(
-            f'CHATBOTKIT_AUTH_RATE_LIMITS: "{rate}" for {name} is not a limit. Write one such as "5/15minutes".'
+            f'CHATBOTKIT_AUTH_RATE_LIMITS: "{rate}" for {name} is not a limit. Write one such as "5/15minutes", or several '
+            'such as "20/hour;50/day".'
         ) from None
 
 

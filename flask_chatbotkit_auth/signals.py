@@ -1,14 +1,21 @@
 """What an application can listen to. The sender of each signal is the Flask application.
 
-A receiver that raises never breaks a sign-in: the exception is logged and the flow goes on.
+Within a request each signal also carries ``ip``, the client's address, and ``user_agent``. A receiver gets those keywords
+that it takes. Receivers run in the request, before the answer. One that raises never changes the answer: the exception is
+logged and the flow goes on.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from inspect import Parameter, signature
 from typing import Any
 
 from blinker import NamedSignal, Namespace
+from flask import has_request_context, request
+
+from .remote import client_address
 
 _signals = Namespace()
 _log = logging.getLogger("flask_chatbotkit_auth")
@@ -17,7 +24,8 @@ code_sent: NamedSignal = _signals.signal("chatbotkit-auth-code-sent")
 """A code was handed to the mail server, the queue or the hook. Carries ``identifier`` and ``expires_at``; never the code."""
 
 code_failed: NamedSignal = _signals.signal("chatbotkit-auth-code-failed")
-"""A code that somebody typed was refused. Carries ``identifier`` and ``error``, the exception."""
+"""A request for a code, or a code that somebody typed, was refused, by a limit as well. Carries ``stage``, ``"request"`` or
+``"verify"``, ``identifier`` (``""`` where there was none) and ``error``, the exception."""
 
 user_signed_in: NamedSignal = _signals.signal("chatbotkit-auth-user-signed-in")
 """A person is signed in. Carries ``user`` and ``created``, whether the account was made just now."""
@@ -50,10 +58,56 @@ failure: NamedSignal = _signals.signal("chatbotkit-auth-failure")
 while the log has one line a minute."""
 
 
+limit_reached: NamedSignal = _signals.signal("chatbotkit-auth-limit-reached")
+"""A rate limit refused its first request in its window. Carries ``limit``, such as ``"request:email"``, ``retry_after``
+in seconds, and ``identifier``, ``""`` where the limit is about no address."""
+
+passkey_added: NamedSignal = _signals.signal("chatbotkit-auth-passkey-added")
+"""A person added a passkey. Carries ``user`` and ``passkey``."""
+
+passkey_removed: NamedSignal = _signals.signal("chatbotkit-auth-passkey-removed")
+"""A passkey was removed. Carries ``user_id`` and ``passkey``."""
+
+passkey_refused: NamedSignal = _signals.signal("chatbotkit-auth-passkey-refused")
+"""A passkey was refused. Carries ``error``, the exception."""
+
+link_used: NamedSignal = _signals.signal("chatbotkit-auth-link-used")
+"""The link of a mail signed a person in. Carries ``user``."""
+
+app_session_added: NamedSignal = _signals.signal("chatbotkit-auth-app-session-added")
+"""A session was opened for an app, which holds its token. Carries ``user``."""
+
+email_changed: NamedSignal = _signals.signal("chatbotkit-auth-email-changed")
+"""A person proved another address and has it now. Carries ``user`` and ``before``, the address until now."""
+
+notice_sent: NamedSignal = _signals.signal("chatbotkit-auth-notice-sent")
+"""A notice was mailed to a person. Carries ``kind``, such as ``"new_sign_in"``, and ``user``."""
+
+notice_failed: NamedSignal = _signals.signal("chatbotkit-auth-notice-failed")
+"""A notice could not be mailed. Carries ``kind``, ``user`` and ``error``, the exception."""
+
+
 def emit(signal: NamedSignal, sender: object, /, **data: Any) -> None:
     """Send ``signal`` to each receiver; log what a receiver raises and go on to the next."""
-    for receiver in signal.receivers_for(sender) if signal.receivers else ():
+    if not signal.receivers:
+        return
+    if has_request_context():
+        data.setdefault("ip", client_address(request.remote_addr))
+        data.setdefault("user_agent", request.user_agent.string[:400] or None)
+    for receiver in signal.receivers_for(sender):
         try:
-            receiver(sender, **data)
+            receiver(sender, **_taken(receiver, data))
         except Exception:  # noqa: BLE001  # a receiver is the application's code: anything may come
             _log.exception("a receiver of %s failed", signal.name)
+
+
+def _taken(receiver: Callable[..., object], data: dict[str, Any]) -> dict[str, Any]:
+    # So that a receiver which names its keywords goes on working when a signal carries one more.
+    try:
+        parameters = signature(receiver).parameters.values()
+    except (TypeError, ValueError):
+        return data  # a callable written in C does not tell
+    if any(each.kind is Parameter.VAR_KEYWORD for each in parameters):
+        return data
+    names = {each.name for each in parameters}
+    return {name: value for name, value in data.items() if name in names}

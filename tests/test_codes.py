@@ -17,12 +17,13 @@ DIGITS = "0123456789"
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
-def test_default_codes_are_six_hexadecimal_digits_of_24_bits() -> None:
+def test_default_codes_are_six_decimal_digits() -> None:
     provider = EmailCodeProvider()
     code = provider.generate()
     assert len(code) == 6
-    assert set(code) <= set("0123456789abcdef")
-    assert provider.bits == 24
+    assert set(code) <= set(DIGITS)
+    assert provider.numeric
+    assert 19.9 < provider.bits < 20
     assert provider.lifetime == timedelta(minutes=10)
     assert provider.attempts == 5
 
@@ -78,6 +79,50 @@ def test_normalize_reads_what_was_meant(alphabet: str, typed: str, code: str) ->
     assert EmailCodeProvider(alphabet=alphabet, length=16).normalize(typed) == code
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "123456",
+        "123 456",
+        "123\u202f456",
+        "123-456",
+        "123\u2013456.",
+        "(123456)",
+        "\u201e123456\u201c",
+        "`123456`",
+        "**123456**",
+        "<123456>",
+        "1.2.3.4.5.6",
+        "\u0661\u0662\u0663\u0664\u0665\u0666",  # Arabic
+        "\u06f1\u06f2\u06f3 \u06f4\u06f5\u06f6",  # Persian
+        "\u0967\u0968\u0969\u096a\u096b\u096c",  # Devanagari
+        "\uff11\uff12\uff13\uff14\uff15\uff16",  # full width
+        "\U0001d7cf\U0001d7d0\U0001d7d1\U0001d7d2\U0001d7d3\U0001d7d4",  # mathematical bold
+        "1\ufe0f\u20e32\ufe0f\u20e33\ufe0f\u20e34\ufe0f\u20e35\ufe0f\u20e36\ufe0f\u20e3",  # keycaps
+        "\u200e123456\u200f",
+        "Code: 123456",
+        "code:123456",
+        "Your sign-in code is 123 456.",
+        "123456 is your code for Shop 24",
+        "Shop: 123456",
+        "\u30b3\u30fc\u30c9\uff1a123456",  # Japanese, "code:"
+        "\u60a8\u7684\u9a8c\u8bc1\u7801\u662f123456\u3002",  # Chinese, "your code is 123456."
+        "\u0631\u0645\u0632\u0643 \u0661\u0662\u0663\u0664\u0665\u0666",  # Arabic, "your code 123456"
+    ],
+)
+def test_a_pasted_code_is_found(typed: str) -> None:
+    assert EmailCodeProvider().normalize(typed) == "123456"
+
+
+@pytest.mark.parametrize(
+    "typed", ["123456 or 654321", "12345", "1234567", "order 1234567 of 2026", "x" * 80, "\U0001f642", ""]
+)
+def test_what_is_not_one_code_has_no_form(typed: str) -> None:
+    provider = EmailCodeProvider()
+    assert not provider.has_form(provider.normalize(typed))
+    assert provider.normalize(provider.normalize(typed)) == provider.normalize(typed)
+
+
 @given(st.text(st.characters(max_codepoint=127)))
 def test_normalising_plain_text_twice_changes_nothing(typed: str) -> None:
     provider = EmailCodeProvider()
@@ -114,8 +159,9 @@ def test_digest_keeps_its_parts_apart() -> None:
 @pytest.mark.parametrize(
     ("settings", "cure"),
     [
-        ({"alphabet": DIGITS, "length": 6}, "CHATBOTKIT_AUTH_CODE_LENGTH to 7 or more"),
-        ({"length": 4}, "CHATBOTKIT_AUTH_CODE_LENGTH to 5 or more"),
+        ({"length": 5}, "CHATBOTKIT_AUTH_CODE_LENGTH to 6 or more"),
+        ({"alphabet": "0123456789abcdef", "length": 4}, "CHATBOTKIT_AUTH_CODE_LENGTH to 5 or more"),
+        ({"alphabet": "ab", "length": 0}, "CHATBOTKIT_AUTH_CODE_LENGTH to 20 or more"),
         ({"length": 65}, "CHATBOTKIT_AUTH_CODE_LENGTH"),
         ({"alphabet": "aab"}, "each of them once"),
         ({"alphabet": "a"}, "two or more"),
@@ -127,9 +173,3 @@ def test_digest_keeps_its_parts_apart() -> None:
 def test_a_weak_or_untypable_code_is_refused_with_the_cure(settings: dict[str, Any], cure: str) -> None:
     with pytest.raises(ConfigurationError, match=cure):
         EmailCodeProvider(**settings)
-
-
-def test_seven_digits_are_enough() -> None:
-    provider = EmailCodeProvider(alphabet=DIGITS, length=7)
-    assert provider.numeric
-    assert provider.bits > 20

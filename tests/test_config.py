@@ -17,14 +17,18 @@ def test_defaults() -> None:
     assert config.api_url == "https://api.chatbotkit.com"
     assert (config.api_timeout, config.api_retries) == (10, 2)
     assert (config.auto_create, config.auto_update, config.auto_delete) == (False, True, False)
-    assert (config.code_length, config.code_alphabet, config.code_attempts) == (6, "0123456789abcdef", 5)
+    assert (config.code_length, config.code_alphabet, config.code_attempts) == (6, "0123456789", 5)
     assert config.code_lifetime == timedelta(minutes=10)
     assert (config.resend_cooldown, config.resend_max) == (timedelta(seconds=30), 3)
     assert config.rate_limits == {
         "request:email": "5/15minutes",
         "request:ip": "30/hour",
-        "verify:email": "20/hour",
+        "verify:email": "20/hour;50/day",
         "verify:ip": "100/hour",
+        "request:device": "10/15minutes",
+        "verify:device": "20/hour",
+        "passkey:ip": "100/hour",
+        "change:user": "5/day",
     }
     assert (config.url_prefix, config.sign_in_redirect, config.sign_out_redirect) == ("/auth", "/", None)
     assert (config.session_lifetime, config.session_idle) == (timedelta(days=30), timedelta(days=7))

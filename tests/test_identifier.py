@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_chatbotkit_auth import InvalidEmail
-from flask_chatbotkit_auth.identifier import MAX_LENGTH, _normalize, mask, normalize_identifier, same_identifier
+from flask_chatbotkit_auth.identifier import (
+    MAX_LENGTH,
+    _normalize,
+    has_special_domain,
+    mask,
+    normalize_identifier,
+    same_identifier,
+)
 from tests.support.corpus import NOT_ONE_ADDRESS
 
 
@@ -19,6 +26,11 @@ from tests.support.corpus import NOT_ONE_ADDRESS
         ("ada@XN--EXMPLE-CUA.com", "ada@xn--exmple-cua.com"),
         ("a.d.a+shop@example.com", "a.d.a+shop@example.com"),
         ("o'neil@example.co.uk", "o'neil@example.co.uk"),
+        ("\u200bada@example.com\ufeff", "ada@example.com"),
+        ("\u202aada@example.com\u202c", "ada@example.com"),
+        ("\u2068 ada@example.com\u200f \u2069", "ada@example.com"),
+        ("ada@example.com\u00a0\u3000\u00ad", "ada@example.com"),
+        ("\u2060ada@example.com\ufe0f\u3164", "ada@example.com"),
     ],
 )
 def test_one_person_is_one_identifier(typed: str, identifier: str) -> None:
@@ -71,6 +83,38 @@ def test_what_is_not_one_address_is_refused_without_repeating_it(typed: str) -> 
         normalize_identifier(typed)
     assert not typed.strip() or typed not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "identifier"),
+    [
+        ("Ada@Mail.Corp.Local", "ada@mail.corp.local"),
+        ("ada@localhost", "ada@localhost"),
+        ("ada@shop.test", "ada@shop.test"),
+        ("ada@printer.home.arpa", "ada@printer.home.arpa"),
+        ("ada@büro.local", "ada@xn--bro-hoa.local"),
+        ("ada@example.com", "ada@example.com"),
+    ],
+)
+def test_a_closed_network_may_use_its_special_domains(typed: str, identifier: str) -> None:
+    import email_validator
+
+    before = list(email_validator.SPECIAL_USE_DOMAIN_NAMES)
+    assert normalize_identifier(typed, special_domains=True) == identifier
+    assert has_special_domain(identifier) is not identifier.endswith("example.com")
+    assert before == email_validator.SPECIAL_USE_DOMAIN_NAMES
+    assert same_identifier(typed, identifier)
+    if has_special_domain(identifier):
+        with pytest.raises(InvalidEmail):
+            normalize_identifier(typed)
+
+
+@pytest.mark.parametrize(
+    "typed", ["ada@exam_ple.local", "@local", "a b@x.local", "ada@.local", "ada@intranet", "ada@x.arpa"]
+)
+def test_under_a_special_domain_the_syntax_counts_all_the_same(typed: str) -> None:
+    with pytest.raises(InvalidEmail):
+        normalize_identifier(typed, special_domains=True)
 
 
 def test_a_long_text_is_refused_before_any_work() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,11 +15,13 @@ from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
 from flask_chatbotkit_auth import ConfigurationError, RateLimited
 from flask_chatbotkit_auth.exceptions import StoreError
-from flask_chatbotkit_auth.ratelimit import RateLimiter, client_key
+from flask_chatbotkit_auth.ratelimit import RateLimiter
+from flask_chatbotkit_auth.remote import client_address, client_networks
 from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.stores.database import Database
 from flask_chatbotkit_auth.stores.limits import SQLAlchemyStorage
 from flask_chatbotkit_auth.stores.redis import RedisStore
+from tests.support.apps import Clock
 from tests.support.workers import Workers, at_once, forget_everything, opened
 
 every_store = pytest.mark.parametrize(
@@ -32,6 +35,10 @@ every_database = pytest.mark.parametrize(
 )
 
 MINUTE = limits.RateLimitItemPerMinute(10)
+
+
+def keys() -> list[str | bytes]:
+    return ["not a secret"]
 
 
 class Seconds:
@@ -65,7 +72,7 @@ def storage(store_url: str, seconds: Seconds) -> Iterator[SQLAlchemyStorage]:
 
 @every_store
 def test_a_limit_is_reached_and_says_for_how_long(store: Store) -> None:
-    limiter = RateLimiter({"request:email": "2/15minutes"}, store.limits_storage())
+    limiter = RateLimiter({"request:email": "2/15minutes"}, store.limits_storage(), keys)
     limiter.hit("request:email", "ada@example.com")
     limiter.hit("request:email", "ada@example.com")
     with pytest.raises(RateLimited) as caught:
@@ -77,7 +84,7 @@ def test_a_limit_is_reached_and_says_for_how_long(store: Store) -> None:
 
 @every_store
 def test_a_refund_gives_back_one(store: Store) -> None:
-    limiter = RateLimiter({"verify:ip": "2/hour"}, store.limits_storage())
+    limiter = RateLimiter({"verify:ip": "2/hour"}, store.limits_storage(), keys)
     for _ in range(5):
         limiter.hit("verify:ip", "192.0.2.1")
         limiter.refund("verify:ip", "192.0.2.1")
@@ -89,7 +96,7 @@ def test_a_refund_gives_back_one(store: Store) -> None:
 
 @every_store
 def test_a_refund_of_nothing_lets_nobody_pass_the_limit(store: Store) -> None:
-    limiter = RateLimiter({"verify:ip": "1/hour"}, store.limits_storage())
+    limiter = RateLimiter({"verify:ip": "1/hour"}, store.limits_storage(), keys)
     for _ in range(3):
         limiter.refund("verify:ip", "192.0.2.1")
     limiter.hit("verify:ip", "192.0.2.1")
@@ -98,23 +105,91 @@ def test_a_refund_of_nothing_lets_nobody_pass_the_limit(store: Store) -> None:
 
 
 @every_store
-def test_a_success_clears_the_count(store: Store) -> None:
-    limiter = RateLimiter({"verify:email": "1/hour"}, store.limits_storage())
+def test_a_count_can_be_cleared_under_an_earlier_secret_key_too(store: Store) -> None:
+    storage = store.limits_storage()
+    rates = {"verify:email": "1/hour;1/day"}
+    before = RateLimiter(rates, storage, lambda: ["old"])
+    after = RateLimiter(rates, storage, lambda: ["new", b"old"])
+    before.hit("verify:email", "ada@example.com")
+    after.hit("verify:email", "ada@example.com")
+    after.clear("verify:email", "ada@example.com")
+    before.hit("verify:email", "ada@example.com")
+    after.hit("verify:email", "ada@example.com")
+
+
+def test_several_limits_hold_together(clock: Clock) -> None:
+    limiter = RateLimiter({"verify:email": "2/hour;3/day"}, MemoryStorage(), keys)
+    passed = []
     for _ in range(3):
+        for _ in range(3):
+            try:
+                limiter.hit("verify:email", "ada@example.com")
+                passed.append(True)
+            except RateLimited:
+                passed.append(False)
+        clock.advance(3600)
+    assert passed == [True, True, False, True, False, False, False, False, False]
+
+
+@every_store
+def test_the_first_refusal_of_a_window_says_so(store: Store) -> None:
+    limiter = RateLimiter({"verify:email": "1/hour"}, store.limits_storage(), keys)
+    limiter.hit("verify:email", "ada@example.com")
+    first = []
+    for _ in range(3):
+        with pytest.raises(RateLimited) as refused:
+            limiter.hit("verify:email", "ada@example.com")
+        first.append(refused.value.first)
+    assert first == [True, False, False]
+
+
+@every_store
+def test_a_success_takes_its_own_count_back_in_each_of_several_limits(store: Store) -> None:
+    limiter = RateLimiter({"verify:email": "2/hour;2/day"}, store.limits_storage(), keys)
+    for _ in range(5):
         limiter.hit("verify:email", "ada@example.com")
-        limiter.clear("verify:email", "ada@example.com")
+        limiter.refund("verify:email", "ada@example.com")
+    limiter.hit("verify:email", "ada@example.com")
+    limiter.hit("verify:email", "ada@example.com")
+    with pytest.raises(RateLimited):
+        limiter.hit("verify:email", "ada@example.com")
+
+
+def _passes(limiter: RateLimiter, addresses: list[str]) -> int:
+    passed = 0
+    for address in addresses:
+        try:
+            limiter.hit_client("request:ip", address)
+            passed += 1
+        except RateLimited:
+            pass
+    return passed
+
+
+@pytest.mark.parametrize(
+    ("addresses", "passed"),
+    [
+        ([f"192.0.2.1:{port}" for port in range(1024, 1084)], 30),
+        ([f"[2001:db8::{number:x}]:443" for number in range(60)], 30),
+        ([f"2001:db8:0:{number:x}::1" for number in range(120)], 60),  # a /56
+        ([f"2001:db8:1:{number:x}00::1" for number in range(120)], 90),  # a /48
+        ([f"192.0.2.{number}" for number in range(60)], 60),
+    ],
+)
+def test_a_client_with_many_addresses_is_one_client(addresses: list[str], passed: int) -> None:
+    assert _passes(RateLimiter({"request:ip": "30/hour"}, "memory://", keys), addresses) == passed
 
 
 @every_store
 def test_names_are_counted_apart(store: Store) -> None:
-    limiter = RateLimiter({"verify:email": "1/hour", "request:email": "1/hour"}, store.limits_storage())
+    limiter = RateLimiter({"verify:email": "1/hour", "request:email": "1/hour"}, store.limits_storage(), keys)
     limiter.hit("verify:email", "ada@example.com")
     limiter.hit("request:email", "ada@example.com")
     assert limiter.check()
 
 
 def test_a_name_without_a_limit_lets_everything_pass() -> None:
-    limiter = RateLimiter({"verify:ip": None}, "memory://")
+    limiter = RateLimiter({"verify:ip": None}, "memory://", keys)
     for _ in range(200):
         limiter.hit("verify:ip", "192.0.2.1")
         limiter.hit("unknown", "192.0.2.1")
@@ -124,22 +199,28 @@ def test_a_name_without_a_limit_lets_everything_pass() -> None:
 
 def test_no_storage_learns_an_address() -> None:
     storage = MemoryStorage()
-    RateLimiter({"verify:email": "1/hour"}, storage).hit("verify:email", "ada@example.com")
+    RateLimiter({"verify:email": "1/hour"}, storage, keys).hit("verify:email", "ada@example.com")
     assert len(storage.storage) == 1
-    assert not any("ada" in key for key in storage.storage)
+    (key,) = storage.storage
+    plain = hashlib.sha256(b"ada@example.com").hexdigest()
+    assert "ada" not in key
+    assert plain[:16] not in key
+    RateLimiter({"verify:email": "1/hour"}, storage, lambda: ["another"]).hit("verify:email", "ada@example.com")
+    assert len(storage.storage) == 2
 
 
 @pytest.mark.parametrize(
     ("rates", "uri", "key"),
     [
         ({"verify:ip": "many"}, "memory://", "CHATBOTKIT_AUTH_RATE_LIMITS"),
+        ({"verify:ip": "20/hour, many"}, "memory://", "CHATBOTKIT_AUTH_RATE_LIMITS"),
         ({}, "nonsense://", "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI"),
         ({}, "sqlalchemy+sqlite:nonsense", "sqlite"),
     ],
 )
 def test_a_wrong_setting_is_named(rates: dict[str, str], uri: str, key: str) -> None:
     with pytest.raises(ConfigurationError, match=key):
-        RateLimiter(rates, uri)
+        RateLimiter(rates, uri, keys)
 
 
 class Broken(MemoryStorage):
@@ -159,29 +240,48 @@ class Broken(MemoryStorage):
 
 def test_what_cannot_be_counted_does_not_pass() -> None:
     with pytest.raises(StoreError, match="cannot be counted"):
-        RateLimiter({"verify:ip": "1/hour"}, Broken()).hit("verify:ip", "192.0.2.1")
+        RateLimiter({"verify:ip": "1/hour"}, Broken(), keys).hit("verify:ip", "192.0.2.1")
 
 
 def test_a_success_is_not_spoilt_by_a_count_that_cannot_be_taken_back() -> None:
-    limiter = RateLimiter({"verify:ip": "1/hour"}, Broken())
+    limiter = RateLimiter({"verify:ip": "1/hour"}, Broken(), keys)
     limiter.refund("verify:ip", "192.0.2.1")
-    limiter.clear("verify:ip", "192.0.2.1")
+    with pytest.raises(StoreError, match="cannot be cleared"):
+        limiter.clear("verify:ip", "192.0.2.1")
+
+
+def test_without_a_secret_key_nothing_is_counted() -> None:
+    with pytest.raises(ConfigurationError, match="SECRET_KEY"):
+        RateLimiter({"verify:ip": "1/hour"}, "memory://", list).hit("verify:ip", "192.0.2.1")
 
 
 @pytest.mark.parametrize(
-    ("address", "key"),
+    ("remote_addr", "address", "networks"),
     [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("fe80::1%eth0", "fe80::/64"),
-        (None, "unknown"),
-        ("", "unknown"),
-        ("unix:", "unix:"),
+        ("192.0.2.1", "192.0.2.1", ["192.0.2.1"]),
+        ("192.0.2.1:50000", "192.0.2.1", ["192.0.2.1"]),
+        (
+            "2001:db8:1:2:3:4:5:6",
+            "2001:db8:1:2:3:4:5:6",
+            ["2001:db8:1:2::/64", "2001:db8:1::/56", "2001:db8:1::/48"],
+        ),
+        ("[2001:db8::1]:443", "2001:db8::1", ["2001:db8::/64", "2001:db8::/56", "2001:db8::/48"]),
+        ("[2001:db8::1]", "2001:db8::1", ["2001:db8::/64", "2001:db8::/56", "2001:db8::/48"]),
+        ("::ffff:192.0.2.1", "192.0.2.1", ["192.0.2.1"]),
+        ("[::ffff:192.0.2.1]:80", "192.0.2.1", ["192.0.2.1"]),
+        ("fe80::1%eth0", "fe80::1%eth0", ["fe80::/64", "fe80::/56", "fe80::/48"]),
+        (None, None, ["unknown"]),
+        ("", None, ["unknown"]),
+        ("unix:", "unix:", ["unix:"]),
     ],
 )
-def test_a_client_is_counted_by_what_it_cannot_change(address: str | None, key: str) -> None:
-    assert client_key(address) == key
+def test_a_client_is_counted_by_what_it_cannot_change(
+    remote_addr: str | None, address: str | None, networks: list[str]
+) -> None:
+    assert client_address(remote_addr) == address
+    assert [(network, times) for network, times in client_networks(remote_addr)] == [
+        (network, number) for number, network in enumerate(networks, 1)
+    ]
 
 
 # The storage of the library on a database; its own cases for every storage, at a time that stands still
@@ -360,7 +460,7 @@ def workers() -> Iterator[Workers]:
 
 def hammer(start: Callable[[], object], url: str, prefix: str, number: int, limit: int) -> list[bool]:
     with opened(url, prefix) as store:
-        limiter = RateLimiter({"verify:email": f"{limit}/hour", "verify:ip": "1000/hour"}, store.limits_storage())
+        limiter = RateLimiter({"verify:email": f"{limit}/hour", "verify:ip": "1000/hour"}, store.limits_storage(), keys)
         limiter.check()
 
         def one(_: int) -> list[bool]:

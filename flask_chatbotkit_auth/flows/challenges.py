@@ -23,7 +23,7 @@ from ..exceptions import (
     TooManyAttempts,
 )
 from ..identifier import mask
-from ..ratelimit import client_key
+from ..keys import secret_keys
 from ..signals import code_failed, code_sent, emit
 from ..state import current_auth
 from ..stores.base import Challenge, Outcome, State
@@ -40,7 +40,7 @@ def count_request(identifier: str) -> None:
     auth = current_auth
     with auth.store.connected():
         # The client first: one that is over its own limit must not use up somebody else's.
-        auth.limiter.hit("request:ip", client_key(request.remote_addr))
+        auth.limiter.hit_client("request:ip", request.remote_addr)
         auth.limiter.hit("request:email", identifier)
 
 
@@ -160,18 +160,17 @@ def try_code(challenge: Challenge, typed: str) -> None:
         _count_again(challenge, code)
     elif not code:
         raise InvalidCode(attempts_left(challenge))
-    client = client_key(request.remote_addr)
     digests = _digests(challenge, code)
     with auth.store.connected():
         # Counted before the code is compared, so that no number of workers tries more than the limit allows.
-        auth.limiter.hit("verify:ip", client)
+        auth.limiter.hit_client("verify:ip", request.remote_addr)
         auth.limiter.hit("verify:email", challenge.identifier)
         attempt = auth.store.try_code(challenge.id, digests, now=auth.clock(), max_attempts=auth.provider.attempts)
     if attempt.outcome is Outcome.ACCEPTED or (again and attempt.again):
         # Whoever has the mailbox has proved it (NIST 63B-4 3.2.2: failures before a success no longer count).
         with auth.store.connected():
             auth.limiter.clear("verify:email", challenge.identifier)
-            auth.limiter.refund("verify:ip", client)
+            auth.limiter.refund_client("verify:ip", request.remote_addr)
         return
     error = _refusal(challenge, attempt.outcome, attempt.attempts)
     _log.info("code refused for %s: %s", mask(challenge.identifier), error)
@@ -227,8 +226,8 @@ def _refusal(challenge: Challenge, outcome: Outcome, attempts: int) -> ChatBotKi
 
 def _digests(challenge: Challenge, code: str) -> list[str]:
     """Return the digest of ``code`` under the secret key, then under each key that was in force before."""
-    keys = [current_app.secret_key, *(current_app.config.get("SECRET_KEY_FALLBACKS") or ())]
-    return [current_auth.provider.digest(key, challenge.id, challenge.identifier, code) for key in keys if key]
+    provider = current_auth.provider
+    return [provider.digest(key, challenge.id, challenge.identifier, code) for key in secret_keys(current_app.config)]
 
 
 def _seconds(duration: timedelta, *, least: int = 1) -> int:

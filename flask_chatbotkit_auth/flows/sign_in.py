@@ -15,6 +15,7 @@ from flask_login import current_user
 from ..exceptions import APIError, ChatBotKitAuthError, CodeExpired, NoChallenge, SignInDenied, TooManyAttempts
 from ..identifier import mask, normalize_identifier
 from ..login import current_session, enter, leave, renew
+from ..remote import client_address
 from ..signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
 from ..state import current_auth
 from ..stores.base import Challenge, State
@@ -110,7 +111,7 @@ def complete_sign_in(challenge: Challenge) -> User:
         emit(sign_in_failed, _app(), identifier=identifier, error=error)
         raise
     token, record = auth.registry.draft(
-        user, ip=request.remote_addr, user_agent=request.user_agent.string[:400] or None
+        user, ip=client_address(request.remote_addr), user_agent=request.user_agent.string[:400] or None
     )
     if not auth.store.complete(challenge.id, record, now=auth.clock()):
         raise challenges.spent()
