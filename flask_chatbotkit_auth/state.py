@@ -11,6 +11,7 @@ import flask_mail
 from flask import current_app
 from werkzeug.local import LocalProxy
 
+from . import health
 from .codes import EmailCodeProvider
 from .config import Config
 from .exceptions import ConfigurationError, LifecycleDisabled
@@ -164,6 +165,15 @@ class AuthState:
     def kind(self) -> Kind:
         """``"partner"`` or ``"contact"``: what a user is here."""
         return self.adapter.kind
+
+    def check(self, *, deep: bool = False) -> None:
+        """Return where sign-in can work; raise where it cannot. For a health view, or a job before traffic is let in.
+
+        :param deep: write as well: a challenge, a wrong and a right code, a session and a count, all taken away again. It
+            notices what reading does not, such as a database that is read-only. By default it only reads.
+        :raises StoreError: sign-in cannot work; the text says what is wrong.
+        """
+        health.check(self.store, self.limiter, self.registry, self.clock(), deep=deep)
 
     def sweep(self) -> None:
         """Forget a few things that are past their lifetime, now and then: called once for each new challenge.

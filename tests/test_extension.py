@@ -23,6 +23,7 @@ from flask_chatbotkit_auth import (
 )
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.apps import MakeApp
+from tests.support.steps import ask, error
 
 ADA = "ada@example.com"
 SignIn = Callable[..., TestResponse]
@@ -85,13 +86,27 @@ def test_a_second_init_app_is_refused() -> None:
         auth.init_app(app)
 
 
-def test_a_missing_secret_names_the_key_and_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CHATBOTKIT_API_SECRET", raising=False)
-    app = Flask("shop")
-    with pytest.raises(ConfigurationError, match=r"CHATBOTKIT_API_SECRET is not set.*dashboard"):
-        ChatBotKitAuth(app)
-    assert "chatbotkit_auth" not in app.extensions
-    assert "chatbotkit_auth" not in app.blueprints
+def test_a_missing_secret_is_one_line_in_the_log_and_an_error_at_the_first_call(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, bare_environment: None
+) -> None:
+    app = make_app(CHATBOTKIT_API_SECRET=None, CHATBOTKIT_API_URL=None)
+    (line,) = caplog.records
+    assert (line.levelname, "CHATBOTKIT_API_SECRET is not set" in line.getMessage()) == ("ERROR", True)
+    auth = app.extensions["chatbotkit_auth"]
+    calls: list[Callable[[], object]] = [lambda: auth.adapter.get("u1"), lambda: auth.client.get("/user/list")]
+    calls.append(lambda: next(iter(auth.adapter.list())))
+    for call in calls:
+        with pytest.raises(ConfigurationError, match=r"CHATBOTKIT_API_SECRET.*CHATBOTKIT_API_TOKEN.*dashboard"):
+            call()
+
+
+def test_without_a_secret_people_are_told_what_is_true(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, bare_environment: None
+) -> None:
+    app = make_app(CHATBOTKIT_API_SECRET=None, CHATBOTKIT_AUTH_AUTO_CREATE=False)
+    answer = ask(app.test_client())
+    assert error(answer) == (503, "upstream_unavailable")
+    assert "CHATBOTKIT_API_SECRET is not set" in caplog.records[-1].getMessage()
 
 
 def test_the_secret_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,15 @@ def doctor(context: click.Context, as_json: bool) -> None:
             yield Finding("configuration", "failure", str(error))
             return
         except NoAppException as error:
-            raise click.ClickException(str(error)) from None
+            # Flask puts the traceback of an application that cannot be imported into the sentence.
+            reason, _, traceback = str(error).partition("Traceback (most recent call last)")
+            if traceback:
+                yield Finding("application", "failure", f"{reason.strip()} {traceback.strip().splitlines()[-1]}")
+                return
+            raise click.ClickException(reason) from None
+        except Exception as error:  # noqa: BLE001  # the application's own code: anything may come
+            yield Finding("application", "failure", f"it cannot be loaded: {type(error).__name__}: {error}")
+            return
         with app.app_context():
             require_auth()
             yield from examine()

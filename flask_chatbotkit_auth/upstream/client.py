@@ -57,6 +57,24 @@ def path_segment(id: str) -> str:
     return segment
 
 
+class NoSecret(ConfigurationError, APIError):
+    """The API was to be called and there is no secret.
+
+    It is an :exc:`APIError` as well, so that an application that lost its secret treats the API as one that is away: people
+    stay signed in, and nobody is told to correct what they cannot.
+    """
+
+    error_code = APIError.error_code
+    http_status = APIError.http_status
+
+    def __init__(self) -> None:
+        super().__init__(
+            "CHATBOTKIT_API_SECRET is not set, nor is CHATBOTKIT_API_TOKEN. Make a secret key in the ChatBotKit dashboard "
+            "and put it into the configuration or the environment under one of these names. To try things out without one, "
+            "run `flask chatbotkit-auth sandbox`."
+        )
+
+
 class ChatBotKitClient:
     """A synchronous client of the ChatBotKit API. One object serves all threads, and processes forked later.
 
@@ -68,7 +86,7 @@ class ChatBotKitClient:
     Proxies and the CA bundle are those that the environment names for this address when the client is made
     (``HTTPS_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``); ``.netrc`` is not read. Redirects are not followed.
 
-    :param secret: the API secret, or a token.
+    :param secret: the API secret, or a token; with ``None`` each call raises :exc:`ConfigurationError`, which says so.
     :param base_url: the origin of the API, with or without ``/api/v1``. Every deployment answers under ``/api/v1``
         but the hosted one, which answers under ``/v1``.
     :param timeout: seconds.
@@ -84,7 +102,7 @@ class ChatBotKitClient:
 
     def __init__(
         self,
-        secret: str,
+        secret: str | None,
         base_url: str = f"https://{HOSTED_HOST}",
         timeout: float = 10,
         retries: int = 2,
@@ -93,9 +111,9 @@ class ChatBotKitClient:
         sleep: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not secret:
+        if secret == "":
             raise ConfigurationError("CHATBOTKIT_API_SECRET is empty: set it to the secret of a ChatBotKit account")
-        if not _HEADER_VALUE.fullmatch(secret):
+        if secret is not None and not _HEADER_VALUE.fullmatch(secret):
             raise ConfigurationError(
                 "CHATBOTKIT_API_SECRET holds a space, a line break or a character that no secret has: copy it again"
             )
@@ -115,12 +133,14 @@ class ChatBotKitClient:
                 # Answers are small: unpacking costs more than it saves here, and what is not unpacked is no bomb. A
                 # server that packs all the same gets the error for what is not JSON.
                 "Accept-Encoding": "identity",
-                "Authorization": f"Bearer {secret}",
                 "User-Agent": "flask-chatbotkit-auth",
             }
         )
+        self._ready = secret is not None
+        if secret is not None:
+            self._headers["Authorization"] = f"Bearer {secret}"
         # These two are shared with the copies that run_as makes.
-        self._transport = Transport(self._prefix, secret, timeout, clock)
+        self._transport = Transport(self._prefix, secret or "no secret", timeout, clock)
         self._learned: dict[str, str] = {} if users_path is None else {"users_path": users_path}
 
     def __repr__(self) -> str:
@@ -213,6 +233,8 @@ class ChatBotKitClient:
         """Call a path, under both names where it is about sub-accounts and their name here is not known yet."""
         if not _PATH.fullmatch(path):
             raise ValueError("an API path is like /user/list: pass ids through path_segment, and the query as params")
+        if not self._ready:
+            raise NoSecret
         if not path.startswith("/user/"):
             return exchange(path)
         if self.users_path:

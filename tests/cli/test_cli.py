@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from click.testing import CliRunner, Result
 from flask import Flask
-from flask.testing import FlaskCliRunner
-from flask_login import LoginManager
 from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth import (
-    ChatBotKitAuth,
-    ChatBotKitClient,
-    PartnerAdapter,
     StoreError,
     user_created,
     user_deleted,
@@ -37,231 +25,15 @@ from flask_chatbotkit_auth.cli import cli
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.apps import Clock, MakeApp
+from tests.support.commands import failed, flask, run, runner, told
 
 ADA = "ada@example.com"
-# What production looks like; the test itself only has no mail server.
-SOUND: dict[str, Any] = {
-    "SECRET_KEY": "0123456789abcdef0123456789abcdef",
-    "SESSION_COOKIE_SECURE": True,
-    "CHATBOTKIT_AUTH_MAIL_SENDER": "shop@example.com",
-}
-
 SignIn = Callable[..., TestResponse]
-
-
-def runner(app: Flask) -> FlaskCliRunner:
-    """Return what runs commands and keeps what they print apart from what they complain, as click does from 8.2 on."""
-    mixed = "mix_stderr" in inspect.signature(CliRunner).parameters
-    return app.test_cli_runner(**{"mix_stderr": False} if mixed else {})
-
-
-def run(app: Flask, *arguments: str, **options: Any) -> Result:
-    return runner(app).invoke(args=["chatbotkit-auth", *arguments], **options)
-
-
-def told(app: Flask, *arguments: str, **options: Any) -> Any:
-    """Return the JSON that a command prints."""
-    result = run(app, *arguments, "--json", **options)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def failed(result: Result, sentence: str) -> bool:
-    assert "Traceback" not in result.output
-    assert re.search(sentence, result.stderr), result.output
-    return result.exit_code == 1
-
-
-def flask(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
-    """Start ``flask`` as a person does, in a folder of its own."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("FLASK_", "CHATBOTKIT_"))}
-    return subprocess.Popen(
-        [sys.executable, "-m", "flask", *arguments],
-        cwd=cwd,
-        env={**clean, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_the_commands_are_found_by_flask() -> None:
     (entry,) = entry_points(group="flask.commands", name="chatbotkit-auth")
     assert entry.load() is cli
-
-
-# doctor
-
-
-def findings(app: Flask) -> dict[str, tuple[str, str]]:
-    result = run(app, "doctor", "--json")
-    found = {each["name"]: (each["state"], each["text"]) for each in json.loads(result.stdout)}
-    assert result.exit_code == (1 if any(state == "failure" for state, _ in found.values()) else 0)
-    return found
-
-
-def test_a_sound_application_has_nothing_to_fear(make_app: MakeApp, tmp_path: Path) -> None:
-    app = make_app(**SOUND, CHATBOTKIT_AUTH_STORE_URL=f"sqlite:///{tmp_path}/store.db")
-    app.extensions["test_auth"].send_verification_request(lambda *_: None)
-    result = run(app, "doctor")
-    assert result.exit_code == 0
-    lines = result.stdout.splitlines()
-    assert [line.split()[:2] for line in lines] == [
-        ["ok", name] for name in ("configuration", "api", "clock", "store", "mail", "cookies", "user_loader")
-    ]
-    assert "auto create on, auto update on, auto delete off" in lines[0]
-    assert "sk-test" not in result.output
-    app.extensions["chatbotkit_auth"].store.close()
-
-
-@pytest.mark.parametrize("adapter", ["partner", "contact"])
-def test_doctor_calls_the_api_of_the_adapter(make_app: MakeApp, chatbotkit_sandbox: Sandbox, adapter: str) -> None:
-    assert findings(make_app(CHATBOTKIT_AUTH_ADAPTER=adapter))["api"][0] == "ok"
-    paths = [request.path for request in chatbotkit_sandbox.requests]
-    assert ("/api/v1/contact/list" in paths) is (adapter == "contact")
-    assert "Authorization" not in chatbotkit_sandbox.requests[-1].headers, "the clock needs no secret"
-
-
-@pytest.mark.parametrize(
-    ("config", "state", "text"),
-    [
-        ({"SECRET_KEY": None}, "failure", "SECRET_KEY is not set"),
-        ({"SECRET_KEY": "dev"}, "warning", "SECRET_KEY is short"),
-        ({**SOUND, "CHATBOTKIT_AUTH_AUTO_CRATE": True}, "warning", "Did you mean CHATBOTKIT_AUTH_AUTO_CREATE"),
-        ({**SOUND, "CHATBOTKIT_AUTH_RATE_LIMITS": {"verify:email": None}}, "warning", "switches verify:email off"),
-        ({**SOUND, "CHATBOTKIT_AUTH_CODE_LIFETIME": 3600, "provider": None}, "warning", "longer than 10 minutes"),
-    ],
-    ids=["no key", "short key", "a slip", "no limit", "long codes"],
-)
-def test_doctor_reads_the_configuration(
-    chatbotkit_sandbox: Sandbox, config: dict[str, Any], state: str, text: str
-) -> None:
-    app = Flask("shop")
-    app.config.update(TESTING=True, CHATBOTKIT_API_SECRET="sk-test", CHATBOTKIT_API_URL=chatbotkit_sandbox.url)
-    app.config.update(CHATBOTKIT_AUTH_STORE_URL="memory://", **{key: config[key] for key in config if key.isupper()})
-    ChatBotKitAuth(app)
-    found = findings(app)["configuration"]
-    assert found[0] == state
-    assert text in found[1]
-
-
-@pytest.mark.parametrize(
-    ("fault", "text"),
-    [
-        ({"status": 401}, "refuses CHATBOTKIT_API_SECRET"),
-        ({"status": 403}, "may not list sub-accounts"),
-        ({"status": 503}, "CHATBOTKIT_API_URL"),
-        ({"drop": True}, "CHATBOTKIT_API_URL"),
-        ({"status": 404, "body": "<html></html>"}, "is CHATBOTKIT_API_URL the address of a ChatBotKit API"),
-    ],
-    ids=str,
-)
-def test_doctor_tries_the_api(make_app: MakeApp, chatbotkit_sandbox: Sandbox, fault: dict[str, Any], text: str) -> None:
-    chatbotkit_sandbox.fail("*/list", **fault)
-    state, sentence = findings(make_app(CHATBOTKIT_API_RETRIES=0))["api"]
-    assert state == "failure"
-    assert text in sentence
-
-
-@pytest.mark.parametrize(
-    ("seconds", "direction"), [(-120, "120 seconds ahead of"), (3600, "3600 seconds behind"), (30, "")]
-)
-def test_doctor_compares_the_clock(
-    make_app: MakeApp, chatbotkit_sandbox: Sandbox, seconds: int, direction: str
-) -> None:
-    theirs = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
-    chatbotkit_sandbox.fail("/api/v1", status=404, headers={"Date": theirs})
-    state, text = findings(make_app())["clock"]
-    assert state == ("failure" if direction else "ok")
-    if direction:
-        assert re.search(r"\d+ seconds " + direction.split(" ", 2)[2], text)
-        (number,) = map(int, re.findall(r"\d+", text))
-        assert abs(number - abs(seconds)) <= 3
-
-
-@pytest.mark.parametrize("fault", [{"drop": True}, {"status": 404, "headers": {"Date": "yesterday"}}], ids=str)
-def test_a_clock_that_cannot_be_compared_is_a_warning(
-    make_app: MakeApp, chatbotkit_sandbox: Sandbox, fault: dict[str, Any]
-) -> None:
-    chatbotkit_sandbox.fail("/api/v1", **fault)
-    state, text = findings(make_app())["clock"]
-    assert state == "warning"
-    assert "not compared" in text
-
-
-def test_doctor_tries_the_store(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = make_app()
-    assert findings(app)["store"][0] == "warning", "one process's memory"
-    state = app.extensions["chatbotkit_auth"]
-    monkeypatch.setattr(state.limiter, "check", lambda: False)
-    assert "RATE_LIMIT_STORAGE_URI" in findings(app)["store"][1]
-
-    def fail() -> None:
-        raise StoreError("the database of the sign-in store failed")
-
-    monkeypatch.setattr(state.store, "ping", fail)
-    assert findings(app)["store"] == ("failure", "the database of the sign-in store failed")
-
-
-def test_doctor_tries_the_mail_server(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "MAIL_SUPPRESS_SEND" in findings(make_app())["mail"][1]
-    unset = findings(make_app(MAIL_SUPPRESS_SEND=False))["mail"]
-    assert unset[0] == "failure"
-    assert "set MAIL_SERVER" in unset[1]
-    away = make_app(MAIL_SUPPRESS_SEND=False, MAIL_SERVER="127.0.0.1", MAIL_PORT=1)
-    assert findings(away)["mail"][0] == "failure"
-    monkeypatch.setenv("FLASK_DEBUG", "1")
-    assert findings(make_app(MAIL_SUPPRESS_SEND=False))["mail"] == (
-        "warning",
-        "no MAIL_SERVER: codes are printed to the console while in debug mode",
-    )
-
-
-def test_doctor_looks_at_the_cookies(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert findings(make_app(SESSION_COOKIE_SECURE=True))["cookies"][0] == "ok"
-    state, text = findings(make_app(SESSION_COOKIE_HTTPONLY=False, REMEMBER_COOKIE_SAMESITE="None"))["cookies"]
-    assert state == "warning"
-    for name in (
-        "SESSION_COOKIE_SECURE",
-        "REMEMBER_COOKIE_SECURE",
-        "SESSION_COOKIE_HTTPONLY",
-        "REMEMBER_COOKIE_SAMESITE",
-    ):
-        assert f"{name} is" in text
-    monkeypatch.setenv("FLASK_DEBUG", "1")
-    assert findings(make_app())["cookies"][0] == "ok"
-
-
-def test_doctor_sees_a_user_loader_that_replaced_ours(make_app: MakeApp) -> None:
-    app = make_app()
-    manager: LoginManager = app.login_manager  # type: ignore[attr-defined]
-    manager.user_loader(lambda _id: None)
-    state, text = findings(app)["user_loader"]
-    assert state == "failure"
-    assert "user_callback" in text
-
-
-def test_an_adapter_of_ones_own_needs_no_api(make_app: MakeApp, chatbotkit_sandbox: Sandbox) -> None:
-    adapter = PartnerAdapter(ChatBotKitClient("sk-test", chatbotkit_sandbox.url))
-    found = findings(make_app(CHATBOTKIT_API_SECRET=None, parts={"adapter": adapter}))
-    assert (found["api"][0], found["clock"][0]) == ("ok", "ok")
-    assert not chatbotkit_sandbox.requests
-
-
-def test_doctor_tells_a_configuration_that_keeps_the_application_from_starting(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text(
-        "from flask import Flask\nfrom flask_chatbotkit_auth import ChatBotKitAuth\n"
-        "app = Flask(__name__)\nChatBotKitAuth(app)\n"
-    )
-    process = flask("chatbotkit-auth", "doctor", cwd=tmp_path)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert out.startswith("failure  configuration  CHATBOTKIT_API_SECRET is not set")
-    assert "Traceback" not in err
-    process = flask("chatbotkit-auth", "users", "list", cwd=tmp_path)
-    _out, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert err.startswith("Error: CHATBOTKIT_API_SECRET is not set")
 
 
 # Without an application, or one of ours

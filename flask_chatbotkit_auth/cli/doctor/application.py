@@ -1,0 +1,115 @@
+"""The looks at the application itself: its settings, its cookies, its proxy, its user loader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app
+
+from ...config import unknown_keys
+from ...state import current_auth
+from .findings import Look, from_hints
+
+MAX_CODE_LIFETIME = 600
+"""Seconds that a code may be good for (OWASP ASVS 5.0, 6.5.5)."""
+
+MIN_SECRET_KEY = 16
+"""Characters that a ``SECRET_KEY`` has when it was made at random."""
+
+_USUAL_NAMES = ("app", "wsgi", "main", "__main__")
+
+
+def configuration() -> Look:
+    """Look at the settings that are allowed and yet worth a thought."""
+    config = current_auth.config
+    key = current_app.secret_key
+    if not key:
+        return "failure", "SECRET_KEY is not set. Make one with: python -c 'import secrets; print(secrets.token_hex())'"
+    hints = unknown_keys(current_app.config)
+    if len(key) < MIN_SECRET_KEY:
+        hints.append("SECRET_KEY is short enough to be guessed; make one at random.")
+    if current_auth.provider.lifetime.total_seconds() > MAX_CODE_LIFETIME:
+        hints.append("Codes are good for longer than 10 minutes; lower CHATBOTKIT_AUTH_CODE_LIFETIME.")
+    if off := [name for name, rate in config.rate_limits.items() if rate is None]:
+        hints.append(f"CHATBOTKIT_AUTH_RATE_LIMITS switches {', '.join(off)} off.")
+    audience = getattr(config, "audience", None) or current_app.name
+    if audience in _USUAL_NAMES:
+        hints.append(
+            f'CHATBOTKIT_AUTH_AUDIENCE is left at "{audience}", which other applications are called, too; name this one, so '
+            "that a session of another application with the same store and key opens nothing here."
+        )
+    adapter = current_auth.adapter
+    kinds = "sub-accounts" if current_auth.kind == "partner" else "contacts"
+    switches = {"create": adapter.auto_create, "update": adapter.auto_update, "delete": adapter.auto_delete}
+    told = ", ".join(f"auto {name} {'on' if on else 'off'}" for name, on in switches.items())
+    return from_hints(hints, f"users are {kinds}; {told}")
+
+
+def cookies() -> Look:
+    """Look at the flags of the two cookies that name a session, and at their names."""
+    hints = []
+    for cookie, name in (("SESSION_COOKIE", "session"), ("REMEMBER_COOKIE", "remember_token")):
+        setting = {flag: current_app.config.get(f"{cookie}_{flag}") for flag in ("SECURE", "HTTPONLY", "SAMESITE")}
+        if not setting["SECURE"] and not current_app.debug:
+            hints.append(f"{cookie}_SECURE is off; set it to True where the site is served over HTTPS.")
+        if not setting["HTTPONLY"]:
+            hints.append(f"{cookie}_HTTPONLY is off; scripts can read who is signed in.")
+        if str(setting["SAMESITE"]).lower() not in ("lax", "strict"):
+            hints.append(f'{cookie}_SAMESITE is not "Lax"; other sites can act for a signed-in person.')
+        if setting["SECURE"] and _may_have_host_prefix(cookie):
+            hints.append(
+                f'Set {cookie}_NAME = "__Host-{name}": a neighbour under the same domain cannot plant a cookie of that name. '
+                "(Everybody signs in once more.)"
+            )
+    return from_hints(hints, "their flags are as they should be")
+
+
+def _may_have_host_prefix(cookie: str) -> bool:
+    config = current_app.config
+    own = str(config.get(f"{cookie}_NAME", "")).startswith("__Host-")
+    path = config.get(f"{cookie}_PATH") or (config["APPLICATION_ROOT"] if cookie == "SESSION_COOKIE" else "/")
+    return not own and path == "/" and not config.get(f"{cookie}_DOMAIN")
+
+
+def proxy() -> Look:
+    """Look for ``ProxyFix``, without which everybody behind a proxy is one client to the limits."""
+    fix = _middleware("ProxyFix")
+    if fix is None:
+        return "ok" if current_app.debug else "warning", (
+            "ProxyFix is not set: behind a reverse proxy, or on a unix socket, all people together count as one client. Wrap "
+            "app.wsgi_app in ProxyFix with the number of proxies that you run; without a proxy nothing is to be done."
+        )
+    believed = {name: getattr(fix, name, 0) for name in ("x_for", "x_proto", "x_host")}
+    if not believed["x_for"]:
+        return (
+            "warning",
+            "ProxyFix has x_for=0: all people together count as one client; set it to the number of your proxies",
+        )
+    hints = []
+    if not believed["x_proto"]:
+        hints.append(
+            "ProxyFix has x_proto=0: links in mails begin with http, and forms are compared with the wrong origin."
+        )
+    return from_hints(hints, f"ProxyFix believes {believed['x_for']} of the addresses in X-Forwarded-For")
+
+
+def _middleware(name: str) -> Any:
+    layer: Any = current_app.wsgi_app
+    for _ in range(20):
+        if layer is None or type(layer).__name__ == name:
+            return layer
+        layer = next(
+            (found for key in ("app", "wsgi_app", "application") if (found := getattr(layer, key, None))), None
+        )
+    return None
+
+
+def user_loader() -> Look:
+    """Look whether Flask-Login still asks us who is signed in."""
+    manager = getattr(current_app, "login_manager", None)
+    if getattr(getattr(manager, "_user_callback", None), "knows_chatbotkit", False):
+        return "ok", "Flask-Login asks us who is signed in"
+    return "failure", (
+        "another user_loader was registered after init_app, so nobody stays signed in. Register yours before it, or return "
+        "your users from @auth.user_callback."
+    )

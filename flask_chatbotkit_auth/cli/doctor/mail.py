@@ -1,0 +1,34 @@
+"""The look at the mail server: whether it takes a mail from us, and proves who it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app
+
+from ...exceptions import MailError
+from ...state import current_auth
+from .findings import Look, from_hints
+
+
+def mail() -> Look:
+    """Connect, sign in and ask whether it takes our sender; no mail is sent."""
+    if current_auth.hooks.send_verification_request:
+        return "ok", "codes are sent by the application itself"
+    mail: Any = current_app.extensions["mail"]
+    if mail.suppress:
+        return "warning", "MAIL_SUPPRESS_SEND (or TESTING) is on: no mail leaves this application"
+    if current_app.debug and not current_app.config.get("MAIL_SERVER"):
+        return "warning", "no MAIL_SERVER: codes are printed to the console while in debug mode"
+    try:
+        current_auth.mailer.check()
+    except MailError as error:
+        return "failure", str(error)
+    hints = []
+    if not (current_auth.config.mail_sender or mail.default_sender):
+        hints.append("Mails have no sender of your own; set CHATBOTKIT_AUTH_MAIL_SENDER.")
+    if not getattr(current_auth.config, "mail_tls_verify", True):
+        hints.append(
+            "CHATBOTKIT_AUTH_MAIL_TLS_VERIFY is off: whoever answers at that address reads the password and the codes."
+        )
+    return from_hints(hints, f"{mail.server} takes mail")

@@ -1,0 +1,73 @@
+"""Whether sign-in works, tried from one end of the store to the other: what ``current_auth.check`` does."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from .exceptions import ChatBotKitAuthError, StoreError
+from .ratelimit import RateLimiter
+from .sessions import SessionRegistry, session_id
+from .stores.base import Challenge, Outcome, Store
+from .user import User
+
+_IDENTIFIER = "doctor@example.invalid"
+_MOMENT = timedelta(minutes=1)
+_LIMIT = "verify:email"
+
+
+def check(store: Store, limiter: RateLimiter, registry: SessionRegistry, now: datetime, *, deep: bool) -> None:
+    """Return where sign-in can work.
+
+    :param deep: write as well: a challenge, a wrong and a right code, a session and a count. All is taken away again, but
+        for a challenge of a minute, which is purged as every other.
+    :raises StoreError: it cannot; the text says what is wrong.
+    """
+    try:
+        store.ping()
+        if not limiter.check():
+            raise StoreError("attempts cannot be counted; check CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI")
+        if deep:
+            _count(limiter)
+            _play(store, registry, now)
+    except ChatBotKitAuthError:
+        raise
+    except Exception as error:
+        raise StoreError(f"the sign-in store failed ({type(error).__name__})") from error
+
+
+def _count(limiter: RateLimiter) -> None:
+    nobody = secrets.token_hex(16)
+    limiter.hit(_LIMIT, nobody)
+    limiter.clear(_LIMIT, nobody)
+
+
+def _play(store: Store, registry: SessionRegistry, now: datetime) -> None:
+    challenge = Challenge(secrets.token_hex(16), _IDENTIFIER, sent_at=now, expires_at=now + _MOMENT)
+    right, wrong = secrets.token_hex(32), secrets.token_hex(32)
+    store.add_challenge(challenge, right)
+    _expect(store.get_challenge(challenge.id) is not None, "a challenge that was written cannot be read")
+    tried = [store.try_code(challenge.id, [digest], now=now, max_attempts=2).outcome for digest in (wrong, right)]
+    _expect(tried == [Outcome.WRONG, Outcome.ACCEPTED], "a code is not compared as it should be")
+
+    user = User(
+        id=f"doctor-{secrets.token_hex(8)}", email=_IDENTIFIER, name="Döctor 🩺", meta={"note": "é"}, kind="partner"
+    )
+    token, draft = registry.draft(user, ip="2001:db8::1", user_agent="doctor")
+    record = replace(draft, id=session_id(token), expires_at=now + _MOMENT)
+    try:
+        _expect(store.complete(challenge.id, record, now=now), "a challenge cannot be completed")
+        read = store.get_session(record.id, now=now)
+        _expect(
+            read is not None and (read.user, read.ip, read.user_agent) == (user, record.ip, record.user_agent),
+            ("a session is read back other than it was written"),
+        )
+        store.touch_session(record.id, seen_at=now, expires_at=record.expires_at)
+    finally:
+        store.end_session(record.id)
+
+
+def _expect(as_it_should_be: bool, otherwise: str) -> None:
+    if not as_it_should_be:
+        raise StoreError(f"{otherwise}: the store, or something between it and us, answers wrongly")
