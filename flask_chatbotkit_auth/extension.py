@@ -30,7 +30,8 @@ from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .upstream.client import ChatBotKitClient, NoSecret
 from .web import account  # noqa: F401  # account adds its pages to the blueprint
 from .web import sign_in as views
-from .web.blueprint import blueprint, problem
+from .web.blueprint import blueprint
+from .web.errors import problem
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 

@@ -42,7 +42,7 @@ from flask_chatbotkit_auth.exceptions import (
 from flask_chatbotkit_auth.languages import DOMAIN, ENGLISH, current_language, gettext, ngettext
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
-from flask_chatbotkit_auth.web import account, blueprint
+from flask_chatbotkit_auth.web import errors
 from tests.support.apps import Clock, MakeApp
 
 PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
@@ -104,7 +104,7 @@ def test_there_are_the_twelve_languages() -> None:
 
 def test_what_a_table_says_is_extracted(sentences: set[Key]) -> None:
     assert len(sentences) > 120
-    said = {sentence for _, sentence in blueprint._SENTENCES} | set(account._NOTICES.values())
+    said = {sentence for _, sentence in (*errors._SENTENCES, *errors._ACCOUNT_SENTENCES)}
     assert said <= sentences
 
 
@@ -241,7 +241,7 @@ def visit(client: FlaskClient, outbox: list[Message], sandbox: Sandbox, clock: C
     yield show("sign-out", "/auth/sign-out")
     show("signed-out", "/auth/sign-out", again="1")
     yield show("signed-out", "/auth/sign-out")
-    answer = client.post("/auth/sign-in", data={"email": ADA})
+    answer = client.post("/auth/sign-in", data={"email": ADA}, follow_redirects=True)
     yield Seen("csrf", answer.status_code, answer.text)
 
 
@@ -354,8 +354,8 @@ def test_an_error_is_explained_in_the_language_and_named_as_ever(language: str, 
     english = english_of(language)
     for error in ERRORS:
         with babel_app.test_request_context(headers={"Accept-Language": language}):
-            told = blueprint.json_problem(error).get_json()["error"]
-            page = blueprint.problem(error).get_data(as_text=True)
+            told = errors.json_problem(error).get_json()["error"]
+            page = errors.problem(error).get_data(as_text=True)
         assert told["code"] == error.error_code
         assert [each for each in english if each in told["message"] + text_of(page)] == [], error
         assert "%(" not in told["message"]

@@ -77,7 +77,7 @@ def require_open(challenge: Challenge) -> Challenge:
     """
     if challenge.state is State.COMPLETED:
         raise spent()
-    if challenge.expires_at <= current_auth.clock():
+    if expired(challenge):
         raise CodeExpired
     if challenge.state is State.OPEN and attempts_left(challenge) == 0:
         raise TooManyAttempts(max(1, resend_in(challenge)))
@@ -192,6 +192,11 @@ def _count_again(challenge: Challenge, code: str) -> None:
 def expires_in(challenge: Challenge) -> int:
     """Return in how many seconds the challenge's newest code stops working."""
     return _seconds(challenge.expires_at - current_auth.clock())
+
+
+def expired(challenge: Challenge) -> bool:
+    """Return whether every code of the challenge is past its lifetime."""
+    return challenge.expires_at <= current_auth.clock()
 
 
 def resend_in(challenge: Challenge) -> int:

@@ -50,13 +50,20 @@ def request_code(email: str, *, next: str | None = None) -> Challenge:
 def resend_code() -> Challenge:
     """Send another code for this browser's challenge. The earlier ones keep working, and wrong attempts stay counted.
 
+    After the challenge's own expiry: make a new one for the same address and ``next``.
+
     :raises NoChallenge: this browser has none, or it has been used.
-    :raises CodeExpired: it is past its lifetime.
     :raises TooManyAttempts: too many wrong codes have ended it.
     :raises RateLimited: too soon after the last code, or too many of them.
     :raises MailError: the code could not be sent; this works again at once.
     """
-    challenge = _open_challenge()
+    try:
+        challenge = _open_challenge()
+    except CodeExpired:
+        before = latest()
+        if before is None:
+            raise
+        return request_code(before.identifier, next=pending_next())
     if proved(challenge):
         return challenge
     if challenge.state is State.VERIFIED:
@@ -170,6 +177,11 @@ def pending_next() -> str | None:
     """Return the path that this browser's sign-in is to end at."""
     entry = session.get(_SESSION_KEY)
     return entry.get("next") if isinstance(entry, dict) else None
+
+
+def forget() -> None:
+    """Drop this browser's challenge from its session."""
+    session.pop(_SESSION_KEY, None)
 
 
 def _open_challenge() -> Challenge:

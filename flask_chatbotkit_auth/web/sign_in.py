@@ -2,63 +2,70 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Response, current_app, jsonify, redirect, request, url_for
+from flask import session as browser
 from flask_login import current_user, login_fresh
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as AnyResponse
 
-from ..exceptions import (
-    APIError,
-    ChatBotKitAuthError,
-    CodeExpired,
-    InvalidCode,
-    InvalidEmail,
-    MailError,
-    NoChallenge,
-    RateLimited,
-    TooManyAttempts,
-)
+from ..exceptions import MailError, NoChallenge, StoreError
 from ..flows import challenges
 from ..flows import sign_in as flows
+from ..identifier import MAX_LENGTH
 from ..languages import gettext as _
 from ..login import current_session
 from ..state import current_auth
 from ..stores.base import Challenge, State
-from .blueprint import (
-    after_sign_in,
-    after_sign_out,
-    blueprint,
-    challenge_json,
-    explain,
-    json_problem,
-    page,
-    with_retry_after,
-)
+from .blueprint import after_sign_in, after_sign_out, blueprint, challenge_json, page
+from .errors import done, message_page, problem
+from .flash import Flash, take
 from .forms import next_path, text, wants_json
+
+_REFUSED = "chatbotkit_auth_refused"
+
+
+@blueprint.after_app_request
+def _notice_refusal(response: Response) -> Response:
+    """Remember that a page of the application sends a person here who is signed in already, since it refuses them.
+
+    Sent back there, they would go in a circle.
+    """
+    if (
+        response.status_code in (301, 302, 303)
+        and request.blueprint != "chatbotkit_auth"
+        and urlsplit(response.location or "").path == url_for("chatbotkit_auth.sign_in")
+    ):
+        with suppress(StoreError):
+            if current_session() is not None and login_fresh():
+                browser[_REFUSED] = True
+    return response
 
 
 @blueprint.get("/sign-in")
 def sign_in() -> AnyResponse:
+    shown = take()
+    if shown is not None and shown.title:
+        return message_page(shown)
     # A person whose session is no longer fresh comes here to prove themselves again, so only a fresh one is sent on.
-    if current_session() is not None and login_fresh():
+    record = current_session()
+    if shown is None and record is not None and login_fresh():
+        if browser.pop(_REFUSED, False):
+            return page("signed_in", email=record.user.email, go_url=after_sign_in(), refused=True)
         return redirect(next_path() or after_sign_in())
-    return page("sign_in", email="", next=next_path() or "", error=None)
+    return _sign_in_page(shown)
 
 
 @blueprint.post("/sign-in")
 def sign_in_post() -> AnyResponse:
-    email = text("email")
     try:
-        challenge = flows.request_code(email, next=next_path())
+        challenge = flows.request_code(text("email"), next=next_path())
     except MailError as error:
         # The challenge stays: the code page offers to send another code at once.
-        return json_problem(error) if wants_json() else _verify_page(error)
-    except (InvalidEmail, RateLimited, APIError) as error:
-        if wants_json():
-            return json_problem(error)
-        return _sign_in_page(error, email, sentence=_request_sentence(error))
+        return problem(error, "verify")
     if wants_json():
         return challenge_json(challenge)
     return redirect(url_for("chatbotkit_auth.verify"), 303)
@@ -66,27 +73,34 @@ def sign_in_post() -> AnyResponse:
 
 @blueprint.get("/verify")
 def verify() -> AnyResponse:
-    challenge = flows.pending()
-    if challenge is None:
+    shown = take()
+    if shown is not None and shown.title:
+        return message_page(shown)
+    challenge = flows.latest()
+    if challenge is not None and challenge.state is State.COMPLETED:
+        return _used_page()
+    if challenge is not None:
+        return _verify_page(shown, challenge)
+    if shown is None:
         return redirect(url_for("chatbotkit_auth.sign_in"))
-    notice = _("Another code is on its way. The earlier ones still work.") if request.args.get("sent") else None
-    return _verify_page(None, challenge, notice=notice)
+    record = current_session()
+    if record is not None:  # in another tab, meanwhile
+        return page("signed_in", shown, email=record.user.email, go_url=after_sign_in(), refused=False)
+    return _sign_in_page(shown)
 
 
 @blueprint.post("/verify")
 def verify_post() -> AnyResponse:
     next = flows.pending_next()
-    challenge = None
     try:
-        challenge = flows.verify_code(text("code"))
-        user = flows.complete_sign_in(challenge)
-    except (InvalidCode, TooManyAttempts, RateLimited, APIError) as error:
-        return json_problem(error) if wants_json() else _verify_page(error, verified=challenge is not None)
-    except (NoChallenge, CodeExpired) as error:
-        if wants_json():
-            return json_problem(error)
-        used = (challenge or flows.latest()) if isinstance(error, NoChallenge) else None
-        return _used_page(next) if used is not None else _sign_in_page(error, "")
+        user = flows.complete_sign_in(flows.verify_code(text("code")))
+    except NoChallenge:
+        challenge = flows.latest()
+        if wants_json() or challenge is None or challenge.state is not State.COMPLETED:
+            raise
+        # Another request was faster, and this browser may have its new cookie by now: leave that alone, and look again.
+        browser.modified = False
+        return redirect(url_for("chatbotkit_auth.verify"), 303)
     target = next or after_sign_in()
     if wants_json():
         return jsonify(user=user.public(), redirect=target)
@@ -101,20 +115,15 @@ def resend_get() -> AnyResponse:
 
 @blueprint.post("/resend")
 def resend() -> AnyResponse:
-    try:
-        challenge = flows.resend_code()
-    except (NoChallenge, CodeExpired) as error:
-        return json_problem(error) if wants_json() else _sign_in_page(error, "")
-    except (RateLimited, TooManyAttempts, MailError, APIError) as error:
-        return json_problem(error) if wants_json() else _verify_page(error)
+    challenge = flows.resend_code()
     if wants_json():
         return challenge_json(challenge)
-    return redirect(url_for("chatbotkit_auth.verify", sent=1), 303)
+    return done(_("Another code is on its way. The earlier ones still work."))
 
 
 @blueprint.get("/sign-out")
 def sign_out() -> AnyResponse:
-    return page("sign_out" if current_user.is_authenticated else "signed_out")
+    return page("sign_out" if current_user.is_authenticated else "signed_out", take())
 
 
 @blueprint.post("/sign-out")
@@ -142,57 +151,54 @@ def openapi() -> Response:
     return jsonify(document(current_auth, cookie=current_app.config["SESSION_COOKIE_NAME"], root=request.script_root))
 
 
-def _sign_in_page(error: ChatBotKitAuthError, email: str, *, sentence: str | None = None) -> Response:
-    context = {"email": email, "next": next_path() or flows.pending_next() or "", "error": sentence or explain(error)}
-    return with_retry_after(page("sign_in", error.http_status, **context), error)
-
-
-def _used_page(next: str | None) -> Response:
-    """Return the page for a code that has signed somebody in, who may have pressed the button twice."""
+def _sign_in_page(shown: Flash | None) -> Response:
+    pending = flows.pending()
     return page(
-        "message",
-        NoChallenge.http_status,
-        title=_("This code has been used"),
-        message=_(
-            "If that was you a moment ago, you are signed in. If not, start again and we will send you a new code."
-        ),
-        status=NoChallenge.http_status,
-        # Sends on who is signed in, and shows everybody else the form.
-        action_url=url_for("chatbotkit_auth.sign_in", next=next),
-        action_label=_("Go on"),
+        "sign_in",
+        shown,
+        email=_email(shown, pending or flows.latest()),
+        next=next_path() or "",
+        pending=pending and pending.identifier,
     )
 
 
-def _verify_page(
-    error: ChatBotKitAuthError | None,
-    challenge: Challenge | None = None,
-    *,
-    verified: bool = False,
-    notice: str | None = None,
-) -> Response:
-    challenge = challenge or flows.latest()
-    if challenge is None:
-        return _sign_in_page(error or NoChallenge(), "")
-    provider = current_auth.provider
-    response = page(
+def _email(shown: Flash | None, before: Challenge | None) -> str:
+    """Return what the field for the address begins with."""
+    if shown is not None and shown.typed:
+        return shown.typed.get("email", "")
+    if "email" in request.args:
+        return request.args["email"][:MAX_LENGTH]
+    # "Use another address", or "Start again": it is there to be corrected, and in no URL, which a log would keep.
+    return before.identifier if before is not None else ""
+
+
+def _used_page() -> Response:
+    """Return the page for a code that has signed somebody in, who may have pressed the button twice."""
+    shown = Flash(
+        NoChallenge.http_status,
+        _("If that was you a moment ago, you are signed in. If not, start again and we will send you a new code."),
+        NoChallenge.error_code,
+        title=_("This code has been used"),
+        # Sends on who is signed in, and shows everybody else the form.
+        action_url=url_for("chatbotkit_auth.sign_in", next=flows.pending_next()),
+        action_label=_("Go on"),
+    )
+    flows.forget()
+    return message_page(shown)
+
+
+def _verify_page(shown: Flash | None, challenge: Challenge) -> Response:
+    provider, expired = current_auth.provider, challenges.expired(challenge)
+    return page(
         "verify",
-        200 if error is None else error.http_status,
+        shown,
         email=challenge.identifier,
-        error=error and explain(error),
-        attempts_left=getattr(error, "attempts_left", None),
-        verified=verified or flows.proved(challenge),
+        verified=flows.proved(challenge) and not expired,
         ended=challenge.state is State.OPEN and challenges.attempts_left(challenge) == 0,
         numeric=provider.numeric,
         code_length=provider.length,
         resend_in=challenges.resend_in(challenge),
         resends_left=challenges.resends_left(challenge),
-        notice=notice,
+        expired=expired,
+        start_url=url_for("chatbotkit_auth.sign_in", next=flows.pending_next()),
     )
-    return response if error is None else with_retry_after(response, error)
-
-
-def _request_sentence(error: ChatBotKitAuthError) -> str | None:
-    """Return what to say instead where no code has been typed yet."""
-    if isinstance(error, APIError):
-        return _("We cannot reach our user directory just now. Try again in a moment.")
-    return None

@@ -26,7 +26,8 @@ Form = Callable[[FlaskClient, str, dict[str, str]], TestResponse]
 
 def _html(client: FlaskClient, path: str, fields: dict[str, str]) -> TestResponse:
     token = client.get("/auth/session").get_json()["csrf_token"]
-    return client.post(path, data={**fields, "csrf_token": token})
+    answer = client.post(path, data={**fields, "csrf_token": token})
+    return client.get(answer.location) if "m=" in answer.location else answer
 
 
 def _json(client: FlaskClient, path: str, fields: dict[str, str]) -> TestResponse:

@@ -155,8 +155,12 @@ class Browser:
             self.session.cookies.set(name, value, domain="127.0.0.1", path="/")
 
     def send(self, method: str, path: str, **how: Any) -> requests.Response:
-        """Send just this, and follow no redirect."""
-        return self.session.request(method, self.origin + path, allow_redirects=False, timeout=PATIENCE, **how)
+        """Send just this, and follow no redirect but that of a form to the page about what happened."""
+        how = {"allow_redirects": False, "timeout": PATIENCE, **how}
+        answer = self.session.request(method, self.origin + path, **how)
+        if method == "POST" and "m=" in answer.headers.get("Location", ""):
+            answer = self.session.get(self.origin + answer.headers["Location"], allow_redirects=False, timeout=PATIENCE)
+        return answer
 
     def get(self, path: str, **how: Any) -> requests.Response:
         return self.send("GET", path, **how)

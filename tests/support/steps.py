@@ -24,5 +24,11 @@ def resend(client: FlaskClient) -> TestResponse:
     return _post(client, "/auth/resend", "/auth", {})
 
 
+def shown(client: FlaskClient, answer: TestResponse) -> TestResponse:
+    """Return the page that says what came of a form, as a browser does that follows its redirect."""
+    assert answer.status_code == 303
+    return client.get(answer.location)
+
+
 def error(answer: TestResponse) -> tuple[int, str]:
     return answer.status_code, answer.get_json()["error"]["code"]

@@ -122,13 +122,13 @@ def test_a_method_that_is_not_in_it_is_the_applications_to_refuse(app: Flask, cl
 
 
 def test_every_error_code_is_in_it(app: Flask) -> None:
-    """Those of the exceptions, and those that the views write themselves: ``{"code": …}`` and ``_json_error(…)``."""
+    """Those of the exceptions, and those that the views write themselves: ``{"code": …}`` and ``failed(…)``."""
     codes: dict[str, int] = {}
     for path in (PACKAGE / "web").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(
-                    func=ast.Name(id="_json_error"),
+                    func=ast.Name(id="failed"),
                     args=[ast.Constant(value=int(status)), ast.Constant(value=str(code)), *_],
                 ):
                     codes[code] = status

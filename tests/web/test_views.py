@@ -122,13 +122,17 @@ def test_the_last_wrong_code_offers_a_new_start(browser: Browser) -> None:
     assert 'name="code"' not in browser.text_raw
 
 
-def test_an_expired_code_offers_a_new_one(browser: Browser, clock: Clock) -> None:
-    browser.open("/auth/sign-in").submit("/auth/sign-in", email=ADA)
+def test_an_expired_code_offers_a_new_one(browser: Browser, clock: Clock, chatbotkit_outbox: list[Message]) -> None:
+    browser.open("/dashboard").submit("/auth/sign-in", email=ADA)
     clock.advance(601)
     browser.submit("/auth/verify", code="3f9a2c")
     assert browser.status == 400
     assert "expired" in browser.text
-    assert browser.submit("/auth/sign-in", email=ADA).title == "Enter your code – shop"
+    assert browser.open("/auth/verify").title == "This code no longer works – shop"
+    assert browser.submit("/auth/resend").title == "Enter your code – shop"
+    assert len(chatbotkit_outbox) == 2
+    browser.submit("/auth/verify", code=read_code(chatbotkit_outbox[-1]))
+    assert browser.text == f"Hello {ADA}", "the new code leads to where the first was to"
 
 
 def test_another_code_can_be_asked_for(browser: Browser, clock: Clock, chatbotkit_outbox: list[Message]) -> None:
@@ -194,7 +198,7 @@ def test_a_post_without_its_token_changes_nothing(
     sign_in(client, ADA)
     sent = len(chatbotkit_outbox)
     data = {"email": ADA, "code": "3f9a2c"} | ({} if token is None else {"csrf_token": token})
-    page = client.post(path, data=data)
+    page = client.post(path, data=data, follow_redirects=True)
     assert page.status_code == 403
     assert "try again" in page.text
     headers = {} if token is None else {"X-CSRFToken": token}
@@ -361,7 +365,7 @@ def test_over_https_a_form_of_a_neighbour_does_nothing_even_with_the_token(app: 
     token = client.get("/auth/session", base_url="https://shop.example").get_json()["csrf_token"]
     form, headers = {"email": ADA, "csrf_token": token}, {"Referer": referrer} if referrer else {}
     refused = client.post("/auth/sign-in", data=form, base_url="https://shop.example", headers=headers)
-    assert refused.status_code == 403
+    assert client.get(refused.location, base_url="https://shop.example").status_code == 403
     headers["Referer"] = "https://shop.example/auth/sign-in"
     taken = client.post("/auth/sign-in", data=form, base_url="https://shop.example", headers=headers)
     assert taken.status_code == 303

@@ -1,0 +1,279 @@
+"""How an exception reads to a person, and what answers it: a page or JSON."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Response, current_app, g, jsonify, make_response, redirect, request, url_for
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.wrappers import Response as AnyResponse
+
+from ..exceptions import (
+    APIError,
+    ChatBotKitAuthError,
+    CodeExpired,
+    InvalidCode,
+    InvalidEmail,
+    LifecycleDisabled,
+    MailError,
+    NoChallenge,
+    RateLimited,
+    SignInDenied,
+    SignUpDisabled,
+    StoreError,
+    TooManyAttempts,
+)
+from ..failures import report
+from ..languages import N_, ngettext
+from ..languages import gettext as _
+from ..login import current_session
+from . import flash
+from .blueprint import blueprint, page
+from .flash import Flash
+from .forms import next_path, text, wants_json
+
+_log = logging.getLogger("flask_chatbotkit_auth")
+
+_FORMS = {
+    "sign_in_post": ("sign_in", ("email", "remember")),
+    "verify_post": ("verify", ()),
+    "resend": ("verify", ()),
+    "sign_out_post": ("sign_out", ()),
+    "account_profile": ("account", ("name", "image")),
+    "account_end_session": ("account", ()),
+    "account_end_others": ("account", ()),
+    "account_delete_code": ("account_delete", ()),
+    "account_delete_post": ("account_delete", ("confirm",)),
+}
+"""By the endpoint of a POST: the page that its form is on, and the fields that are shown again."""
+
+
+def answer(shown: Flash, endpoint: str | None = None) -> AnyResponse:
+    """Answer a form: redirect to a page that shows ``shown`` once, or render it at once where that cannot be kept.
+
+    :param endpoint: the page, by default the one that the form is on.
+    """
+    endpoint = endpoint or _form()[0]
+    if endpoint.startswith("account") and current_session() is None:
+        endpoint = "sign_in"
+    endpoint = f"chatbotkit_auth.{endpoint}"
+    m = flash.keep(shown)
+    if m is None:
+        if "chatbotkit_auth_flash" in g:  # its page failed, too
+            return message_page(shown)
+        g.chatbotkit_auth_flash = shown
+        made: AnyResponse = current_app.make_response(current_app.ensure_sync(current_app.view_functions[endpoint])())
+        return made
+    next = next_path() if endpoint == "chatbotkit_auth.sign_in" else None
+    return redirect(url_for(endpoint, next=next, m=m), 303)
+
+
+def done(message: str, endpoint: str | None = None, **more: Any) -> AnyResponse:
+    """Answer a form that did its work: redirect to a page that says so once."""
+    return answer(Flash(message=message, **more), endpoint)
+
+
+def failed(
+    status: int, code: str, message: str, *, errors: dict[str, str] | None = None, **details: Any
+) -> AnyResponse:
+    """Answer about something wrong that is no exception: JSON, or the form again with what was typed.
+
+    :param errors: sentences by field, where the fault is in what was typed.
+    :param details: what the JSON says beside code and message.
+    """
+    if wants_json():
+        return make_response(jsonify(error={"code": code, "message": message, **details}), status)
+    return answer(Flash(status, "" if errors else message, code, errors=errors or {}, typed=_typed()))
+
+
+def problem(error: ChatBotKitAuthError, endpoint: str | None = None) -> AnyResponse:
+    """Answer about ``error``: JSON, the form that it came from, or a page of its own.
+
+    :param endpoint: the page, by default the one that the form is on.
+    """
+    report(error)
+    if isinstance(error, RateLimited):
+        _log_refusal(error)
+    if wants_json():
+        return json_problem(error)
+    # An application's own views meet errors of the store here, too.
+    ours = request.method == "POST" and request.blueprint == "chatbotkit_auth"
+    return answer(flash_of(error), endpoint) if ours else message_page(flash_of(error))
+
+
+def json_problem(error: ChatBotKitAuthError) -> Response:
+    """Return ``{"error": {"code", "message", …}}`` with the error's status."""
+    details: dict[str, Any] = {"code": error.error_code, "message": explain(error)}
+    for name in ("attempts_left", "retry_after"):
+        if hasattr(error, name) and not isinstance(error, APIError):
+            details[name] = getattr(error, name)
+    response = make_response(jsonify(error=details), error.http_status)
+    if "retry_after" in details:
+        response.headers["Retry-After"] = str(details["retry_after"])
+    return response
+
+
+def message_page(shown: Flash) -> Response:
+    """Return a page that says ``shown`` and nothing else."""
+    return page(
+        "message",
+        shown,
+        title=shown.title or _title(shown.status),
+        message=shown.message or next(iter(shown.errors.values()), ""),
+        status=shown.status,
+        retry_after=shown.retry_after,
+        action_url=shown.action_url or url_for("chatbotkit_auth.sign_in"),
+        action_label=shown.action_label or _("Back to sign-in"),
+    )
+
+
+def explain(error: ChatBotKitAuthError) -> str:
+    """Return the sentence that a person reads: what happened, and what to do next."""
+    if (request.endpoint or "").startswith("chatbotkit_auth.account"):
+        return _explain_to_signed_in(error)
+    return _explain(error)
+
+
+def _explain(error: ChatBotKitAuthError) -> str:
+    if isinstance(error, InvalidCode):
+        if error.attempts_left == 0:
+            return _("That code is not right, and this was the last try. Start again to get a new code.")
+        return _("That code is not right. Check the mail and type the newest code.")
+    if isinstance(error, RateLimited):
+        return _rate_limit_sentence(error)
+    if isinstance(error, SignInDenied):
+        return error.reason or _("You may not sign in here. If that is a mistake, ask the people who run this site.")
+    if isinstance(error, APIError) and request.endpoint == "chatbotkit_auth.sign_in_post":
+        return _("We cannot reach our user directory just now. Try again in a moment.")  # no code has been typed yet
+    for kind, sentence in _SENTENCES:
+        if isinstance(error, kind):
+            return _(sentence)
+    return _("Something went wrong on our side. Try again in a moment.")
+
+
+def _explain_to_signed_in(error: ChatBotKitAuthError) -> str:
+    """Return the sentence on a page of the account, where nobody is about to sign in."""
+    if isinstance(error, InvalidCode) and error.attempts_left == 0:
+        return _("That code is not right, and this was the last try. Ask for another code.")
+    if isinstance(error, RateLimited) and error.limit == "resend:max":
+        return _("That was the last code we can send for now. Use the newest one.")
+    for kind, sentence in _ACCOUNT_SENTENCES:
+        if isinstance(error, kind):
+            return _(sentence)
+    return _explain(error)
+
+
+_SENTENCES: tuple[tuple[type[ChatBotKitAuthError], str], ...] = (
+    (InvalidEmail, N_("That is not an e-mail address we can write to. Type one address, such as ada@example.com.")),
+    (NoChallenge, N_("This sign-in is over, or was started in another browser. Start again to get a new code.")),
+    (CodeExpired, N_("This code has expired. Start again and we will send you a new one.")),
+    (TooManyAttempts, N_("Too many wrong codes. This sign-in has ended; start again to get a new code.")),
+    (SignUpDisabled, N_("There is no account for this address. If you need one, ask the people who run this site.")),
+    (LifecycleDisabled, N_("This is switched off here. If you need it, ask the people who run this site.")),
+    (MailError, N_("We could not send the mail just now. Wait a moment, then ask for another code.")),
+    (APIError, N_("We cannot reach your account just now. Your code is still good: try again in a moment.")),
+    (StoreError, N_("We cannot sign anybody in just now. Try again in a moment.")),
+)
+
+_ACCOUNT_SENTENCES: tuple[tuple[type[ChatBotKitAuthError], str], ...] = (
+    (TooManyAttempts, N_("Too many wrong codes. Ask for another code.")),
+    (CodeExpired, N_("This code has expired. Ask for another one.")),
+    (NoChallenge, N_("This code was for something else, or for another browser. Ask for a new one here.")),
+    (InvalidEmail, N_("Your account has no e-mail address that we can write to. Ask the people who run this site.")),
+    (APIError, N_("We cannot reach your account just now. Try again in a moment.")),
+)
+
+
+def _rate_limit_sentence(error: RateLimited) -> str:
+    if error.limit == "resend:max":
+        return _("That was the last code we can send for this sign-in. Use the newest one, or start again.")
+    if error.limit.startswith("verify"):
+        return _("Too many wrong codes. Wait %(time)s, then try again.", time=_in_words(error.retry_after))
+    return _("Too many codes were asked for. Wait %(time)s, then try again.", time=_in_words(error.retry_after))
+
+
+def _in_words(seconds: int) -> str:
+    if seconds < 90:
+        # Translators: in "Wait %(time)s, then try again."
+        return ngettext("%(num)s second", "%(num)s seconds", seconds)
+    # Translators: in "Wait %(time)s, then try again."
+    return ngettext("%(num)s minute", "%(num)s minutes", -(-seconds // 60))
+
+
+def flash_of(error: ChatBotKitAuthError) -> Flash:
+    """Return what a page says about ``error``, with what was typed."""
+    message = explain(error)
+    own: dict[str, Any] = {}
+    if isinstance(error, LifecycleDisabled):
+        # Only a signed-in person meets this one.
+        own = {"title": _("Switched off"), "action_label": _("Back to your account")}
+        own["action_url"] = url_for("chatbotkit_auth.account")
+    elif isinstance(error, (SignInDenied, SignUpDisabled)):
+        own = {"title": _title(error.http_status)}
+    field = _field(error)
+    return Flash(
+        error.http_status,
+        "" if field else message,
+        error.error_code,
+        retry_after=error.retry_after if isinstance(error, (RateLimited, TooManyAttempts)) else None,
+        attempts_left=error.attempts_left if isinstance(error, InvalidCode) else None,
+        errors={field: message} if field else {},
+        typed=_typed(),
+        **own,
+    )
+
+
+def _field(error: ChatBotKitAuthError) -> str | None:
+    """Return the field of the form that ``error`` is about, if it is about one."""
+    if isinstance(error, InvalidCode) and error.attempts_left:
+        return "code"
+    return "email" if isinstance(error, InvalidEmail) and request.endpoint == "chatbotkit_auth.sign_in_post" else None
+
+
+def _form() -> tuple[str, tuple[str, ...]]:
+    here = (request.endpoint or "").rpartition(".")[2]
+    return _FORMS.get(here) or ("account" if here.startswith("account") else "sign_in", ())
+
+
+def _typed() -> dict[str, str]:
+    return {name: text(name) for name in _form()[1] if text(name)}
+
+
+def _title(status: int) -> str:
+    if status == 429:
+        return _("Please wait a little")
+    if status == 403:
+        return _("You cannot sign in")
+    if status >= 500:
+        return _("We will be right back")
+    return _("That did not work")
+
+
+def _log_refusal(reason: object) -> None:
+    # The rule and not the path, which may hold a session's id, or whatever else the client wrote into it.
+    _log.warning("%s refused to %s: %s", request.url_rule, request.remote_addr, reason)
+
+
+@blueprint.errorhandler(ChatBotKitAuthError)
+def _on_error(error: ChatBotKitAuthError) -> AnyResponse:
+    return problem(error)
+
+
+@blueprint.errorhandler(CSRFError)
+def _on_csrf_error(error: CSRFError) -> AnyResponse:
+    _log_refusal(error.description)
+    if flash.cookies_work():
+        message = _("This page was out of date. We have refreshed it, and nothing is lost: try again.")
+    else:
+        message = _("Your browser sent no cookie. Allow cookies for this site, then try again.")
+    return failed(403, "csrf", message)
+
+
+@blueprint.errorhandler(RequestEntityTooLarge)
+def _on_large_body(error: HTTPException) -> AnyResponse:
+    message = _("That is far more than this form takes. Type it again, shorter.")
+    if wants_json():
+        return make_response(jsonify(error={"code": "too_large", "message": message}), 413)
+    return message_page(Flash(413, message, title=_("Too much text")))
