@@ -5,19 +5,14 @@ from __future__ import annotations
 import math
 import secrets
 import unicodedata
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 from .exceptions import ConfigurationError
 from .keys import keyed_digest
-from .user import User
 
 MINIMUM_CODES = 10**6
 """Different codes that there must be: as many as six random digits give (OWASP ASVS 5.0, 6.5.4)."""
-
-Sender = Callable[[str, str, datetime, "User | None"], object]
-"""What delivers a code: ``send(identifier, code, expires_at, user_or_none)``; it raises when it cannot."""
 
 
 class EmailCodeProvider:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from email.utils import parseaddr
 from typing import Any
 
 from .exceptions import ConfigurationError
+from .mailbox import parse_mailbox
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
@@ -92,14 +92,25 @@ def _one_of(*words: str) -> Callable[[object], str]:
 
 def _mailbox(value: object) -> str:
     mailbox = _text(value)
-    local, _, domain = parseaddr(mailbox)[1].rpartition("@")
-    try:
-        right = bool(local and domain.encode("idna")) and mailbox.isprintable()
-    except UnicodeError:
-        right = False
-    if not right:
-        raise ValueError('give one address, such as "no-reply@example.com" or "A shop <no-reply@example.com>"')
+    parse_mailbox(mailbox)
     return mailbox
+
+
+def _origin(value: object) -> str:
+    origin = _text(value).lower().rstrip("/")
+    found = re.fullmatch(r"(https?)://([\w.-]+|\[[0-9a-f:]+\])(?::(\d{1,5}))?", origin)
+    try:
+        scheme, host, port = found.groups() if found else ("", "", None)
+        host = host.encode("idna").decode()
+    except UnicodeError:
+        host = ""
+    local = host in ("localhost", "127.0.0.1", "[::1]") or host.endswith(".localhost")
+    if not host or (scheme == "http" and not local) or not 0 < int(port or 1) < 65536:
+        raise ValueError(
+            'give scheme and host of the site, without a path, such as "https://shop.example.com" (http for localhost only)'
+        )
+    usual = {"http": 80, "https": 443}[scheme]
+    return f"{scheme}://{host}" + (f":{int(port)}" if port and int(port) != usual else "")
 
 
 def _path(value: object) -> str:
@@ -340,6 +351,24 @@ class Config:
     site_name: str | None = _option(
         "CHATBOTKIT_AUTH_SITE_NAME", _text, None, "The product's name on pages and mails; the application's name."
     )
+    origin: str | None = _option(
+        "CHATBOTKIT_AUTH_ORIGIN",
+        _origin,
+        None,
+        "Scheme and host of the site, such as ``https://shop.example.com``: links in mails begin with it.",
+    )
+    notices: bool = _option(
+        "CHATBOTKIT_AUTH_NOTICES",
+        _switch,
+        False,
+        "Whether people get an email about a sign-in from a new browser. Needs ``CHATBOTKIT_AUTH_ORIGIN``.",
+    )
+    mail_tls_verify: bool = _option(
+        "CHATBOTKIT_AUTH_MAIL_TLS_VERIFY",
+        _switch,
+        True,
+        "Whether the mail server's certificate is checked against its name.",
+    )
     mail_sender: str | None = _option(
         "CHATBOTKIT_AUTH_MAIL_SENDER", _mailbox, None, "The sender of mails; ``MAIL_DEFAULT_SENDER`` of Flask-Mail."
     )
@@ -381,7 +410,13 @@ class Config:
             except ValueError as error:
                 shown = "" if each.metadata["secret"] else f" is {value!r}"
                 raise ConfigurationError(f"{key}{shown}: {error}.") from None
-        return cls(**settings)
+        config = cls(**settings)
+        if config.notices and config.origin is None:
+            raise ConfigurationError(
+                "CHATBOTKIT_AUTH_NOTICES needs CHATBOTKIT_AUTH_ORIGIN, to link to your site. Set it, for example to "
+                '"https://shop.example.com".'
+            )
+        return config
 
 
 def unknown_keys(values: Mapping[str, Any]) -> list[str]:

@@ -197,10 +197,17 @@ class NotReady(ChatBotKitAuthError):
 
 
 class MailError(ChatBotKitAuthError):
-    """The mail could not be handed to the mail server."""
+    """The mail could not be handed to the mail server.
+
+    :param for_everybody: whether no mail can be sent at all now (no connection, a failed login), and not only this one.
+    """
 
     error_code = "mail_unavailable"
     http_status = 503
+
+    def __init__(self, message: str = "the mail could not be sent", *, for_everybody: bool = False) -> None:
+        super().__init__(message)
+        self.for_everybody = for_everybody
 
 
 class StoreError(ChatBotKitAuthError):

@@ -17,10 +17,12 @@ from .clock import utcnow
 from .codes import EmailCodeProvider
 from .config import Config
 from .exceptions import ConfigurationError, StoreError
-from .hooks import Hooks
+from .hooks import Hooks, by_keyword
 from .keys import secret_keys
 from .login import load_user, renew_remember_cookie
 from .mail.mailer import Mailer
+from .mail.notices import Notices
+from .mail.smtp import prepare as prepare_mail
 from .ratelimit import FIXED_LIMITS, RateLimiter
 from .sessions import TOKEN_PREFIX, SessionRegistry
 from .signals import emit, user_signed_out
@@ -90,6 +92,7 @@ class ChatBotKitAuth:
         adapter = _adapter(self._adapter or config.adapter, client, config)
         store = self._store or open_store(config.store_url or _default_store_url(app))
         hooks = self._hooks
+        mailer = Mailer(config, lambda: hooks.send_verification_request, lambda: hooks.queue_mail, utcnow)
         state = AuthState(
             config=config,
             provider=provider,
@@ -101,12 +104,8 @@ class ChatBotKitAuth:
             ),
             adapter=adapter,
             optional_client=client,
-            mailer=Mailer(
-                config,
-                lambda: hooks.send_verification_request,
-                lambda: hooks.queue_mail,
-                utcnow,
-            ),
+            mailer=mailer,
+            notices=Notices(config, mailer, lambda: hooks.send_notice, utcnow),
             registry=SessionRegistry(store, adapter, config, utcnow),
             clock=utcnow,
             hooks=hooks,
@@ -115,7 +114,7 @@ class ChatBotKitAuth:
         skew.prepare(app)
         _prepare_login(app, self._login_manager)
         app.before_request(lambda: renew_remember_cookie(config.session_lifetime))
-        _prepare_mail(app, self._mail)
+        prepare_mail(app, self._mail, os.environ)
         _prepare_cookies(app)
         app.register_blueprint(blueprint, url_prefix=config.url_prefix)
         if config.openapi:
@@ -125,12 +124,18 @@ class ChatBotKitAuth:
         app.extensions["chatbotkit_auth"] = state
 
     def send_verification_request(self, callback: Callback) -> Callback:
-        """Register what sends codes in place of our mail: ``callback(identifier, code, expires_at, user_or_none)``.
+        """Register what sends codes in place of our mail.
 
-        Raise to say that it could not be sent: the person is told, and may ask for another. ``user_or_none`` is the
-        account where it was looked up, which is when auto create is off.
+        It is called with those of these keywords that it takes: ``identifier`` (the address), ``code``, ``expires_at``
+        (aware, in UTC), ``user`` (the account, where it was looked up, which is when auto create is off) and ``url`` (a
+        link that signs in, where there is one). Raise to say that the code could not be sent: the person is told, and can
+        ask for another.
+
+        :raises ConfigurationError: the callback wants something else.
         """
-        self._hooks.send_verification_request = callback
+        self._hooks.send_verification_request = by_keyword(
+            "send_verification_request", callback, "identifier", "code", "expires_at", "user", "url"
+        )
         return callback
 
     def queue_mail(self, callback: Callback) -> Callback:
@@ -141,6 +146,18 @@ class ChatBotKitAuth:
         it could not be queued: the person is told, and may ask for another code.
         """
         self._hooks.queue_mail = callback
+        return callback
+
+    def send_notice(self, callback: Callback) -> Callback:
+        """Register what tells people about their account in place of our mail.
+
+        It is called with those of these keywords that it takes: ``kind`` (``"new_sign_in"``, ``"passkey_added"``,
+        ``"passkey_removed"``, ``"email_changed"`` or ``"app_session_added"``), ``user`` and ``facts``, a dictionary with
+        ``at`` (aware, in UTC) and what is known, such as ``device``. What it raises is logged, and changes nothing.
+
+        :raises ConfigurationError: the callback wants something else.
+        """
+        self._hooks.send_notice = by_keyword("send_notice", callback, "kind", "user", "facts")
         return callback
 
     def sign_in_callback(self, callback: Callback) -> Callback:
@@ -284,11 +301,6 @@ def _end_session(app: Flask, user: object) -> None:
 
 
 user_logged_out.connect(_end_session)
-
-
-def _prepare_mail(app: Flask, given: flask_mail.Mail | None) -> None:
-    if "mail" not in app.extensions:
-        (given or flask_mail.Mail()).init_app(app)
 
 
 def _prepare_cookies(app: Flask) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import flask_mail
 
+from .exceptions import ConfigurationError
 from .user import User
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @dataclass
@@ -17,6 +21,7 @@ class Hooks:
 
     send_verification_request: Callable[..., object] | None = None
     queue_mail: Callable[[flask_mail.Message], object] | None = None
+    send_notice: Callable[..., object] | None = None
     sign_in: Callable[[str, User], Any] | None = None
     sign_up: Callable[[str], Any] | None = None
     new_user: Callable[[str], Mapping[str, Any] | None] | None = None
@@ -24,3 +29,29 @@ class Hooks:
     delete: Callable[[User], Any] | None = None
     session: Callable[[dict[str, Any], User], dict[str, Any] | None] | None = None
     user: Callable[[User], Any] | None = None
+
+
+def by_keyword(hook: str, callback: Callable[..., Any], *offered: str) -> Callable[..., Any]:
+    """Return ``callback`` as a function that takes every keyword of ``offered``, and passes on those it knows.
+
+    :raises ConfigurationError: it wants something that the hook does not offer.
+    """
+    try:
+        parameters = inspect.signature(callback).parameters.values()
+    except (TypeError, ValueError):  # written in C, and silent about what it takes
+        return callback
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+        return callback
+    names = {each.name for each in parameters if each.kind in _NAMED and each.name in offered}
+    for each in parameters:
+        wanted = each.default is inspect.Parameter.empty and each.kind is not inspect.Parameter.VAR_POSITIONAL
+        if wanted and each.name not in names:
+            name = getattr(callback, "__name__", "the function")
+            raise ConfigurationError(
+                f"@auth.{hook}: {name} wants {each.name!r}. It is called with keywords; take any of {', '.join(offered)}."
+            )
+
+    def call(**values: Any) -> Any:
+        return callback(**{name: value for name, value in values.items() if name in names})
+
+    return call

@@ -57,7 +57,6 @@ failure: NamedSignal = _signals.signal("chatbotkit-auth-failure")
 """A request was answered 5xx. Carries ``error``, the exception, whose text says the cause and the cure. Sent each time,
 while the log has one line a minute."""
 
-
 limit_reached: NamedSignal = _signals.signal("chatbotkit-auth-limit-reached")
 """A rate limit refused its first request in its window. Carries ``limit``, such as ``"request:email"``, ``retry_after``
 in seconds, and ``identifier``, ``""`` where the limit is about no address."""

@@ -17,6 +17,7 @@ from .config import Config
 from .exceptions import ConfigurationError, LifecycleDisabled
 from .hooks import Hooks
 from .mail.mailer import Mailer
+from .mail.notices import Notices
 from .ratelimit import RateLimiter
 from .sessions import SessionRegistry
 from .signals import emit, session_ended, user_deleted, user_updated
@@ -41,6 +42,7 @@ class AuthState:
     adapter: UserAdapter
     optional_client: ChatBotKitClient | None
     mailer: Mailer
+    notices: Notices
     registry: SessionRegistry
     clock: Callable[[], datetime]
     """Returns the time now, aware, in UTC. Codes, sessions and the refresh of users all use it."""

@@ -24,6 +24,7 @@ from ..exceptions import (
 )
 from ..identifier import mask
 from ..keys import secret_keys
+from ..mail.verification import VerificationRequest
 from ..signals import code_failed, code_sent, emit
 from ..state import current_auth
 from ..stores.base import Challenge, Outcome, State
@@ -119,14 +120,14 @@ def add_code(challenge: Challenge) -> tuple[str, datetime]:
     return code, expires_at
 
 
-def deliver(challenge: Challenge, code: str, expires_at: datetime, user: User | None) -> None:
+def deliver(challenge: Challenge, code: str, expires_at: datetime, user: User | None, purpose: str = "sign_in") -> None:
     """Send a code to the challenge's address.
 
     :param user: the account behind it, where it was looked up.
     :raises MailError: it could not be sent. The challenge stays, and may send another at once.
     """
     with sending(challenge):
-        current_auth.mailer.send_code(challenge.identifier, code, expires_at, user)
+        current_auth.mailer.send_code(VerificationRequest.of(challenge, code, expires_at, user=user, purpose=purpose))
     _log.info("code sent to %s", mask(challenge.identifier))
     emit(code_sent, _app(), identifier=challenge.identifier, expires_at=expires_at)
 
@@ -136,8 +137,7 @@ def sending(challenge: Challenge) -> Iterator[None]:
     """Take the code's place in the count back when a mail inside cannot be sent."""
     try:
         yield
-    except MailError as error:
-        _log.error("no code sent to %s: %s", mask(challenge.identifier), error)
+    except MailError:  # the answer of 5xx is logged with its cause
         current_auth.store.withdraw_code(challenge.id)
         raise
 

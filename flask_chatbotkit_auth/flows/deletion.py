@@ -34,14 +34,14 @@ def request_code(user: User) -> Challenge:
         challenges.count_request(identifier)
         challenge, code = challenges.create(identifier)
         session[_SESSION_KEY] = {"challenge": challenge.id, "user": user.id}
-        challenges.deliver(challenge, code, challenge.expires_at, user)
+        challenges.deliver(challenge, code, challenge.expires_at, user, "deletion")
         return challenge
     if challenge.state is State.VERIFIED:
         return challenge
     challenges.require_resend(challenge)
     challenges.count_request(challenge.identifier)
     code, expires_at = challenges.add_code(challenge)
-    challenges.deliver(challenge, code, expires_at, user)
+    challenges.deliver(challenge, code, expires_at, user, "deletion")
     return challenges.find(challenge.id)
 
 

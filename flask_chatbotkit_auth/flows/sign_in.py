@@ -15,6 +15,7 @@ from flask_login import current_user
 from ..exceptions import APIError, ChatBotKitAuthError, CodeExpired, NoChallenge, SignInDenied, TooManyAttempts
 from ..identifier import mask, normalize_identifier
 from ..login import current_session, enter, leave, renew
+from ..mail.verification import VerificationRequest
 from ..remote import client_address
 from ..signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
 from ..state import current_auth
@@ -206,7 +207,7 @@ def _deliver(challenge: Challenge, code: str, expires_at: datetime, known: bool,
         if auth.config.unknown_user == "mail":
             auth.mailer.send_unknown(challenge.identifier)
         else:
-            auth.mailer.pretend(challenge.identifier, code, expires_at)
+            auth.mailer.rehearse(VerificationRequest.of(challenge, code, expires_at))
 
 
 def _approve(identifier: str, found: User | None) -> None:

@@ -1,25 +1,64 @@
-"""The way to the mail server: a mail as bytes, a connection that gives up in time, and a rehearsal of sending."""
+"""The way to the mail server: checked certificates, one deadline over all steps, and a rehearsal of sending."""
 
 from __future__ import annotations
 
-import secrets
 import smtplib
-from collections.abc import Iterator
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from email.policy import Compat32
-from typing import cast
+from functools import lru_cache
+from typing import Any
 
 import flask_mail
-from flask import current_app
+from flask import Flask, current_app
 
-from ..exceptions import MailError
-from ..identifier import mask
+from ..exceptions import ConfigurationError, MailError
+from ..mailbox import parse_mailbox
+from .connection import Host
 
-TIMEOUT = 10
-"""Seconds that a mail server may take for one step before the mail counts as not sent."""
+TIMEOUT = 15
+"""Seconds that handing one mail over may take, from the connection to the server's last word."""
 
-# The last is what a sender whose domain has no IDNA form comes to.
-_FAILURES = (OSError, smtplib.SMTPException, flask_mail.BadHeaderError, UnicodeError)
+BAD_SENDER = (
+    "the sender of mails is not one address: check CHATBOTKIT_AUTH_MAIL_SENDER or MAIL_DEFAULT_SENDER. A name with a comma "
+    "or another special character goes in quotes"
+)
+
+FAREWELL = 1
+"""Seconds that the server has for its goodbye, when it has taken the mail."""
+
+
+_SETTINGS: Mapping[str, Callable[[str], Any]] = {
+    "SERVER": str,
+    "PORT": int,
+    "USERNAME": str,
+    "PASSWORD": str,
+    "DEFAULT_SENDER": str,
+    "USE_TLS": lambda value: value.strip().lower() in ("1", "true", "yes", "on"),
+    "USE_SSL": lambda value: value.strip().lower() in ("1", "true", "yes", "on"),
+}
+
+
+def prepare(app: Flask, given: flask_mail.Mail | None, environment: Mapping[str, str]) -> None:
+    """Give ``app`` a Flask-Mail where it has none. A setting that it does not have is taken from the environment.
+
+    :raises ConfigurationError: ``MAIL_PORT`` in the environment is no number.
+    """
+    found = {}
+    for name, parse in _SETTINGS.items():
+        value = environment.get(f"MAIL_{name}")
+        if value and app.config.get(f"MAIL_{name}") is None:
+            try:
+                found[name] = app.config[f"MAIL_{name}"] = parse(value)
+            except ValueError:
+                raise ConfigurationError(f"MAIL_{name} in the environment is {value!r}: give a whole number.") from None
+    if "mail" not in app.extensions:
+        (given or flask_mail.Mail()).init_app(app)
+        return
+    for name, value in found.items():  # Flask-Mail has read its settings before
+        setattr(app.extensions["mail"], name.lower(), value)
 
 
 def send(message: flask_mail.Message) -> None:
@@ -27,11 +66,22 @@ def send(message: flask_mail.Message) -> None:
 
     :raises MailError: the server did not take it, or not within :data:`TIMEOUT`. The text names no address.
     """
-    with _connection() as connection:
-        try:
-            connection.send(message)
-        except _FAILURES as error:
-            raise _mail_error(error) from None
+    with _failures():
+        if message.has_bad_headers():
+            raise flask_mail.BadHeaderError
+        sender = parse_mailbox(message.sender)
+        content = message.as_bytes()
+        if not settings().suppress:
+            with _connection(sender.domain) as host:
+                host.sendmail(
+                    sender.address,
+                    [parse_mailbox(each).address for each in message.send_to],
+                    content,
+                    message.mail_options,
+                    message.rcpt_options,
+                )
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    flask_mail.email_dispatched.send(app, message=message)
 
 
 def rehearse(message: flask_mail.Message) -> None:
@@ -41,29 +91,30 @@ def rehearse(message: flask_mail.Message) -> None:
 
     :raises MailError: as :func:`send`.
     """
-    with _connection() as connection:
-        try:
-            if message.has_bad_headers():
-                raise flask_mail.BadHeaderError
-            sender = flask_mail.sanitize_address(message.sender)
-            (recipient,) = message.send_to
-            if connection.host is not None:
-                connection.host.ehlo_or_helo_if_needed()
-                for code, answer in (connection.host.mail(sender), connection.host.rcpt(str(recipient))):
-                    if code not in (250, 251):
-                        raise smtplib.SMTPResponseException(code, answer)
-                connection.host.rset()
-        except _FAILURES as error:
-            raise _mail_error(error) from None
+    with _failures():
+        mailbox = parse_mailbox(message.sender)
+        (recipient,) = map(str, message.recipients)
+        message.as_bytes()
+        if not settings().suppress:
+            with _connection(mailbox.domain) as host:
+                _begin(host, mailbox.address)
+                code, answer = host.rcpt(recipient)
+                if code not in (250, 251):
+                    raise smtplib.SMTPRecipientsRefused({recipient: (code, answer)})
+                host.rset()
 
 
-def check() -> None:
-    """Open and close a connection to the mail server.
+def check(sender: str) -> None:
+    """Connect, log in and name the sender, as for a mail, but no recipient.
 
-    :raises MailError: it does not answer.
+    :raises MailError: the server does not answer, its certificate is not right, or it refuses the login or the sender.
     """
-    with _connection():
-        pass
+    with _failures():
+        mailbox = parse_mailbox(sender)
+        if not settings().suppress:
+            with _connection(mailbox.domain) as host:
+                _begin(host, mailbox.address)
+                host.rset()
 
 
 def settings() -> flask_mail._Mail:
@@ -72,79 +123,96 @@ def settings() -> flask_mail._Mail:
     return state
 
 
-class Mail(flask_mail.Message):
-    """A finished mail of ours. It can be pickled, and what prints it learns neither its code nor its address."""
-
-    def __repr__(self) -> str:
-        # Queues log and show the arguments of their jobs.
-        return f"<mail to {', '.join(mask(str(each)) for each in self.recipients)}>"
-
-    __str__ = __repr__
-
-    def as_bytes(self) -> bytes:
-        message = self._message()
-        # Its headers are ASCII by now. The policy that Flask-Mail hands the message over with would parse them again at
-        # every look, and take more of the server than any other part of a sign-in.
-        message.policy = _AS_IT_IS
-        for part in message.walk():
-            if part.is_multipart():
-                # 128 random bits, so that no text holds it. The generator would look for one that the texts do not hold,
-                # with a pattern that it compiles anew for each mail.
-                part.set_boundary(secrets.token_hex(16))
-        return message.as_bytes()
+def verifies() -> bool:
+    """Return whether the mail server's certificate is checked."""
+    return bool(current_app.extensions["chatbotkit_auth"].config.mail_tls_verify)
 
 
-class _Policy(Compat32):
-    def fold_binary(self, name: str, value: str) -> bytes:
-        # Most headers fit on a line and need no encoding; to find that out takes longer than all the rest of the mail.
-        line = f"{name}: {value}"
-        if len(line) <= 78 and line.isascii() and line.isprintable():
-            return f"{line}{self.linesep}".encode()
-        return super().fold_binary(name, value)
-
-
-_AS_IT_IS = _Policy(linesep="\r\n")
+@lru_cache(maxsize=2)
+def _context(verify: bool) -> ssl.SSLContext:
+    # Kept, since reading the system's certificates takes longer than a whole sign-in.
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 @contextmanager
-def _connection() -> Iterator[flask_mail.Connection]:
-    connection = _Connection(cast(flask_mail.Mail, settings()))
+def _connection(sender_domain: str) -> Iterator[Host]:
+    mail = settings()
+    context = _context(verifies()) if mail.use_ssl or mail.use_tls else None
+    host = Host(mail.server, mail.port, TIMEOUT, _own_name(sender_domain), context if mail.use_ssl else None)
     try:
-        connection.__enter__()
-    except (OSError, smtplib.SMTPException) as error:
-        raise _mail_error(error) from None
-    try:
-        yield connection
+        host.set_debuglevel(int(mail.debug))
+        if mail.use_tls and not mail.use_ssl:
+            host.starttls(context=context)
+        if mail.username and mail.password:
+            host.login(mail.username, mail.password)
+        yield host
+        host.hurry(FAREWELL)
+        # A server that hangs up without a farewell has taken the mail all the same.
+        with suppress(OSError, smtplib.SMTPException):
+            host.quit()
     finally:
-        if connection.host is not None:
-            # A server that hangs up without a farewell has taken the mail all the same.
-            with suppress(OSError, smtplib.SMTPException):
-                connection.host.quit()
-            connection.host.close()
+        host.close()
 
 
-class _Connection(flask_mail.Connection):
-    def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
-        # As Flask-Mail does it, but with a time-out: without one a server that hangs holds the worker for ever.
-        mail = self.mail
-        factory = smtplib.SMTP_SSL if mail.use_ssl else smtplib.SMTP
-        host = factory(mail.server, mail.port, timeout=TIMEOUT)
-        try:
-            host.set_debuglevel(int(mail.debug))
-            if mail.use_tls:
-                host.starttls()
-            if mail.username and mail.password:
-                host.login(mail.username, mail.password)
-        except BaseException:
-            host.close()
-            raise
-        return host
+def _begin(host: Host, sender: str) -> None:
+    host.ehlo_or_helo_if_needed()
+    code, answer = host.mail(sender)
+    if code != 250:
+        raise smtplib.SMTPSenderRefused(code, answer, sender)
 
 
-def _mail_error(error: Exception) -> MailError:
-    # Only what kind it is: the text of an SMTP error may quote the address.
-    code = getattr(error, "smtp_code", None)
-    return MailError(
-        f"the mail server {current_app.config.get('MAIL_SERVER', 'of this application')} did not take the mail "
-        f"({type(error).__name__}{f' {code}' if code else ''}); check MAIL_SERVER, MAIL_PORT, its credentials and the sender"
-    )
+def _own_name(sender_domain: str) -> str:
+    # `socket.getfqdn` would ask the network, without a time-out.
+    name = socket.gethostname()
+    return name if "." in name and name.isascii() else sender_domain if "." in sender_domain else "[127.0.0.1]"
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Turn whatever a mail server, its address or a setting can cause into a :exc:`MailError`."""
+    start = time.monotonic()
+    try:
+        yield
+    except flask_mail.BadHeaderError:
+        raise MailError("a header of the mail has a line break") from None
+    except (OSError, smtplib.SMTPException, UnicodeError, ValueError, OverflowError, TypeError) as error:
+        late = time.monotonic() - start >= TIMEOUT
+        raise MailError(_why(error, late), for_everybody=_concerns_everybody(error)) from None
+
+
+def _concerns_everybody(error: Exception) -> bool:
+    return not isinstance(error, smtplib.SMTPRecipientsRefused | smtplib.SMTPDataError)
+
+
+def _why(error: Exception, late: bool) -> str:
+    """Return cause and cure. Nothing is quoted of what the server says: it may repeat the address."""
+    server = f"the mail server {settings().server}"
+    if late or isinstance(error, TimeoutError):
+        return f"{server} did not answer in time ({TIMEOUT} seconds); check MAIL_SERVER and MAIL_PORT"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of {server} is not trusted ({error.verify_message}); set MAIL_SERVER to the name in it. For a "
+            "relay on this machine, CHATBOTKIT_AUTH_MAIL_TLS_VERIFY=False switches the check off"
+        )
+    if isinstance(error, ssl.SSLError):
+        return f"{server} does not speak TLS on this port; check MAIL_PORT, MAIL_USE_TLS (587) and MAIL_USE_SSL (465)"
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return f"{server} has no address; check MAIL_SERVER"
+    if isinstance(error, smtplib.SMTPAuthenticationError):
+        return f"{server} refused the login ({error.smtp_code}); check MAIL_USERNAME and MAIL_PASSWORD"
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return f"{server} does not offer what is asked for (STARTTLS or a login); check MAIL_USE_TLS and MAIL_USERNAME"
+    if isinstance(error, smtplib.SMTPSenderRefused):
+        return f"{server} refused the sender ({error.smtp_code}); check CHATBOTKIT_AUTH_MAIL_SENDER"
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        code = next(iter(error.recipients.values()), (0, b""))[0]
+        return f"{server} refused the recipient ({code}); check that this MAIL_SERVER relays mail for your application"
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"{server} did not take the mail ({error.smtp_code}); the log of this MAIL_SERVER says why"
+    if isinstance(error, ValueError):
+        return BAD_SENDER
+    return f"{server} cannot be reached ({type(error).__name__}); check MAIL_SERVER and MAIL_PORT"

@@ -72,6 +72,41 @@ def chatbotkit_clock() -> Iterator[Clock]:
 
 
 @pytest.fixture
+def post() -> Callable[..., TestResponse]:
+    """Post JSON as a page of ours does, with the CSRF token that ``GET /auth/session`` answers.
+
+    ``post(client, "/auth/sign-in", {"email": "ada@example.com"})`` returns the answer. ``prefix`` is the application's
+    ``CHATBOTKIT_AUTH_URL_PREFIX``.
+    """
+
+    def post(
+        client: FlaskClient, path: str, body: dict[str, Any] | None = None, *, prefix: str = "/auth"
+    ) -> TestResponse:
+        return _post(client, path, prefix, body or {})
+
+    return post
+
+
+@pytest.fixture
+def mail_code(chatbotkit_outbox: list[Message]) -> Callable[..., str]:
+    """Read the code of a mail of ours.
+
+    ``mail_code()`` reads the newest mail of the test, ``mail_code("ada@example.com")`` the newest to that address, and
+    ``mail_code(message)`` one that you hold. It raises ``ValueError`` where there is no such mail or no code in it.
+    """
+
+    def mail_code(wanted: str | Message | None = None) -> str:
+        if wanted is not None and not isinstance(wanted, str):
+            return read_code(wanted)
+        for message in reversed(chatbotkit_outbox):
+            if wanted is None or wanted in message.recipients:
+                return read_code(message)
+        raise ValueError("no mail was sent" + (f" to {wanted}" if wanted else ""))
+
+    return mail_code
+
+
+@pytest.fixture
 def sign_in() -> Callable[..., TestResponse]:
     """Sign a Flask test client in as a person does: address, mail, code.
 
@@ -131,10 +166,10 @@ def read_code(message: Message) -> str:
 
     :raises ValueError: there is none.
     """
-    found = re.search(r"^ +(\S+)$", message.body or "", re.MULTILINE)
+    found = re.search(r"^ +(\S+(?: \S+)?)$", message.body or "", re.MULTILINE)
     if found is None:
         raise ValueError("this mail holds no code: keep it alone on an indented line of chatbotkit_auth/mail/code.txt")
-    return found.group(1)
+    return found.group(1).replace(" ", "")
 
 
 def _enter(email: str, fields: dict[str, Any]) -> User:

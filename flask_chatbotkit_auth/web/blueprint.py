@@ -13,7 +13,7 @@ from ..failures import report_status
 from ..flows import challenges
 from ..identifier import mask
 from ..languages import current_language
-from ..mail.mailer import site_name
+from ..mail.compose import site_name
 from ..state import current_auth
 from ..stores.base import Challenge
 from .flash import Flash

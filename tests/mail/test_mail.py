@@ -5,18 +5,13 @@ from __future__ import annotations
 import pickle
 import socket
 import threading
-import time
 import uuid
-from collections.abc import Iterator
-from email.message import EmailMessage, Message
 from email.parser import BytesParser
 from email.policy import default
 from importlib.metadata import version
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_mail import Message as Mail
@@ -25,66 +20,15 @@ from rq import Queue, SimpleWorker
 
 from flask_chatbotkit_auth import MailError, current_auth
 from flask_chatbotkit_auth.mail import smtp
+from flask_chatbotkit_auth.mail.verification import VerificationRequest
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import _post
 from tests.support.apps import MakeApp
-
-
-class MailServer:
-    """A real SMTP server that keeps what it takes."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.recipients: list[list[str]] = []
-        self.connections = 0
-        self.refusal: str | None = None
-
-    async def handle_EHLO(
-        self, server: SMTP, session: Session, _envelope: Envelope, hostname: str, responses: list[str]
-    ) -> list[str]:
-        session.host_name = hostname
-        self.connections += 1
-        return responses
-
-    async def handle_RCPT(
-        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
-    ) -> str:
-        if self.refusal:
-            return self.refusal
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
-        content = envelope.content
-        assert isinstance(content, bytes)
-        message: Message[str, str] = BytesParser(policy=default).parsebytes(content)
-        assert isinstance(message, EmailMessage)
-        self.mails.append(message)
-        self.recipients.append(envelope.rcpt_tos)
-        return "250 OK"
-
-
-@pytest.fixture
-def mail_server() -> Iterator[tuple[MailServer, dict[str, Any]]]:
-    server = MailServer()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    controller = Controller(server, hostname="127.0.0.1", port=port)
-    controller.start()
-    yield server, {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": port, "MAIL_SUPPRESS_SEND": False}
-    controller.stop()
+from tests.support.mail import MailServer, text_of
 
 
 def _request_code(client: FlaskClient, email: str = "ada@example.com") -> Any:
     return _post(client, "/auth/sign-in", "/auth", {"email": email})
-
-
-def _text(message: EmailMessage, kind: str) -> str:
-    body = message.get_body((kind,))
-    assert body is not None
-    content = body.get_content()
-    assert isinstance(content, str)
-    return content
 
 
 def test_a_code_arrives_as_text_and_html(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
@@ -104,7 +48,7 @@ def test_a_code_arrives_as_text_and_html(make_app: MakeApp, mail_server: tuple[M
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["Message-ID"].endswith("@shop.example>"), "the machine's own name is nobody's business"
     assert message["Reply-To"] is None
-    text, html = _text(message, "plain"), _text(message, "html")
+    text, html = text_of(message, "plain"), text_of(message, "html")
     for body in (text, html):
         assert code in body
         assert "10 minutes" in body
@@ -127,7 +71,7 @@ def test_a_mail_wears_the_brand(make_app: MakeApp, mail_server: tuple[MailServer
     (message,) = server.mails
     assert message["Reply-To"] == "help@shop.example"
     assert message["Message-ID"].endswith("@xn--sd-xka.example>")
-    html = _text(message, "html")
+    html = text_of(message, "html")
     assert 'bgcolor="#0f766e"' in html
     assert html.count("https://shop.example/logo.png") == 1
     assert html.count("http") == 1, "nothing else is loaded that could tell that the mail was opened"
@@ -155,7 +99,7 @@ def test_a_name_with_a_line_break_adds_no_header(
     (message,) = server.mails
     assert message["Bcc"] is None
     assert message["Subject"].endswith("is your Shop Bcc: eve@example.com <b> sign-in code")
-    assert "<b>" not in _text(message, "html")
+    assert "<b>" not in text_of(message, "html")
 
 
 def test_a_code_is_never_a_link(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
@@ -164,7 +108,7 @@ def test_a_code_is_never_a_link(make_app: MakeApp, mail_server: tuple[MailServer
     _request_code(app.test_client())
     code = server.mails[0]["Subject"].split()[0]
     for kind in ("plain", "html"):
-        for line in _text(server.mails[0], kind).splitlines():
+        for line in text_of(server.mails[0], kind).splitlines():
             assert not ("http" in line and code in line)
 
 
@@ -177,7 +121,7 @@ def test_the_host_header_gets_into_no_mail(make_app: MakeApp, mail_server: tuple
     )
     (message,) = server.mails
     assert "evil.example" not in message.as_string()
-    assert "evil.example" not in _text(message, "html")
+    assert "evil.example" not in text_of(message, "html")
 
 
 def test_with_a_known_name_the_mail_says_where_to_start_again(
@@ -186,7 +130,7 @@ def test_with_a_known_name_the_mail_says_where_to_start_again(
     server, config = mail_server
     app = make_app(SERVER_NAME="shop.example", **config)
     _request_code(app.test_client())
-    assert "http://shop.example/auth/sign-in" in _text(server.mails[0], "plain")
+    assert "http://shop.example/auth/sign-in" in text_of(server.mails[0], "plain")
     assert server.mails[0]["From"] == "no-reply@shop.example"
 
 
@@ -204,7 +148,7 @@ def test_an_unknown_address_can_be_told(make_app: MakeApp, mail_server: tuple[Ma
     assert _request_code(app.test_client()).status_code == 200
     (message,) = server.mails
     assert message["To"] == "ada@example.com"
-    assert "There is no shop account for ada@example.com" in _text(message, "plain")
+    assert "There is no shop account for ada@example.com" in text_of(message, "plain")
 
 
 @pytest.mark.parametrize("auto_create", [True, False])
@@ -261,7 +205,7 @@ def test_the_failure_of_a_mail_quotes_nobody(make_app: MakeApp, mail_server: tup
     app = make_app(**config)
     auth = app.extensions["chatbotkit_auth"]
     with app.test_request_context(), pytest.raises(MailError) as failed:
-        auth.mailer.send_code("ada@example.com", "3f9a2c", auth.clock(), None)
+        auth.mailer.send_code(VerificationRequest(identifier="ada@example.com", code="3f9a2c", expires_at=auth.clock()))
     assert "ada" not in f"{failed.value} {failed.value!r}"
     assert failed.value.__cause__ is None
     assert failed.value.__suppress_context__
@@ -382,43 +326,9 @@ def test_a_link_needs_a_name_that_somebody_vouches_for(
     token = client.get("/auth/session", base_url="http://shop.example").get_json()["csrf_token"]
     headers = {"X-CSRFToken": token}
     client.post("/auth/sign-in", json={"email": "ada@example.com"}, headers=headers, base_url="http://shop.example")
-    text = _text(server.mails[0], "plain")
+    text = text_of(server.mails[0], "plain")
     checks = tuple(int(part) for part in version("flask").split(".")[:2]) >= (3, 1)
     assert ("http://shop.example/auth/sign-in" in text) == bool(trusted and checks)
-
-
-def test_pretending_takes_as_long_as_sending(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
-    mailer = app.extensions["chatbotkit_auth"].mailer
-    expires_at = app.extensions["chatbotkit_auth"].clock()
-    with app.test_request_context():
-        mailer.pretend("ada@example.com", "3f9a2c", expires_at)
-        assert slept == []
-        mailer._durations.extend([50.0] * 3)
-        mailer.pretend("ada@example.com", "3f9a2c", expires_at)
-        (duration,) = slept
-        assert 49 < duration <= 50
-        # As one of the last, at random: what always took the mean would stand out.
-        slept.clear()
-        mailer._durations.extend([10.0] * 61)
-        for _ in range(400):
-            mailer._wait_as_usual(time.perf_counter())
-    assert {round(each, -1) for each in slept} == {10, 50}
-
-
-def test_telling_nobody_takes_as_long_as_sending(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    # With a sender of the application's own and no mail server, the owner of an unknown address cannot be told.
-    slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
-    app = make_app(TESTING=False, MAIL_SUPPRESS_SEND=False, CHATBOTKIT_AUTH_UNKNOWN_USER="mail")
-    app.extensions["test_auth"].send_verification_request(lambda *_args: None)
-    mailer = app.extensions["chatbotkit_auth"].mailer
-    mailer._durations.append(50.0)
-    with app.test_request_context():
-        mailer.send_unknown("ada@example.com")
-    (duration,) = slept
-    assert 49 < duration <= 50
 
 
 def test_templates_are_the_applications_to_replace(

@@ -381,7 +381,7 @@ def test_a_person_is_told_to_try_again_and_can(make_app: Callable[..., Flask], t
     store = SQLAlchemyStore(f"sqlite:///{path}")
     codes: list[str] = []
     app = make_app(store=store)
-    app.extensions["test_auth"].send_verification_request(lambda _identifier, code, _expires, _user: codes.append(code))
+    app.extensions["test_auth"].send_verification_request(lambda code: codes.append(code))
     client = app.test_client()
 
     def post(page: str, **body: str) -> tuple[int, Any]:

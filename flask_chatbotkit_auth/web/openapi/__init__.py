@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from ...mail.mailer import site_name
+from ...mail.compose import site_name
 from ...state import AuthState
 from .operations import ERRORS, OPERATIONS, Operation
 from .schemas import Json, ref, schemas

@@ -1,0 +1,125 @@
+"""From what a mail is about to a finished mail: its templates, and what they may show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from flask import current_app, request, template_rendered, url_for
+from markupsafe import Markup, escape
+
+from ..config import Config
+from ..languages import Language
+from ..mailbox import Mailbox, parse_mailbox
+from . import smtp
+from .message import Mail
+
+
+def compose(
+    template: str, recipient: str, language: Language, config: Config, now: datetime, context: dict[str, Any]
+) -> Mail:
+    """Render the three templates of a mail, ``chatbotkit_auth/mail/<template>.subject.txt``, ``.txt`` and ``.html``.
+
+    :raises ValueError: the sender cannot be one.
+    """
+    context = {
+        "site_name": site_name(config),
+        "logo_url": _absolute(config.logo_url, own_origin(config)),
+        "color": config.mail_color,
+        "email": recipient,
+        "requested_at": now,
+        "sign_in_url": page_url("sign_in", config),
+        "language": language,
+        "_": language.gettext,
+        "ngettext": language.ngettext,
+        "marked": _marked(language),
+        **context,
+    }
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    # Once for the mail, and not for each of its templates: an application's context processors may ask a database.
+    app.update_template_context(context)
+
+    def render(suffix: str) -> str:
+        found = app.jinja_env.get_template(f"chatbotkit_auth/mail/{template}.{suffix}")
+        text: str = found.render(context)
+        template_rendered.send(app, template=found, context=context)
+        return text
+
+    context["subject"] = " ".join(render("subject.txt").split())
+    reply_to = parse_mailbox(config.mail_reply_to) if config.mail_reply_to else None
+    return Mail(
+        subject=context["subject"],
+        recipient=recipient,
+        body=render("txt"),
+        html=render("html"),
+        sender=sender(config),
+        reply_to=reply_to,
+    )
+
+
+def site_name(config: Config) -> str:
+    """Return the product's name for pages and mails."""
+    return config.site_name or current_app.name
+
+
+def sender(config: Config) -> Mailbox:
+    """Return whom mails come from.
+
+    :raises ValueError: the setting is none. The text says what to give.
+    """
+    given: Any = config.mail_sender or smtp.settings().default_sender
+    return parse_mailbox(
+        given or f"no-reply@{(current_app.config.get('SERVER_NAME') or 'localhost').partition(':')[0]}"
+    )
+
+
+def own_origin(config: Config) -> str | None:
+    """Return scheme and host of this site, such as ``https://shop.example``, if somebody vouches for them.
+
+    Otherwise the host is whatever the client wrote into its request, and must not get into a mail. With ``host_matching``
+    it is that in spite of ``SERVER_NAME``. Only Flask 3.1 and later check ``TRUSTED_HOSTS``; they hand them to the
+    request, and refused it before if its host is not among them.
+    """
+    if config.origin:
+        return config.origin
+    named = current_app.config.get("SERVER_NAME") and not current_app.url_map.host_matching
+    if named or (request and request.trusted_hosts):
+        url = url_for("chatbotkit_auth.sign_in", _external=True)
+        return "/".join(url.split("/", 3)[:3])
+    return None
+
+
+def page_url(endpoint: str, config: Config) -> str | None:
+    """Return the whole address of one of our pages; ``None`` where the site's own address is not known."""
+    origin = own_origin(config)
+    if origin is None:
+        return None
+    if request:
+        return origin + url_for(f"chatbotkit_auth.{endpoint}")
+    root = str(current_app.config["APPLICATION_ROOT"])
+    return origin + current_app.url_map.bind("localhost", script_name=root).build(f"chatbotkit_auth.{endpoint}")
+
+
+def _absolute(url: str | None, origin: str | None) -> str | None:
+    """Return the whole address of a picture: ``None`` for a path where the site's own address is not known."""
+    if url is None or url.startswith(("https://", "http://")):
+        return url
+    if url.startswith("//"):
+        return f"https:{url}"
+    if ":" in url.partition("/")[0]:
+        return None  # most mail programs show no picture of another kind, such as data:
+    return None if origin is None else f"{origin}/{url.lstrip('/')}"
+
+
+def _marked(language: Language) -> Callable[..., Markup]:
+    """Return a ``_`` for HTML, whose values may be markup: ``marked("… %(code)s", code="<b>"|safe)``."""
+
+    def marked(message: str, /, **values: object) -> Markup:
+        filled = language.gettext(message, **{name: f"\0{name}\0" for name in values})
+        html = escape(filled)
+        for name, value in values.items():
+            html = html.replace(f"\0{name}\0", escape(value))
+        return Markup(html)  # noqa: S704  # each part of it is escaped, or was marked as safe by its template
+
+    return marked
