@@ -254,7 +254,8 @@ def test_nothing_that_is_printed_tells_a_secret(
     auth = app.extensions["chatbotkit_auth"]
     with app.app_context():
         (record,) = auth.sessions(next(iter(auth.adapter.list())))
-    challenges = [entry.challenge for entry in auth.store._challenges.values()]
+    ids = [key.removeprefix("challenge:") for key in auth.store.keys("challenge:")]
+    challenges = [auth.store.get_challenge(id) for id in ids]
     parts = [getattr(auth, each.name) for each in dataclasses.fields(auth)]
     codes = {read_code(mail) for mail in chatbotkit_outbox}
     for each in (auth, *parts, auth.client, record, record.user, *challenges):

@@ -1,122 +1,31 @@
-"""The store contract: what is remembered of challenges and sessions, and which steps must be atomic."""
+"""The store contract: which steps a store takes, and which of them must be atomic."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
 from ..user import User
+from .records import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State
 
 if TYPE_CHECKING:
     from limits.storage import Storage as LimitsStorage
 
-MAX_CODES = 4
-"""How many codes of one challenge work at the same time: the first and the three that may be asked for again."""
+    from .events import Event
 
-
-class State(StrEnum):
-    """The life of a challenge; it only ever moves forward."""
-
-    OPEN = "open"
-    VERIFIED = "verified"
-    COMPLETED = "completed"
-
-
-@dataclass(frozen=True)
-class Challenge:
-    """One attempt of one browser to prove one address. Times are aware UTC."""
-
-    id: str = field(repr=False)
-    """128 random bits as text; the browser's signed cookie holds it, no URL ever does."""
-
-    identifier: str = field(repr=False)
-    sent_at: datetime
-    """When the newest code was made."""
-
-    expires_at: datetime
-    """When the newest code stops working, and with it the challenge."""
-
-    state: State = State.OPEN
-    attempts: int = 0
-    """Wrong codes so far."""
-
-    sends: int = 1
-    """Codes made so far."""
-
-
-class Outcome(Enum):
-    """What became of a code that was tried."""
-
-    ACCEPTED = "accepted"
-    """The code was right, and this call is the one that used it."""
-
-    WRONG = "wrong"
-    """The code was wrong, and has been counted."""
-
-    EXHAUSTED = "exhausted"
-    """Not compared: too many wrong codes before."""
-
-    EXPIRED = "expired"
-    """Not compared: the challenge is past its lifetime."""
-
-    SPENT = "spent"
-    """Too late: another call has used the challenge. See :attr:`Attempt.again`."""
-
-    MISSING = "missing"
-    """Not compared: there is no such challenge."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """The answer of :meth:`Store.try_code`."""
-
-    outcome: Outcome
-    attempts: int = 0
-    """Wrong codes so far, this one included."""
-
-    again: bool = False
-    """Only where the challenge is verified, and waits to be completed: whether this code, too, is one of its own and in
-    time. Who typed it has proved the address as well, and may have missed the answer to the first try."""
-
-
-@dataclass(frozen=True)
-class SessionRecord:
-    """One signed-in browser. Times are aware UTC."""
-
-    id: str = field(repr=False)
-    """SHA-256 of the session's token, in hexadecimal: who reads the store cannot become the person."""
-
-    user: User
-    """The snapshot of the account."""
-
-    created_at: datetime
-    seen_at: datetime
-    """Last use, written at most once a minute."""
-
-    refreshed_at: datetime
-    """When the snapshot was last read from the API."""
-
-    ends_at: datetime
-    """The end of the session, however much it is used (ASVS 5.0, 7.3.2)."""
-
-    expires_at: datetime
-    """The end of the session if it is not used again (ASVS 5.0, 7.3.1); never after :attr:`ends_at`."""
-
-    ip: str | None = field(default=None, repr=False)
-    user_agent: str | None = None
+__all__ = ["MAX_CODES", "Attempt", "Challenge", "Outcome", "SessionRecord", "State", "Store"]
 
 
 class Store(ABC):
     """Remembers challenges and sessions for as long as they last.
 
-    Subclass it to keep them elsewhere; ``tests/stores/test_stores.py`` holds the cases that every store meets. A method may
-    be called by any thread of any process at any time. Each one is atomic: it happens wholly or not at all. Times are aware
-    UTC and always given by the caller, so that a store has no clock of its own.
+    To keep them elsewhere subclass :class:`~flask_chatbotkit_auth.stores.documents.DocumentStore`, which needs a read and a
+    compare-and-set, or this. :class:`flask_chatbotkit_auth.testing.StoreContract` holds the cases that every store meets.
+    A method may be called by any thread of any process at any time. Each one is atomic: it happens wholly or not at all.
+    Times are aware UTC and always given by the caller, so that a store has no clock of its own.
 
     Every method raises :exc:`~flask_chatbotkit_auth.exceptions.StoreError` when the back end cannot be reached.
     """
@@ -173,9 +82,54 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime) -> bool:
+    def accept_challenge(self, challenge_id: str, *, now: datetime, max_attempts: int) -> Attempt:
+        """Move the challenge from open to verified without a code, for a proof of another kind: the link in the mail.
+
+        Under the conditions of :meth:`try_code`, and as often: of any number of calls one is answered ``ACCEPTED``.
+        ``WRONG`` is never answered. :attr:`Attempt.again` tells whether a ``SPENT`` challenge is verified and in time.
+        """
+
+    @abstractmethod
+    def count_try(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
+        """Count one try to complete a verified challenge, before anything is asked of the API.
+
+        :returns: ``False``, with nothing counted, when ``max_tries`` were counted before, or when the challenge is not
+            verified (any more) or past its lifetime.
+        """
+
+    @abstractmethod
+    def claim(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
+        """Count a try, and move the challenge from verified to claimed: one caller may now do what the code was for.
+
+        Afterwards that caller calls :meth:`finish`, or :meth:`unclaim` when it failed and may be tried again.
+
+        :returns: ``True`` to exactly one of the callers; ``False`` as :meth:`count_try`.
+        """
+
+    @abstractmethod
+    def unclaim(self, challenge_id: str) -> None:
+        """Move the challenge from claimed back to verified. One that is not claimed stays as it is."""
+
+    @abstractmethod
+    def finish(self, challenge_id: str) -> bool:
+        """Move the challenge from claimed to completed; return whether it was claimed."""
+
+    @abstractmethod
+    def end_challenge(self, challenge_id: str) -> bool:
+        """Move the challenge to completed from wherever it is: nothing comes of it any more.
+
+        :returns: whether there was one that had not ended so before.
+        """
+
+    @abstractmethod
+    def end_challenges(self, identifier: str, *, now: datetime) -> int:
+        """End every challenge of an address that is within its lifetime; return how many there were."""
+
+    @abstractmethod
+    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None) -> bool:
         """Move the challenge from verified to completed and remember the session it leads to, both or neither.
 
+        :param event: remembered with them, where this is an :class:`~flask_chatbotkit_auth.stores.events.EventStore`.
         :returns: ``False``, with no session made, when the challenge is not verified (any more) or past its lifetime.
         """
 
@@ -186,12 +140,24 @@ class Store(ABC):
         """Return the session, or ``None`` when it is unknown, ended or past its lifetime."""
 
     @abstractmethod
-    def list_sessions(self, user_id: str, *, now: datetime) -> list[SessionRecord]:
-        """Return the sessions of one user that have not ended, the most recently used first."""
+    def add_session(self, session: SessionRecord, *, now: datetime) -> None:
+        """Remember a session that no challenge led to: one that the application opened itself."""
+
+    @abstractmethod
+    def list_sessions(self, user_id: str, *, now: datetime, limit: int | None = None) -> list[SessionRecord]:
+        """Return the sessions of one user that have not ended, the most recently used first, at most ``limit``."""
+
+    @abstractmethod
+    def count_sessions(self, user_id: str, *, now: datetime) -> int:
+        """Return how many sessions of one user have not ended."""
 
     @abstractmethod
     def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
         """Note that the session was used. One that has ended, or was past its lifetime at ``seen_at``, stays so."""
+
+    @abstractmethod
+    def stamp_session(self, session_id: str, *, audience: str, adapter: str) -> None:
+        """Write audience and adapter into a session that has none, such as one of 0.1. One that has them keeps them."""
 
     @abstractmethod
     def claim_refresh(
@@ -209,12 +175,37 @@ class Store(ABC):
         """Replace the snapshot in every session of the user by ``user``, read from the API at ``now``."""
 
     @abstractmethod
-    def end_session(self, session_id: str) -> bool:
-        """End one session; return whether there was one."""
+    def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """End one session, or none if ``user_id`` is given and it is another user's; return whether one has ended."""
 
     @abstractmethod
     def end_sessions(self, user_id: str, *, keep: str | None = None) -> list[str]:
         """End every session of the user but the one whose id is ``keep``; return the ids of those that ended."""
+
+    @abstractmethod
+    def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:
+        """End the sessions of the user that were opened first, so that ``keep`` stay; return the ids of those that ended."""
+
+    @abstractmethod
+    def end_all_sessions(self) -> int:
+        """End every session of everybody; return how many there were."""
+
+    # What may happen once, or by one at a time
+
+    @abstractmethod
+    def lease(self, name: str, *, now: datetime, until: datetime) -> bool:
+        """Take a name that nobody holds, until then.
+
+        :returns: ``True`` to exactly one of the callers, until the time is over or the name was released.
+        """
+
+    @abstractmethod
+    def release(self, name: str, *, until: datetime) -> None:
+        """Give back a name that was leased until exactly then. A later lease, of somebody else, stays."""
+
+    def spend(self, nonce: str, *, now: datetime, until: datetime) -> bool:
+        """Use something that works once; return whether this was the first time. It is remembered until then."""
+        return self.lease(nonce, now=now, until=until)
 
     # Care
 

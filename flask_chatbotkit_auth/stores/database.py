@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,19 +17,20 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ..exceptions import ConfigurationError, StoreError
+from ..exceptions import ConfigurationError
+from . import schema
 from .engines import check_url, make_engines, refuse_autocommit
+from .sql_errors import lost_against_another, made_by_another, no_table, store_error
 
 Result = TypeVar("Result")
 Values = Mapping[str, object]
 
 _TRIES = 8
 
-_MYSQL = ("mysql", "mariadb")
+_PAUSE = 0.05
+"""Seconds, times the number of the try, to wait while an older release makes the same tables."""
 
-# A transaction that lost against another leaves nothing behind once it is rolled back, so that running it again is safe:
-# serialization failure and deadlock of PostgreSQL, deadlock and "record has changed" of MySQL and MariaDB.
-_CONFLICTS = {"40001", "40P01", 1213, 1020}
+_MYSQL = ("mysql", "mariadb")
 
 
 class Database:
@@ -49,21 +51,24 @@ class Database:
         """Whether this is MySQL or MariaDB, or may be, where the engine is the application's to choose. To name these to
         SQLAlchemy imports their dialect, which no other worker needs."""
         self._ready = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        self._forked = False
+        self._safe: weakref.WeakSet[Engine] = weakref.WeakSet()
         self._shared = _Shared()
         self._own: tuple[Engine, Engine] | None = None
         if isinstance(bind, Engine):
             refuse_autocommit(bind)
             self.maybe_mysql = bind.dialect.name in _MYSQL
-            self._engines: Callable[[], tuple[Engine, Engine]] = lambda: (bind, bind)
+            self._find: Callable[[], tuple[Engine, Engine]] = lambda: (bind, bind)
         elif isinstance(bind, (str, URL)):
             url = check_url(bind)
             self.maybe_mysql = url.get_backend_name() in _MYSQL
-            self._engines = lambda: self._own or self._make(url)
+            self._find = lambda: self._own or self._make(url)
         elif hasattr(bind, "metadata") and hasattr(type(bind), "engines"):
             self.metadata = bind.metadata
             self.migrated = self._ready = True
-            self._engines = lambda: (bind.engine, bind.engine)  # type: ignore[attr-defined]
+            self._find = lambda: (bind.engine, bind.engine)  # type: ignore[attr-defined]
         else:
             raise ConfigurationError(
                 "Give a database as a URL, a SQLAlchemy engine, or a Flask-SQLAlchemy object, "
@@ -91,17 +96,21 @@ class Database:
             round trips of BEGIN and COMMIT.
         :raises StoreError: the database cannot be reached or refuses. The transaction is rolled back.
         """
-        if not self._ready:
-            self.create_tables()
+        self._prepare()
+        made_again = self.migrated
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
                 with self._transaction(single) as connection:
                     return work(connection)
             except DBAPIError as error:
-                if not (tries_left and _lost_against_another(error)):
-                    raise _store_error(error) from error
+                if no_table(error) and not made_again:
+                    # Dropped while we run, as by a migration that does not know of them.
+                    made_again = True
+                    self.create_tables()
+                elif not (tries_left and lost_against_another(error)):
+                    raise store_error(error) from error
             except SQLAlchemyError as error:
-                raise _store_error(error) from error
+                raise store_error(error) from error
         raise AssertionError("unreachable")
 
     @contextmanager
@@ -165,7 +174,7 @@ class Database:
         return self.run(lambda connection: connection.execute(statement, values).all(), single=True)
 
     def create_tables(self) -> None:
-        """Make the tables and indexes of :attr:`metadata` that are missing, however many processes do so at once.
+        """Make the tables, columns and indexes of :attr:`metadata` that are missing, however many processes do so at once.
 
         Does nothing where they are the application's to migrate.
 
@@ -173,24 +182,60 @@ class Database:
         """
         if self.migrated:
             return
+        engine = self._engines()[1]
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
-                with self._engines()[1].begin() as connection:
-                    self.metadata.create_all(connection)
-                    # An index of a table that is there may be missing: MySQL commits after each of the statements, and a
-                    # process may be killed between two.
-                    for table in self.metadata.tables.values():
-                        for index in sorted(table.indexes, key=lambda each: str(each.name)):
-                            index.create(connection, checkfirst=True)
+                with engine.begin() as connection:
+                    schema.make(connection, self.metadata)
                 self._ready = True
                 return
             except DBAPIError as error:
-                # Another process made one between our look and our CREATE TABLE. Its own transaction may still be open,
-                # so look again rather than trust the error's text, which differs from engine to engine.
-                if not tries_left:
-                    raise _store_error(error) from error
+                # A process of an older release takes no lock, and may have made something between our look and our statement.
+                if not (tries_left and made_by_another(error)):
+                    raise store_error(error, making=True) from error
+                time.sleep(_PAUSE * (_TRIES - tries_left))
             except SQLAlchemyError as error:
-                raise _store_error(error) from error
+                raise store_error(error) from error
+
+    def _prepare(self) -> None:
+        """Make what is missing, at the first use: once, however many threads come at once."""
+        if self._ready:
+            return
+        self._engines()  # before the lock, which a fork renews
+        with self._lock:
+            self._prepare_alone()
+
+    def _prepare_alone(self) -> None:
+        if self._ready:
+            return
+        try:
+            with self._engines()[0].connect() as connection:
+                self._ready = schema.is_current(connection, self.metadata)
+        except SQLAlchemyError as error:
+            raise store_error(error) from error
+        if not self._ready:
+            self.create_tables()
+
+    def _engines(self) -> tuple[Engine, Engine]:
+        """Return the engine for single statements and the one for transactions, with no connection of a parent process.
+
+        A process may be forked at any time, in C as well, where Python runs nothing (uWSGI): hence the look at each use.
+        Two processes on one socket read each other's answers.
+        """
+        if self._process != os.getpid():
+            # The lock may be held by a thread that this process does not have.
+            self._lock = threading.RLock()
+            self._safe = weakref.WeakSet()
+            self._shared.forget()
+            if self._own is not None:
+                _forget_connections(self._own[0])
+            self._process = os.getpid()
+            self._forked = True
+        engines = self._find()
+        if self._forked and engines[0] not in self._safe:
+            _forget_connections(engines[0])
+            self._safe.add(engines[0])
+        return engines
 
     def close(self) -> None:
         """Close the connections of an engine of our own; the next use opens new ones."""
@@ -203,17 +248,15 @@ class Database:
         with self._lock:
             if self._own is None:
                 self._own = make_engines(url)
-                _forget_connections_after_fork(self)
+                self._safe.add(self._own[0])
                 # An application that is thrown away, as in tests, leaves no connection for Python 3.13 to complain about.
                 weakref.finalize(self, self._own[0].dispose).atexit = False
             return self._own
 
-    def _forget_connections(self) -> None:
-        # Two processes on one socket garble each other; a child opens its own and leaves the parent's alone. The lock may
-        # have been held by a thread that the child does not have.
-        self._lock = threading.Lock()
-        if self._own is not None:
-            self._own[0].dispose(close=False)
+
+def _forget_connections(engine: Engine) -> None:
+    """Let an engine open its own connections, and leave those of the parent process alone."""
+    engine.dispose(close=False)
 
 
 class _Shared(threading.local):
@@ -227,40 +270,11 @@ class _Shared(threading.local):
         if connection is not None:
             connection.close()
 
-
-def _forget_connections_after_fork(database: Database) -> None:
-    if hasattr(os, "register_at_fork"):
-        reference = weakref.ref(database)
-
-        def forget() -> None:
-            inherited = reference()
-            if inherited is not None:
-                inherited._forget_connections()
-
-        os.register_at_fork(after_in_child=forget)
+    def forget(self) -> None:
+        """Keep a parent's connection unused for ever: to close it would be to speak on it."""
+        if self.connection is not None:
+            _INHERITED.append(self.connection)
+            self.connection = None
 
 
-def _lost_against_another(error: DBAPIError) -> bool:
-    return _code(error) in _CONFLICTS
-
-
-def _code(error: DBAPIError) -> str | int | None:
-    """Return the engine's own code of an error: SQLSTATE, a number of MySQL, a name of SQLite (Python 3.11)."""
-    original = error.orig
-    for name in ("sqlstate", "pgcode", "sqlite_errorname"):
-        if code := getattr(original, name, None):
-            return str(code)
-    number = original.args[0] if original is not None and original.args else None
-    return number if isinstance(number, int) else None
-
-
-def _store_error(error: SQLAlchemyError) -> StoreError:
-    # The driver's own text may quote values; the exception behind `from` is for a debugger, the sentence for a log.
-    name = type(error).__name__
-    if isinstance(error, DBAPIError):
-        name = " ".join(str(part) for part in (type(error.orig).__name__, _code(error)) if part)
-    return StoreError(
-        f"the database of the sign-in store failed ({name}); check that it runs, has room and is not locked, that "
-        "CHATBOTKIT_AUTH_STORE_URL is right, and that `flask chatbotkit-auth init-db` or your migrations have made its "
-        "tables"
-    )
+_INHERITED: list[Connection] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +13,7 @@ from sqlalchemy.engine import Connection
 from ..clock import utcnow
 from ..exceptions import ConfigurationError, StoreError
 from .database import Database
+from .inserts import DIALECTS, insert_for
 
 
 def counters(database: Database) -> sa.Table:
@@ -129,9 +129,6 @@ class SQLAlchemyStorage(Storage):
         return (row.hits, row.expires_at) if row and row.expires_at > self._clock() * 1000 else None
 
 
-_DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
-
-
 def _upsert(table: sa.Table, dialect: str, returning: bool) -> Any:
     """Return the statement that counts: a new row, or one more in the row that is there.
 
@@ -147,12 +144,11 @@ def _upsert(table: sa.Table, dialect: str, returning: bool) -> Any:
         ("expires_at", sa.case((over, until), else_=table.c.expires_at)),
     ]
     row = {"key": sa.bindparam("_key"), "hits": first, "expires_at": until}
-    if dialect not in _DIALECTS:
+    if dialect not in DIALECTS:
         raise ConfigurationError(
             f"Rate limits cannot be counted in {dialect}. Name another place with CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI."
         )
-    # Only the dialect that is used: each takes longer to import than the whole of this package.
-    upsert = import_module(f"sqlalchemy.dialects.{_DIALECTS[dialect]}").insert(table).values(row)
+    upsert = insert_for(dialect, table).values(row)
     if dialect in ("mysql", "mariadb"):
         upsert = upsert.on_duplicate_key_update(change)
     else:

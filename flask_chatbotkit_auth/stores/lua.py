@@ -6,10 +6,33 @@ milliseconds since the epoch. A key's own expiry is a span, so that the clocks o
 
 from __future__ import annotations
 
+# Keys from `key` on: the session, its user's index, and up to `last_key` where an event goes. Arguments from `at` on: now,
+# when the session expires, when it ends, its id, the event or nothing, when that happened, and up to `last` the fields.
+# The index outlives the longest of the sessions in it, and forgets the expired ones with each new one.
+_ADD_SESSION = """
+        local function add_session(key, last_key, at, last)
+            local now, expires_at, ends_at = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+            redis.call('HSET', KEYS[key], unpack(ARGV, at + 6, last))
+            redis.call('PEXPIRE', KEYS[key], expires_at - now)
+            redis.call('ZREMRANGEBYSCORE', KEYS[key + 1], '-inf', now)
+            redis.call('ZADD', KEYS[key + 1], expires_at, ARGV[at + 3])
+            if redis.call('PTTL', KEYS[key + 1]) < ends_at - now then
+                redis.call('PEXPIRE', KEYS[key + 1], ends_at - now)
+            end
+            for place = key + 2, last_key do
+                redis.call('ZADD', KEYS[place], ARGV[at + 5], ARGV[at + 4])
+            end
+        end
+"""
+
 SCRIPTS = {
+    # The index of an address is for `codes end`; it forgets the challenges that are gone with each new one.
     "add_challenge": """
-        redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+        redis.call('HSET', KEYS[1], unpack(ARGV, 4))
         redis.call('PEXPIRE', KEYS[1], ARGV[1])
+        redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3] - ARGV[1])
+        redis.call('ZADD', KEYS[2], ARGV[3], ARGV[2])
+        redis.call('PEXPIRE', KEYS[2], ARGV[1])
     """,
     "add_code": """
         local digest, now, expires_at, sent_before = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -30,15 +53,16 @@ SCRIPTS = {
         local sends = tonumber(redis.call('HGET', KEYS[1], 'sends'))
         if sends then redis.call('HSET', KEYS[1], 'sends', math.max(0, sends - 1), 'sent_at', 0) end
     """,
-    # The gate of the sign-in.
+    # The gate of the sign-in. Without a digest the proof is of another kind, and right while the challenge lasts.
     "try_code": """
         local now = tonumber(ARGV[1])
         local c = redis.call('HMGET', KEYS[1], 'state', 'attempts', 'expires_at', 'codes')
         if not c[1] then return {'missing', 0, 0} end
-        local attempts, right = tonumber(c[2]), false
-        for _, code in ipairs(cjson.decode(c[4])) do
-            for given = 3, #ARGV do
-                right = right or code[1] == ARGV[given] and tonumber(code[2]) > now
+        local attempts, right = tonumber(c[2]), #ARGV == 3 and tonumber(c[3]) > now
+        local codes = cjson.decode(c[4])
+        for slot = 1, math.min(#codes, tonumber(ARGV[3])) do
+            for given = 4, #ARGV do
+                right = right or codes[slot][1] == ARGV[given] and tonumber(codes[slot][2]) > now
             end
         end
         if c[1] ~= 'open' then return {'spent', attempts, (right and c[1] == 'verified') and 1 or 0} end
@@ -50,18 +74,35 @@ SCRIPTS = {
         end
         return {'wrong', redis.call('HINCRBY', KEYS[1], 'attempts', 1), 0}
     """,
-    # The user's index outlives the longest of the sessions in it, and forgets the expired ones with each new one.
-    "complete": """
-        local now, ends_in = tonumber(ARGV[1]), ARGV[3] - ARGV[1]
-        local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at')
-        if c[1] ~= 'verified' or tonumber(c[2]) <= now then return 0 end
-        redis.call('HSET', KEYS[1], 'state', 'completed')
-        redis.call('HSET', KEYS[2], unpack(ARGV, 5))
-        redis.call('PEXPIRE', KEYS[2], ARGV[2] - ARGV[1])
-        redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
-        redis.call('ZADD', KEYS[3], ARGV[2], ARGV[4])
-        if redis.call('PTTL', KEYS[3]) < ends_in then redis.call('PEXPIRE', KEYS[3], ends_in) end
+    # ARGV[3]: the state that it has afterwards.
+    "count_try": """
+        local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at', 'tries')
+        if c[1] ~= 'verified' or tonumber(c[2]) <= tonumber(ARGV[1]) or tonumber(c[3] or 0) >= tonumber(ARGV[2]) then
+            return 0
+        end
+        redis.call('HINCRBY', KEYS[1], 'tries', 1)
+        redis.call('HSET', KEYS[1], 'state', ARGV[3])
         return 1
+    """,
+    # ARGV[2]: the only state from which it moves, or nothing; ARGV[3]: the time until which it must last, or nothing.
+    "move": """
+        local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at')
+        if not c[1] or c[1] == ARGV[1] or ARGV[2] ~= '' and c[1] ~= ARGV[2] then return 0 end
+        if ARGV[3] ~= '' and tonumber(c[2]) <= tonumber(ARGV[3]) then return 0 end
+        redis.call('HSET', KEYS[1], 'state', ARGV[1])
+        return 1
+    """,
+    "complete": f"""
+        {_ADD_SESSION}
+        local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at')
+        if c[1] ~= 'verified' or tonumber(c[2]) <= tonumber(ARGV[1]) then return 0 end
+        redis.call('HSET', KEYS[1], 'state', 'completed')
+        add_session(2, #KEYS, 1, #ARGV)
+        return 1
+    """,
+    "add_session": f"""
+        {_ADD_SESSION}
+        add_session(2, #KEYS, 1, #ARGV)
     """,
     "list_sessions": """
         local found = {}
@@ -92,9 +133,14 @@ SCRIPTS = {
             end
         end
     """,
+    "stamp_session": """
+        local audience = redis.call('HMGET', KEYS[1], 'user_id', 'audience')
+        if not audience[1] or audience[2] and audience[2] ~= '' then return end
+        redis.call('HSET', KEYS[1], 'audience', ARGV[1], 'adapter', ARGV[2])
+    """,
     "end_session": """
         local user_id = redis.call('HGET', KEYS[1], 'user_id')
-        if not user_id then return 0 end
+        if not user_id or ARGV[3] ~= '' and ARGV[3] ~= user_id then return 0 end
         redis.call('ZREM', ARGV[2] .. user_id, ARGV[1])
         return redis.call('DEL', KEYS[1])
     """,
@@ -107,5 +153,100 @@ SCRIPTS = {
             end
         end
         return ended
+    """,
+    "end_oldest_sessions": """
+        local found, ended = {}, {}
+        for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+            local created_at = tonumber(redis.call('HGET', ARGV[1] .. id, 'created_at'))
+            if created_at then table.insert(found, {created_at, id}) end
+        end
+        table.sort(found, function(a, b) return a[1] > b[1] or a[1] == b[1] and a[2] > b[2] end)
+        for place = tonumber(ARGV[2]) + 1, #found do
+            redis.call('DEL', ARGV[1] .. found[place][2])
+            redis.call('ZREM', KEYS[1], found[place][2])
+            table.insert(ended, found[place][2])
+        end
+        return ended
+    """,
+    "lease": """
+        local held = tonumber(redis.call('GET', KEYS[1]))
+        if held and held > tonumber(ARGV[1]) then return 0 end
+        redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+        return 1
+    """,
+    "release": """
+        if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+    """,
+}
+
+# The last key is the nonce; the last three arguments: now, until when it is spent, and how long that is.
+_SPEND = """
+        local function spend(answer)
+            local nonce, last = KEYS[#KEYS], #ARGV
+            local held = tonumber(redis.call('GET', nonce))
+            if held and held > tonumber(ARGV[last - 2]) then return 'replayed' end
+            redis.call('SET', nonce, ARGV[last - 1], 'PX', ARGV[last])
+            return answer
+        end
+"""
+
+PASSKEY_SCRIPTS = {
+    "add_passkey": f"""
+        {_SPEND}
+        local answer = spend('added')
+        if answer ~= 'added' then return answer end
+        if redis.call('EXISTS', KEYS[1]) == 1 then return 'taken' end
+        if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[1]) then return 'full' end
+        redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])
+        redis.call('HSET', KEYS[1], unpack(ARGV, 4, #ARGV - 3))
+        return 'added'
+    """,
+    # ARGV: 1 the user, 2 the counter, 3 whether it is backed up, 4 now, then the session's.
+    "use_passkey": f"""
+        {_SPEND}
+        {_ADD_SESSION}
+        local answer = spend('accepted')
+        if answer ~= 'accepted' then return answer end
+        local p = redis.call('HMGET', KEYS[1], 'user_id', 'sign_count', 'synced')
+        local new = tonumber(ARGV[2])
+        if p[1] ~= ARGV[1] then return 'missing' end
+        if p[3] ~= '1' and tonumber(p[2]) >= new and not (new == 0 and tonumber(p[2]) == 0) then return 'cloned' end
+        redis.call('HSET', KEYS[1], 'sign_count', new, 'backed_up', ARGV[3], 'used_at', ARGV[4], 'gone_at', '')
+        add_session(2, #KEYS - 1, 5, #ARGV - 3)
+        return 'accepted'
+    """,
+    "change_passkey": """
+        if redis.call('HGET', KEYS[1], 'user_id') ~= ARGV[1] then return 0 end
+        if ARGV[3] ~= '' then
+            redis.call('HSET', KEYS[1], 'name', ARGV[4])
+        else
+            redis.call('DEL', KEYS[1])
+            redis.call('ZREM', KEYS[2], ARGV[2])
+        end
+        return 1
+    """,
+    "remove_passkeys": """
+        local removed = 0
+        for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+            removed = removed + redis.call('DEL', ARGV[1] .. id)
+        end
+        redis.call('DEL', KEYS[1])
+        redis.call('ZREM', KEYS[2], ARGV[2])
+        return removed
+    """,
+    # The index of accounts that are gone is for `purge`.
+    "mark_passkeys": """
+        local marked = 0
+        for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+            local key = ARGV[1] .. id
+            local gone_at = redis.call('HGET', key, 'gone_at')
+            if gone_at and (ARGV[3] == '' or gone_at == '') then redis.call('HSET', key, 'gone_at', ARGV[3]) end
+            marked = marked + 1
+        end
+        if ARGV[3] == '' or marked == 0 then
+            redis.call('ZREM', KEYS[2], ARGV[2])
+        else
+            redis.call('ZADD', KEYS[2], 'NX', ARGV[3], ARGV[2])
+        end
     """,
 }

@@ -7,16 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ..clock import from_milliseconds, to_milliseconds
+from ..clock import to_milliseconds
 from ..exceptions import ConfigurationError, StoreError
 from ..user import User
-from . import snapshot
-from .base import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, Store
-from .lua import SCRIPTS
+from .base import Store
+from .documents import KEPT, spent_key
+from .lua import PASSKEY_SCRIPTS, SCRIPTS
+from .records import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, snapshot_of
+from .redis_events import RedisEvents
+from .redis_passkeys import RedisPasskeys
+from .redis_values import fields, flat, text
 
 if TYPE_CHECKING:
     import redis
     from limits.storage import Storage as LimitsStorage
+
+    from .events import Event
 
 TIMEOUT = 5
 """Seconds to wait for Redis to take a connection, and to answer."""
@@ -24,11 +30,8 @@ TIMEOUT = 5
 _IDLE = 15
 """Seconds after which a connection is asked for a sign of life before it is used."""
 
-_KEPT = timedelta(hours=1)
-"""How long a challenge is kept past its lifetime, so that a late visitor reads "expired" and not "unknown"."""
 
-
-class RedisStore(Store):
+class RedisStore(RedisPasskeys, RedisEvents, Store):
     """Remembers in Redis 5 or newer, or in what speaks its protocol; not in a cluster.
 
     Let Redis keep what it is given: with an eviction policy such as ``allkeys-lru`` it forgets sessions when it is full.
@@ -57,38 +60,23 @@ class RedisStore(Store):
         else:
             raise ConfigurationError(f"Give Redis as a URL or a redis.Redis, not as {type(bind).__name__}.")
         self._prefix = prefix
-        self._scripts = {name: self.client.register_script(text) for name, text in SCRIPTS.items()}
+        scripts = {**SCRIPTS, **PASSKEY_SCRIPTS}
+        self._scripts = {name: self.client.register_script(script) for name, script in scripts.items()}
 
     # Challenges
 
     def add_challenge(self, challenge: Challenge, digest: str) -> None:
         expires_at = to_milliseconds(challenge.expires_at)
-        fields = {
-            "identifier": challenge.identifier,
-            "state": challenge.state.value,
-            "attempts": challenge.attempts,
-            "sends": challenge.sends,
-            "sent_at": to_milliseconds(challenge.sent_at),
-            "expires_at": expires_at,
-            # The newest first: pairs of a digest and its expiry, which is text, since Lua's numbers lose digits in JSON.
-            "codes": json.dumps([[digest, str(expires_at)]]),
-        }
-        lasts = challenge.expires_at - challenge.sent_at + _KEPT
-        self._run("add_challenge", [self._challenge_key(challenge.id)], _milliseconds(lasts), *_flat(fields))
+        # The newest first: pairs of a digest and its expiry, which is text, since Lua's numbers lose digits in JSON.
+        codes = json.dumps([[digest, str(expires_at)]])
+        parts = flat({**challenge.to_json(), "codes": codes})
+        lasts = _milliseconds(challenge.expires_at - challenge.sent_at + KEPT)
+        keys = [self._challenge_key(challenge.id), self._address_key(challenge.identifier)]
+        self._run("add_challenge", keys, lasts, challenge.id, expires_at, *parts)
 
     def get_challenge(self, challenge_id: str) -> Challenge | None:
-        fields = _fields(self._ask(self.client.hgetall, self._challenge_key(challenge_id)))
-        if not fields:
-            return None
-        return Challenge(
-            id=challenge_id,
-            identifier=fields["identifier"],
-            sent_at=_time(fields["sent_at"]),
-            expires_at=_time(fields["expires_at"]),
-            state=State(fields["state"]),
-            attempts=int(fields["attempts"]),
-            sends=int(fields["sends"]),
-        )
+        found = fields(self._ask(self.client.hgetall, self._challenge_key(challenge_id)))
+        return Challenge.from_json({**found, "id": challenge_id}) if found else None
 
     def add_code(
         self,
@@ -102,7 +90,7 @@ class RedisStore(Store):
         max_attempts: int,
     ) -> bool:
         times = [to_milliseconds(each) for each in (now, expires_at, sent_before)]
-        lasts = _milliseconds(expires_at - now + _KEPT)
+        lasts = _milliseconds(expires_at - now + KEPT)
         key = self._challenge_key(challenge_id)
         return bool(self._run("add_code", [key], digest, *times, max_sends, max_attempts, lasts, MAX_CODES))
 
@@ -110,26 +98,58 @@ class RedisStore(Store):
         self._run("withdraw_code", [self._challenge_key(challenge_id)])
 
     def try_code(self, challenge_id: str, digests: Sequence[str], *, now: datetime, max_attempts: int) -> Attempt:
-        key = self._challenge_key(challenge_id)
-        outcome, attempts, again = self._run("try_code", [key], to_milliseconds(now), max_attempts, *digests)
-        return Attempt(Outcome(_text(outcome)), int(attempts), bool(again))
+        # Without a digest the script would take the proof to be of another kind.
+        return self._open(challenge_id, digests or [""], now, max_attempts)
 
-    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime) -> bool:
-        keys = [self._challenge_key(challenge_id), self._session_key(session.id), self._user_key(session.user.id)]
-        fields: dict[str, str | int] = {
-            "user_id": session.user.id,
-            "snapshot": snapshot.dump(session.user),
-            "created_at": to_milliseconds(session.created_at),
-            "seen_at": to_milliseconds(session.seen_at),
-            "refreshed_at": to_milliseconds(session.refreshed_at),
-            "claimed_until": 0,
-            "ends_at": to_milliseconds(session.ends_at),
-            "expires_at": to_milliseconds(session.expires_at),
-            "ip": session.ip or "",
-            "user_agent": session.user_agent or "",
-        }
-        times = [to_milliseconds(each) for each in (now, session.expires_at, session.ends_at)]
-        return bool(self._run("complete", keys, *times, session.id, *_flat(fields)))
+    def accept_challenge(self, challenge_id: str, *, now: datetime, max_attempts: int) -> Attempt:
+        return self._open(challenge_id, [], now, max_attempts)
+
+    def _open(self, challenge_id: str, digests: Sequence[str], now: datetime, max_attempts: int) -> Attempt:
+        keys = [self._challenge_key(challenge_id)]
+        answer = self._run("try_code", keys, to_milliseconds(now), max_attempts, MAX_CODES, *digests)
+        outcome, attempts, again = answer
+        return Attempt(Outcome(text(outcome)), int(attempts), bool(again))
+
+    def count_try(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
+        return self._count(challenge_id, now, max_tries, State.VERIFIED)
+
+    def claim(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
+        return self._count(challenge_id, now, max_tries, State.CLAIMED)
+
+    def _count(self, challenge_id: str, now: datetime, max_tries: int, state: State) -> bool:
+        keys = [self._challenge_key(challenge_id)]
+        return bool(self._run("count_try", keys, to_milliseconds(now), max_tries, state.value))
+
+    def unclaim(self, challenge_id: str) -> None:
+        self._move(challenge_id, State.VERIFIED, only_from=State.CLAIMED.value)
+
+    def finish(self, challenge_id: str) -> bool:
+        return self._move(challenge_id, State.COMPLETED, only_from=State.CLAIMED.value)
+
+    def end_challenge(self, challenge_id: str) -> bool:
+        return self._move(challenge_id, State.COMPLETED)
+
+    def end_challenges(self, identifier: str, *, now: datetime) -> int:
+        ids = self._ask(self.client.zrange, self._address_key(identifier), 0, -1)
+        return sum(self._move(text(id), State.COMPLETED, now=to_milliseconds(now)) for id in ids)
+
+    def _move(self, challenge_id: str, state: State, *, only_from: str = "", now: int | None = None) -> bool:
+        return bool(self._run("move", [self._challenge_key(challenge_id)], state.value, only_from, now or ""))
+
+    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None) -> bool:
+        keys, arguments = self._session_parts(session, now, event)
+        return bool(self._run("complete", [self._challenge_key(challenge_id), *keys], *arguments))
+
+    def _session_parts(
+        self, session: SessionRecord, now: datetime, event: Event | None
+    ) -> tuple[list[str], list[str | int]]:
+        """Return the keys and arguments of the part of a script that adds a session."""
+        record = {**session.to_json(), "claimed_until": 0}
+        times = [to_milliseconds(now), record["expires_at"], record["ends_at"]]
+        places, event_text = self._event_parts(event)
+        happened = to_milliseconds(event.at) if event else 0
+        keys = [self._session_key(session.id), self._user_key(session.user.id), *places]
+        return keys, [*times, session.id, event_text, happened, *flat(record)]
 
     # Sessions
 
@@ -137,15 +157,25 @@ class RedisStore(Store):
         record = _session(session_id, self._ask(self.client.hgetall, self._session_key(session_id)))
         return record if record and record.expires_at > now else None
 
-    def list_sessions(self, user_id: str, *, now: datetime) -> list[SessionRecord]:
+    def add_session(self, session: SessionRecord, *, now: datetime) -> None:
+        keys, arguments = self._session_parts(session, now, None)
+        self._run("add_session", [keys[0], *keys], *arguments)
+
+    def list_sessions(self, user_id: str, *, now: datetime, limit: int | None = None) -> list[SessionRecord]:
         found = self._run("list_sessions", [self._user_key(user_id)], self._session_key(""))
-        records = [_session(_text(id), fields) for id, fields in zip(found[::2], found[1::2], strict=True)]
+        records = [_session(text(id), answer) for id, answer in zip(found[::2], found[1::2], strict=True)]
         live = [record for record in records if record and record.expires_at > now]
-        return sorted(live, key=lambda record: record.seen_at, reverse=True)
+        return sorted(live, key=lambda record: record.seen_at, reverse=True)[:limit]
+
+    def count_sessions(self, user_id: str, *, now: datetime) -> int:
+        return int(self._ask(self.client.zcount, self._user_key(user_id), f"({to_milliseconds(now)}", "+inf"))
 
     def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
         times = [to_milliseconds(each) for each in (seen_at, expires_at)]
         self._run("touch_session", [self._session_key(session_id)], *times, session_id, self._user_key(""))
+
+    def stamp_session(self, session_id: str, *, audience: str, adapter: str) -> None:
+        self._run("stamp_session", [self._session_key(session_id)], audience, adapter)
 
     def claim_refresh(
         self, session_id: str, *, now: datetime, refreshed_before: datetime, claim_until: datetime
@@ -155,15 +185,35 @@ class RedisStore(Store):
 
     def save_user(self, user: User, *, now: datetime) -> None:
         self._run(
-            "save_user", [self._user_key(user.id)], self._session_key(""), snapshot.dump(user), to_milliseconds(now)
+            "save_user", [self._user_key(user.id)], self._session_key(""), snapshot_of(user), to_milliseconds(now)
         )
 
-    def end_session(self, session_id: str) -> bool:
-        return bool(self._run("end_session", [self._session_key(session_id)], session_id, self._user_key("")))
+    def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
+        keys = [self._session_key(session_id)]
+        return bool(self._run("end_session", keys, session_id, self._user_key(""), user_id or ""))
 
     def end_sessions(self, user_id: str, *, keep: str | None = None) -> list[str]:
         ended = self._run("end_sessions", [self._user_key(user_id)], self._session_key(""), keep or "")
-        return [_text(each) for each in ended]
+        return [text(each) for each in ended]
+
+    def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:
+        ended = self._run("end_oldest_sessions", [self._user_key(user_id)], self._session_key(""), keep)
+        return [text(each) for each in ended]
+
+    def end_all_sessions(self) -> int:
+        # By user, so that the indexes go with the sessions.
+        pattern = self._user_key("*")
+        users = {text(key) for key in self._ask(lambda: list(self.client.scan_iter(pattern, count=1000)))}
+        return sum(len(self.end_sessions(key.removeprefix(self._user_key("")))) for key in users)
+
+    # What may happen once, or by one at a time
+
+    def lease(self, name: str, *, now: datetime, until: datetime) -> bool:
+        times = [to_milliseconds(now), to_milliseconds(until), max(1, _milliseconds(until - now))]
+        return bool(self._run("lease", [self._prefix + spent_key(name)], *times))
+
+    def release(self, name: str, *, until: datetime) -> None:
+        self._run("release", [self._prefix + spent_key(name)], to_milliseconds(until))
 
     # Care
 
@@ -204,6 +254,9 @@ class RedisStore(Store):
     def _session_key(self, id: str) -> str:
         return f"{self._prefix}session:{id}"
 
+    def _address_key(self, identifier: str) -> str:
+        return f"{self._prefix}address:{identifier}"
+
     def _user_key(self, id: str) -> str:
         return f"{self._prefix}user:{id}"
 
@@ -230,42 +283,10 @@ def _connect(url: str) -> redis.Redis:
         ) from None
 
 
-# Answers: text or bytes, as the application's client has it; a hash from a script is a flat list.
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _fields(answer: Mapping[Any, Any] | Sequence[Any]) -> dict[str, str]:
-    pairs = answer.items() if isinstance(answer, Mapping) else zip(answer[::2], answer[1::2], strict=True)
-    return {_text(name): _text(value) for name, value in pairs}
-
-
-def _flat(fields: Mapping[str, str | int]) -> list[str | int]:
-    return [part for pair in fields.items() for part in pair]
-
-
-def _time(value: str) -> datetime:
-    return from_milliseconds(int(value))
-
-
 def _milliseconds(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
 
 
 def _session(id: str, answer: Mapping[Any, Any] | Sequence[Any]) -> SessionRecord | None:
-    fields = _fields(answer)
-    if not fields:
-        return None
-    return SessionRecord(
-        id=id,
-        user=snapshot.load(fields["snapshot"]),
-        created_at=_time(fields["created_at"]),
-        seen_at=_time(fields["seen_at"]),
-        refreshed_at=_time(fields["refreshed_at"]),
-        ends_at=_time(fields["ends_at"]),
-        expires_at=_time(fields["expires_at"]),
-        ip=fields["ip"] or None,
-        user_agent=fields["user_agent"] or None,
-    )
+    found = fields(answer)
+    return SessionRecord.from_json({**found, "id": id}) if found else None

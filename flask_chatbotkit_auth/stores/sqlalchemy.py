@@ -11,21 +11,31 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from ..clock import from_milliseconds, to_milliseconds
+from ..clock import to_milliseconds
 from ..user import User
-from . import snapshot, tables
-from .base import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, Store
+from . import tables
+from .base import Store
 from .database import Database
+from .documents import spent_id
+from .inserts import insert_unless_there
 from .limits import SQLAlchemyStorage, counters
+from .records import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, snapshot_of
+from .sql_events import SQLEvents
+from .sql_passkeys import SQLPasskeys
 
 if TYPE_CHECKING:
     from limits.storage import Storage as LimitsStorage
 
+    from .events import Event
+
 _BATCH = 200
 
+_MANY = 1000
+"""How many sessions of one account are ended at once to make room."""
 
-class SQLAlchemyStore(Store):
-    """Remembers in three tables, ``chatbotkit_auth_challenges``, ``_sessions`` and ``_limits``.
+
+class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
+    """Remembers in seven tables, whose names begin with ``chatbotkit_auth_``.
 
     They are made at the first use. With a Flask-SQLAlchemy ``db`` they join its metadata instead and belong to the
     application's migrations, or to its ``db.create_all()``.
@@ -38,18 +48,22 @@ class SQLAlchemyStore(Store):
         self.database: Database = Database(bind)
         self._challenges = challenges = tables.challenges(self.database)
         self._sessions = sessions = tables.sessions(self.database)
+        self._spent = tables.spent(self.database)
         self._counters = counters(self.database)
+        self._passkeys = tables.passkeys(self.database)
+        self._events = tables.events(self.database)
+        self._schema = tables.schema(self.database)
         # Built once, so that SQLAlchemy compiles each of them once.
         self._add_challenge = sa.insert(challenges)
         self._add_code = tables.add_code(challenges)
         self._withdraw_code = tables.withdraw_code(challenges)
         self._gates = cache(partial(_gates, challenges))
+        self._accept = tables.accept(challenges)
+        self._count_try = tables.count_try(challenges)
         self._complete = tables.complete(challenges)
         self._add_session = sa.insert(sessions)
-        names = ("id", "identifier", "state", "attempts", "sends", "sent_at", "expires_at")
-        self._challenge = sa.select(*(challenges.c[each] for each in names)).where(
-            challenges.c.id == sa.bindparam("_id")
-        )
+        without_digests = [column for column in challenges.c if not column.name.startswith("digest_")]
+        self._challenge = sa.select(*without_digests).where(challenges.c.id == sa.bindparam("_id"))
         self._codes = sa.select(challenges).where(challenges.c.id == sa.bindparam("_id"))
         self._session = sa.select(sessions).where(
             sessions.c.id == sa.bindparam("_id"), sessions.c.expires_at > sa.bindparam("now")
@@ -58,22 +72,13 @@ class SQLAlchemyStore(Store):
     # Challenges
 
     def add_challenge(self, challenge: Challenge, digest: str) -> None:
-        values = {
-            "id": challenge.id,
-            "identifier": challenge.identifier,
-            "state": challenge.state.value,
-            "attempts": challenge.attempts,
-            "sends": challenge.sends,
-            "sent_at": to_milliseconds(challenge.sent_at),
-            "expires_at": to_milliseconds(challenge.expires_at),
-            "digest_1": digest,
-            "digest_1_expires_at": to_milliseconds(challenge.expires_at),
-        }
+        until = to_milliseconds(challenge.expires_at)
+        values = {**challenge.to_json(), "digest_1": digest, "digest_1_expires_at": until}
         self.database.change(self._add_challenge, values)
 
     def get_challenge(self, challenge_id: str) -> Challenge | None:
         row = self.database.first(self._challenge, {"_id": challenge_id})
-        return _challenge(row) if row else None
+        return Challenge.from_json(row._asdict()) if row else None
 
     def add_code(
         self,
@@ -101,6 +106,7 @@ class SQLAlchemyStore(Store):
         self.database.change(self._withdraw_code, {"_id": challenge_id})
 
     def try_code(self, challenge_id: str, digests: Sequence[str], *, now: datetime, max_attempts: int) -> Attempt:
+        digests = digests or [""]
         values: dict[str, object] = {"_id": challenge_id, "now": to_milliseconds(now), "max_attempts": max_attempts}
         values.update({f"given_{position}": digest for position, digest in enumerate(digests)})
         gate, returning_gate = self._gates(len(digests))
@@ -127,37 +133,100 @@ class SQLAlchemyStore(Store):
 
         return self.database.run(work, single=self.database.engine.dialect.update_returning)
 
-    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime) -> bool:
+    def accept_challenge(self, challenge_id: str, *, now: datetime, max_attempts: int) -> Attempt:
+        moment = to_milliseconds(now)
+        values = {"_id": challenge_id, "now": moment, "max_attempts": max_attempts}
+        accepted = self.database.change(self._accept, values)
+        row = self.database.first(self._challenge, {"_id": challenge_id})
+        if row is None:
+            return Attempt(Outcome.MISSING)
+        if accepted:
+            return Attempt(Outcome.ACCEPTED, row.attempts)
+        if row.state != State.OPEN.value:
+            return Attempt(Outcome.SPENT, row.attempts, row.state == State.VERIFIED.value and row.expires_at > moment)
+        return Attempt(Outcome.EXHAUSTED if row.attempts >= max_attempts else Outcome.EXPIRED, row.attempts)
+
+    def count_try(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
+        return self._count(challenge_id, now, max_tries, State.VERIFIED)
+
+    def claim(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
+        return self._count(challenge_id, now, max_tries, State.CLAIMED)
+
+    def _count(self, challenge_id: str, now: datetime, max_tries: int, state: State) -> bool:
+        values = {"_id": challenge_id, "now": to_milliseconds(now), "max_tries": max_tries, "new_state": state.value}
+        return bool(self.database.change(self._count_try, values))
+
+    def unclaim(self, challenge_id: str) -> None:
+        self._move(challenge_id, State.VERIFIED, State.CLAIMED)
+
+    def finish(self, challenge_id: str) -> bool:
+        return self._move(challenge_id, State.COMPLETED, State.CLAIMED)
+
+    def end_challenge(self, challenge_id: str) -> bool:
+        return self._move(challenge_id, State.COMPLETED)
+
+    def _move(self, challenge_id: str, state: State, only_from: State | None = None) -> bool:
+        return bool(self.database.change(tables.move(self._challenges, state, only_from), {"_id": challenge_id}))
+
+    def end_challenges(self, identifier: str, *, now: datetime) -> int:
+        table = self._challenges
+        pending = sa.and_(
+            table.c.identifier == identifier,
+            table.c.expires_at > to_milliseconds(now),
+            table.c.state != State.COMPLETED.value,
+        )
+        return self.database.change(sa.update(table).where(pending).values(state=State.COMPLETED.value))
+
+    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None) -> bool:
         values = {"_id": challenge_id, "now": to_milliseconds(now)}
 
         def work(connection: Connection) -> bool:
             if not connection.execute(self._complete, values).rowcount:
                 return False
-            connection.execute(self._add_session, _session_values(session))
+            self._insert_session(connection, session, event)
             return True
 
         return self.database.run(work)
 
+    def _insert_session(self, connection: Connection, session: SessionRecord, event: Event | None) -> None:
+        """Add a session, and what is to be remembered of it, to a transaction."""
+        connection.execute(self._add_session, _session_values(session))
+        if event is not None:
+            connection.execute(sa.insert(self._events), event.to_json())
+
     # Sessions
+
+    def add_session(self, session: SessionRecord, *, now: datetime) -> None:
+        self.database.change(self._add_session, _session_values(session))
 
     def get_session(self, session_id: str, *, now: datetime) -> SessionRecord | None:
         row = self.database.first(self._session, {"_id": session_id, "now": to_milliseconds(now)})
-        return _session(row) if row else None
+        return SessionRecord.from_json(row._asdict()) if row else None
 
-    def list_sessions(self, user_id: str, *, now: datetime) -> list[SessionRecord]:
+    def list_sessions(self, user_id: str, *, now: datetime, limit: int | None = None) -> list[SessionRecord]:
         table = self._sessions
-        statement = (
-            sa.select(table)
-            .where(table.c.user_id == user_id, table.c.expires_at > to_milliseconds(now))
-            .order_by(table.c.seen_at.desc())
-        )
-        return [_session(row) for row in self.database.all(statement)]
+        statement = sa.select(table).where(self._live(user_id, now)).order_by(table.c.seen_at.desc()).limit(limit)
+        return [SessionRecord.from_json(row._asdict()) for row in self.database.all(statement)]
+
+    def count_sessions(self, user_id: str, *, now: datetime) -> int:
+        statement = sa.select(sa.func.count()).select_from(self._sessions).where(self._live(user_id, now))
+        row = self.database.first(statement)
+        return int(row[0]) if row else 0
+
+    def _live(self, user_id: str, now: datetime) -> sa.ColumnElement[bool]:
+        table = self._sessions
+        return sa.and_(table.c.user_id == user_id, table.c.expires_at > to_milliseconds(now))
 
     def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
         table = self._sessions
-        seen = to_milliseconds(seen_at)
+        seen, until = to_milliseconds(seen_at), to_milliseconds(expires_at)
         statement = sa.update(table).where(table.c.id == session_id, table.c.expires_at > seen)
-        self.database.change(statement.values(seen_at=seen, expires_at=to_milliseconds(expires_at)))
+        self.database.change(statement.values(seen_at=seen, expires_at=until, expires_day=until // tables.DAY))
+
+    def stamp_session(self, session_id: str, *, audience: str, adapter: str) -> None:
+        table = self._sessions
+        statement = sa.update(table).where(table.c.id == session_id, table.c.audience.is_(None))
+        self.database.change(statement.values(audience=audience, adapter=adapter))
 
     def claim_refresh(
         self, session_id: str, *, now: datetime, refreshed_before: datetime, claim_until: datetime
@@ -176,11 +245,15 @@ class SQLAlchemyStore(Store):
 
     def save_user(self, user: User, *, now: datetime) -> None:
         table = self._sessions
-        values = {"snapshot": snapshot.dump(user), "refreshed_at": to_milliseconds(now), "claimed_until": 0}
+        values = {"snapshot": snapshot_of(user), "refreshed_at": to_milliseconds(now), "claimed_until": 0}
         self.database.change(sa.update(table).where(table.c.user_id == user.id).values(values))
 
-    def end_session(self, session_id: str) -> bool:
-        return bool(self.database.change(sa.delete(self._sessions).where(self._sessions.c.id == session_id)))
+    def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
+        table = self._sessions
+        statement = sa.delete(table).where(table.c.id == session_id)
+        if user_id is not None:
+            statement = statement.where(table.c.user_id == user_id)
+        return bool(self.database.change(statement))
 
     def end_sessions(self, user_id: str, *, keep: str | None = None) -> list[str]:
         table = self._sessions
@@ -195,6 +268,40 @@ class SQLAlchemyStore(Store):
 
         return self.database.run(work)
 
+    def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:
+        table = self._sessions
+        statement = (
+            sa.select(table.c.id)
+            .where(table.c.user_id == user_id)
+            .order_by(table.c.created_at.desc(), table.c.id)
+            .offset(keep)
+            .limit(_MANY)
+        )
+        ids = [row.id for row in self.database.all(statement)]
+        return [id for id in ids if self.end_session(id)]
+
+    def end_all_sessions(self) -> int:
+        return self.database.change(sa.delete(self._sessions))
+
+    # What may happen once, or by one at a time
+
+    def lease(self, name: str, *, now: datetime, until: datetime) -> bool:
+        return self.database.run(lambda connection: self._spend(connection, name, now, until))
+
+    def _spend(self, connection: Connection, name: str, now: datetime, until: datetime) -> bool:
+        """Spend a name in a transaction, and wait for another one that is about to."""
+        table = self._spent
+        values = {"id": spent_id(name), "expires_at": to_milliseconds(until)}
+        over = sa.update(table).where(table.c.id == values["id"], table.c.expires_at <= to_milliseconds(now))
+        if connection.execute(over.values(expires_at=values["expires_at"])).rowcount:
+            return True
+        return bool(connection.execute(insert_unless_there(connection, table).values(values)).rowcount)
+
+    def release(self, name: str, *, until: datetime) -> None:
+        table = self._spent
+        mine = sa.and_(table.c.id == spent_id(name), table.c.expires_at == to_milliseconds(until))
+        self.database.change(sa.delete(table).where(mine))
+
     # Care
 
     def connected(self) -> AbstractContextManager[None]:
@@ -207,29 +314,36 @@ class SQLAlchemyStore(Store):
         self.database.close()
 
     def ping(self) -> None:
-        # The tables too, not only the server: a database without them serves nobody.
-        for table in (self._challenges, self._sessions, self._counters):
-            (key,) = table.primary_key
-            self.database.first(sa.select(key).where(key == ""))
+        # The tables too, with every column: a database without them serves nobody.
+        for table in self.database.metadata.tables.values():
+            if table.name.startswith("chatbotkit_auth_"):
+                self.database.first(sa.select(table).limit(1).where(sa.false()))
 
     def purge(self, *, now: datetime, limit: int = 1000) -> int:
+        moment = to_milliseconds(now)
+        sessions = self._sessions
+        # Those that 0.1 has written tell no day.
+        due = [(table, table.c.expires_at <= moment) for table in (self._challenges, self._counters, self._spent)]
+        due += [
+            (sessions, sessions.c.expires_day <= moment // tables.DAY),
+            (sessions, sessions.c.expires_day.is_(None)),
+        ]
         forgotten = 0
-        for table in (self._challenges, self._sessions, self._counters):
-            forgotten += self._purge(table, to_milliseconds(now), limit - forgotten)
+        for table, condition in due:
+            forgotten += self._purge(table, condition, moment, limit - forgotten)
         return forgotten
 
     def limits_storage(self) -> LimitsStorage:
         return SQLAlchemyStorage(database=self.database)
 
-    def _purge(self, table: sa.Table, now: int, limit: int) -> int:
+    def _purge(self, table: sa.Table, due: sa.ColumnElement[bool], now: int, limit: int) -> int:
         (key,) = table.primary_key
         expired = table.c.expires_at <= now
         forgotten = 0
         # In batches, each a transaction of its own, so that no lock is held for long.
         while forgotten < limit:
             size = min(limit - forgotten, _BATCH)
-            oldest = sa.select(key).where(expired).order_by(table.c.expires_at).limit(size)
-            keys = [row[0] for row in self.database.all(oldest)]
+            keys = [row[0] for row in self.database.all(sa.select(key).where(due, expired).limit(size))]
             if keys:
                 # Once more with the condition: a session may have been used since we looked.
                 forgotten += self.database.change(sa.delete(table).where(key.in_(sorted(keys)), expired))
@@ -243,18 +357,6 @@ def _gates(table: sa.Table, digests: int) -> tuple[sa.Update, sa.sql.dml.Returni
     return gate, gate.returning(table.c.state, table.c.attempts)
 
 
-def _challenge(row: Row[Any]) -> Challenge:
-    return Challenge(
-        id=row.id,
-        identifier=row.identifier,
-        sent_at=from_milliseconds(row.sent_at),
-        expires_at=from_milliseconds(row.expires_at),
-        state=State(row.state),
-        attempts=row.attempts,
-        sends=row.sends,
-    )
-
-
 def _is_among(row: Row[Any], digests: Sequence[str], now: int) -> bool:
     codes = (
         (row._mapping[f"digest_{slot}"], row._mapping[f"digest_{slot}_expires_at"]) for slot in range(1, MAX_CODES + 1)
@@ -263,30 +365,8 @@ def _is_among(row: Row[Any], digests: Sequence[str], now: int) -> bool:
 
 
 def _session_values(record: SessionRecord) -> dict[str, object]:
-    return {
-        "id": record.id,
-        "user_id": record.user.id,
-        "snapshot": snapshot.dump(record.user),
-        "created_at": to_milliseconds(record.created_at),
-        "seen_at": to_milliseconds(record.seen_at),
-        "refreshed_at": to_milliseconds(record.refreshed_at),
-        "claimed_until": 0,
-        "ends_at": to_milliseconds(record.ends_at),
-        "expires_at": to_milliseconds(record.expires_at),
-        "ip": record.ip and record.ip[:45],
-        "user_agent": record.user_agent and record.user_agent[:400],
-    }
-
-
-def _session(row: Row[Any]) -> SessionRecord:
-    return SessionRecord(
-        id=row.id,
-        user=snapshot.load(row.snapshot),
-        created_at=from_milliseconds(row.created_at),
-        seen_at=from_milliseconds(row.seen_at),
-        refreshed_at=from_milliseconds(row.refreshed_at),
-        ends_at=from_milliseconds(row.ends_at),
-        expires_at=from_milliseconds(row.expires_at),
-        ip=row.ip,
-        user_agent=row.user_agent,
-    )
+    values = {**record.to_json(), "claimed_until": 0, "expires_day": to_milliseconds(record.expires_at) // tables.DAY}
+    # What a client sends of itself is cut to the room that there is.
+    for key, room in (("ip", 45), ("user_agent", 400), ("name", 64)):
+        values[key] = values[key] and values[key][:room]
+    return values

@@ -1,4 +1,4 @@
-"""The store's tables, and the four statements by which a challenge moves; each is one step on one row."""
+"""The store's tables, and the statements by which a challenge moves; each is one step on one row."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ import sqlalchemy as sa
 from .base import MAX_CODES, State
 from .database import Database
 
+DAY = 86_400_000
+"""Milliseconds."""
+
+_SLOTS = 4
+"""How many codes a row has room for, of which 0.1 used all."""
+
 
 def challenges(database: Database) -> sa.Table:
     """Return the table of challenges; times are milliseconds since the epoch."""
-    name = "chatbotkit_auth_challenges"
-    if name in database.metadata.tables:
-        return database.metadata.tables[name]
-    return sa.Table(
-        name,
-        database.metadata,
+    return _table(
+        database,
+        "challenges",
         sa.Column("id", sa.String(64), primary_key=True),
-        sa.Column("identifier", sa.String(254), nullable=False),
+        sa.Column("identifier", sa.String(254), nullable=False, index=True),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("sends", sa.Integer, nullable=False),
         sa.Column("sent_at", sa.BigInteger, nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
         # The codes lie in the row itself, the newest first, so that the gate can be one statement on one row.
-        *[column for slot in range(1, MAX_CODES + 1) for column in _slot(slot)],
-        **database.table_options,
+        *[column for slot in range(1, _SLOTS + 1) for column in _slot(slot)],
+        # What 0.1 did not have is optional, so that it goes on working beside this release.
+        sa.Column("purpose", sa.String(16)),
+        sa.Column("user_id", sa.String(191)),
+        sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
     )
 
 
@@ -36,13 +42,15 @@ def _slot(number: int) -> tuple[sa.Column[Any], sa.Column[Any]]:
 
 
 def sessions(database: Database) -> sa.Table:
-    """Return the table of sessions; times are milliseconds since the epoch."""
-    name = "chatbotkit_auth_sessions"
-    if name in database.metadata.tables:
-        return database.metadata.tables[name]
-    return sa.Table(
-        name,
-        database.metadata,
+    """Return the table of sessions; times are milliseconds since the epoch.
+
+    A use moves ``seen_at`` and ``expires_at``, and neither has an index: PostgreSQL then writes the new version of the row
+    beside the old one, in room that is left for it, and no index. What has ended is found by ``expires_day``, the day of
+    ``expires_at``, which moves once a day.
+    """
+    return _table(
+        database,
+        "sessions",
         sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("user_id", sa.String(191), nullable=False, index=True),
         sa.Column("snapshot", _long_text(database), nullable=False),
@@ -51,11 +59,84 @@ def sessions(database: Database) -> sa.Table:
         sa.Column("refreshed_at", sa.BigInteger, nullable=False),
         sa.Column("claimed_until", sa.BigInteger, nullable=False),
         sa.Column("ends_at", sa.BigInteger, nullable=False),
-        sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+        sa.Column("expires_at", sa.BigInteger, nullable=False),
         sa.Column("ip", sa.String(45)),
         sa.Column("user_agent", sa.String(400)),
-        **database.table_options,
+        sa.Column("identifier", sa.String(254)),
+        sa.Column("audience", sa.String(191)),
+        sa.Column("adapter", sa.String(16)),
+        sa.Column("client", sa.String(16)),
+        sa.Column("name", sa.String(64)),
+        sa.Column("method", sa.String(16)),
+        sa.Column("proved_at", sa.BigInteger),
+        sa.Column("expires_day", sa.Integer, index=True),
+        postgresql_with={"fillfactor": 70},
     )
+
+
+def spent(database: Database) -> sa.Table:
+    """Return the table of what works once and of leases; times are milliseconds since the epoch."""
+    return _table(
+        database,
+        "spent",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    )
+
+
+def passkeys(database: Database) -> sa.Table:
+    """Return the table of passkeys; times are milliseconds since the epoch."""
+    return _table(
+        database,
+        "passkeys",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("credential_id", sa.Text, nullable=False),
+        sa.Column("user_id", sa.String(191), nullable=False, index=True),
+        sa.Column("public_key", sa.Text, nullable=False),
+        sa.Column("sign_count", sa.BigInteger, nullable=False),
+        sa.Column("name", sa.String(64)),
+        sa.Column("aaguid", sa.String(36)),
+        sa.Column("transports", sa.String(120)),
+        sa.Column("synced", sa.SmallInteger, nullable=False),
+        sa.Column("backed_up", sa.SmallInteger, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("used_at", sa.BigInteger),
+        sa.Column("gone_at", sa.BigInteger, index=True),
+    )
+
+
+def events(database: Database) -> sa.Table:
+    """Return the table of events; times are milliseconds since the epoch."""
+    return _table(
+        database,
+        "events",
+        sa.Column("id", sa.String(40), primary_key=True),
+        sa.Column("at", sa.BigInteger, nullable=False, index=True),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("user_id", sa.String(191)),
+        sa.Column("address_key", sa.String(64)),
+        sa.Column("address", sa.String(254)),
+        sa.Column("ip", sa.String(45)),
+        sa.Column("device", sa.String(120)),
+        sa.Column("method", sa.String(16)),
+        sa.Column("session_id", sa.String(64)),
+        sa.Column("detail", sa.Text),
+        sa.Index("ix_chatbotkit_auth_events_user_id_at", "user_id", "at"),
+        sa.Index("ix_chatbotkit_auth_events_address_key_at", "address_key", "at"),
+    )
+
+
+def schema(database: Database) -> sa.Table:
+    """Return the table whose one row says which schema the others have."""
+    return _table(database, "schema", sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
+
+
+def _table(database: Database, name: str, *columns: sa.Column[Any] | sa.Index, **options: Any) -> sa.Table:
+    name = f"chatbotkit_auth_{name}"
+    if name in database.metadata.tables:
+        return database.metadata.tables[name]
+    return sa.Table(name, database.metadata, *columns, **database.table_options, **options)
 
 
 def _long_text(database: Database) -> sa.types.TypeEngine[str]:
@@ -114,6 +195,24 @@ def withdraw_code(table: sa.Table) -> sa.Update:
     """Return the statement that takes back a code's place in the count. Parameter: ``_id``."""
     fewer = sa.case((table.c.sends > 0, table.c.sends - 1), else_=0)
     return sa.update(table).where(table.c.id == sa.bindparam("_id")).values(sends=fewer, sent_at=0)
+
+
+def accept(table: sa.Table) -> sa.Update:
+    """Return the statement that opens a challenge without a code. Parameters: ``_id``, ``now``, ``max_attempts``."""
+    conditions = table.c.attempts < sa.bindparam("max_attempts")
+    return _step(table, State.OPEN, conditions).values(state=State.VERIFIED.value)
+
+
+def count_try(table: sa.Table) -> sa.Update:
+    """Return the statement that counts a try to complete. Parameters: ``_id``, ``now``, ``max_tries``, ``new_state``."""
+    fewer = table.c.tries < sa.bindparam("max_tries")
+    return _step(table, State.VERIFIED, fewer).values(tries=table.c.tries + 1, state=sa.bindparam("new_state"))
+
+
+def move(table: sa.Table, state: State, only_from: State | None = None) -> sa.Update:
+    """Return the statement that moves a challenge whatever the time is. Parameter: ``_id``."""
+    before = table.c.state == only_from.value if only_from else table.c.state != state.value
+    return sa.update(table).where(table.c.id == sa.bindparam("_id"), before).values(state=state.value)
 
 
 def complete(table: sa.Table) -> sa.Update:

@@ -314,11 +314,12 @@ def test_a_resend_waits_keeps_earlier_codes_and_ends(
     clock.advance(30)
     assert error(resend(client)) == (429, "rate_limited")
     assert len({read_code(mail) for mail in chatbotkit_outbox}) == 4
-    assert verify(client, read_code(chatbotkit_outbox[0])).status_code == 200
+    assert error(verify(client, read_code(chatbotkit_outbox[0]))) == (400, "invalid_code")  # the newest two work
+    assert verify(client, read_code(chatbotkit_outbox[-2])).status_code == 200
 
 
-@pytest.mark.parametrize("which", [0, 1, 2, 3])
-def test_each_of_the_codes_opens_once_and_ends_all(
+@pytest.mark.parametrize("which", [2, 3])
+def test_each_of_the_two_newest_codes_opens_once_and_ends_all(
     make_app: MakeApp, clock: Clock, chatbotkit_outbox: Outbox, which: int
 ) -> None:
     client = make_app().test_client()
@@ -327,7 +328,7 @@ def test_each_of_the_codes_opens_once_and_ends_all(
         clock.advance(30)
         resend(client)
     assert verify(client, read_code(chatbotkit_outbox[which])).status_code == 200
-    assert error(verify(client, read_code(chatbotkit_outbox[3 - which]))) == (400, "no_challenge")
+    assert error(verify(client, read_code(chatbotkit_outbox[5 - which]))) == (400, "no_challenge")
 
 
 def test_an_earlier_code_ends_at_its_own_expiry(make_app: MakeApp, clock: Clock, chatbotkit_outbox: Outbox) -> None:
@@ -860,4 +861,4 @@ def test_signing_in_again_ends_the_session_before(app: Flask, client: FlaskClien
     sign_in(client, ADA)
     sign_in(client, "eve@example.com")
     store = app.extensions["chatbotkit_auth"].store
-    assert len(store._sessions) == 1
+    assert len(store.keys("session:")) == 1

@@ -19,7 +19,8 @@ from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-OURS = {"chatbotkit_auth_challenges", "chatbotkit_auth_sessions", "chatbotkit_auth_limits"}
+NAMES = ("challenges", "sessions", "limits", "spent", "passkeys", "events", "schema")
+OURS = {f"chatbotkit_auth_{name}" for name in NAMES}
 
 pytestmark = [
     pytest.mark.parametrize("store_url", ["sqlite", "postgresql", "mariadb"], indirect=True, scope="module"),

@@ -563,7 +563,7 @@ def test_everything_in_redis_is_under_the_prefix_and_expires(redis_store: RedisS
     sign_in(redis_store, session())
     redis_store.limits_storage().incr("key", 60)
     keys = {key for key in redis_store.client.scan_iter("*") if key.startswith(redis_store._prefix)}
-    assert len(keys) == 4
+    assert len(keys) == 5
     assert all(redis_store.client.pttl(key) > 0 for key in keys)
     others = {key for key in redis_store.client.scan_iter("*") if "5e55" in key or "LIMITER" in key} - keys - before
     assert not others

@@ -1,0 +1,408 @@
+"""A store over read and compare-and-set: what decides each step, for memory and for any back end of one's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from ..clock import EPOCH, from_milliseconds, to_milliseconds
+from ..exceptions import StoreError
+from ..user import User
+from .base import Store
+from .records import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State
+
+if TYPE_CHECKING:
+    from .events import Event
+
+Result = TypeVar("Result")
+
+KEPT = timedelta(hours=1)
+"""How long a challenge is kept past its lifetime, so that a late visitor reads "expired" and not "unknown"."""
+
+_ROUNDS = 1000
+
+
+class Change(NamedTuple):
+    """What becomes of one document."""
+
+    old: str | None
+    """The text that it must have for the change to be made; ``None``: there must be none."""
+
+    new: str | None
+    """Its text afterwards; ``None``: there is none."""
+
+    expires_at: datetime
+    """When the back end may forget it."""
+
+
+class DocumentStore(Store):
+    """Keeps texts under keys. A subclass says how to read one, and how to change several at once if none has changed.
+
+    The keys of one step may be any; what a back end can change at once must include them all. In a back end that changes
+    one key at a time only, a step that is torn would leave a used challenge and no session, or a session that nobody was
+    proved for: give such a back end a lock, or do not use it.
+    """
+
+    @abstractmethod
+    def read(self, key: str) -> str | None:
+        """Return the text under a key, or ``None``."""
+
+    @abstractmethod
+    def swap(self, changes: Mapping[str, Change]) -> bool:
+        """Make all these changes if every key has the text that is expected; else make none, and return ``False``."""
+
+    @abstractmethod
+    def keys(self, prefix: str) -> Iterable[str]:
+        """Return the keys that begin so. Only an administrator's commands ask."""
+
+    # Challenges
+
+    def add_challenge(self, challenge: Challenge, digest: str) -> None:
+        def decide(step: Step) -> None:
+            codes = [[digest, to_milliseconds(challenge.expires_at)]]
+            step.write(
+                f"challenge:{challenge.id}", {**challenge.to_json(), "codes": codes}, challenge.expires_at + KEPT
+            )
+            ids = [id for id in step.ids(f"address:{challenge.identifier}") if step.read(f"challenge:{id}")]
+            step.write(f"address:{challenge.identifier}", [*ids, challenge.id], challenge.expires_at + KEPT)
+
+        self.take(decide)
+
+    def get_challenge(self, challenge_id: str) -> Challenge | None:
+        text = self.read(f"challenge:{challenge_id}")
+        return Challenge.from_json(json.loads(text)) if text else None
+
+    def add_code(
+        self,
+        challenge_id: str,
+        digest: str,
+        *,
+        now: datetime,
+        expires_at: datetime,
+        sent_before: datetime,
+        max_sends: int,
+        max_attempts: int,
+    ) -> bool:
+        def decide(step: Step) -> bool:
+            challenge, codes = step.challenge(challenge_id)
+            if (
+                challenge is None
+                or challenge.state is not State.OPEN
+                or challenge.expires_at <= now
+                or challenge.attempts >= max_attempts
+                or challenge.sends >= max_sends
+                or challenge.sent_at > sent_before
+            ):
+                return False
+            codes = [[digest, to_milliseconds(expires_at)], *codes[: MAX_CODES - 1]]
+            step.save(replace(challenge, sends=challenge.sends + 1, sent_at=now, expires_at=expires_at), codes)
+            return True
+
+        return self.take(decide)
+
+    def withdraw_code(self, challenge_id: str) -> None:
+        def decide(step: Step) -> None:
+            challenge, codes = step.challenge(challenge_id)
+            if challenge is not None:
+                step.save(replace(challenge, sends=max(0, challenge.sends - 1), sent_at=EPOCH), codes)
+
+        self.take(decide)
+
+    def try_code(self, challenge_id: str, digests: Sequence[str], *, now: datetime, max_attempts: int) -> Attempt:
+        return self._open(challenge_id, digests, now, max_attempts)
+
+    def accept_challenge(self, challenge_id: str, *, now: datetime, max_attempts: int) -> Attempt:
+        return self._open(challenge_id, None, now, max_attempts)
+
+    def _open(self, challenge_id: str, digests: Sequence[str] | None, now: datetime, max_attempts: int) -> Attempt:
+        """Count and compare a code; without ``digests`` the proof is of another kind, and right."""
+
+        def decide(step: Step) -> Attempt:
+            challenge, codes = step.challenge(challenge_id)
+            if challenge is None:
+                return Attempt(Outcome.MISSING)
+            if digests is None:
+                right = challenge.expires_at > now
+            else:
+                live = (digest for digest, until in codes[:MAX_CODES] if from_milliseconds(until) > now)
+                right = any(digest in digests for digest in live)
+            if challenge.state is not State.OPEN:
+                return Attempt(Outcome.SPENT, challenge.attempts, right and challenge.state is State.VERIFIED)
+            if challenge.attempts >= max_attempts:
+                return Attempt(Outcome.EXHAUSTED, challenge.attempts)
+            if challenge.expires_at <= now:
+                return Attempt(Outcome.EXPIRED, challenge.attempts)
+            if right:
+                step.save(replace(challenge, state=State.VERIFIED), codes)
+                return Attempt(Outcome.ACCEPTED, challenge.attempts)
+            step.save(replace(challenge, attempts=challenge.attempts + 1), codes)
+            return Attempt(Outcome.WRONG, challenge.attempts + 1)
+
+        return self.take(decide)
+
+    def count_try(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
+        return self._count(challenge_id, now, max_tries, State.VERIFIED)
+
+    def claim(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
+        return self._count(challenge_id, now, max_tries, State.CLAIMED)
+
+    def _count(self, challenge_id: str, now: datetime, max_tries: int, state: State) -> bool:
+        def decide(step: Step) -> bool:
+            challenge, codes = step.verified(challenge_id, now)
+            if challenge is None or challenge.tries >= max_tries:
+                return False
+            step.save(replace(challenge, tries=challenge.tries + 1, state=state), codes)
+            return True
+
+        return self.take(decide)
+
+    def unclaim(self, challenge_id: str) -> None:
+        self._move(challenge_id, State.VERIFIED, only_from=State.CLAIMED)
+
+    def finish(self, challenge_id: str) -> bool:
+        return self._move(challenge_id, State.COMPLETED, only_from=State.CLAIMED)
+
+    def end_challenge(self, challenge_id: str) -> bool:
+        return self._move(challenge_id, State.COMPLETED)
+
+    def _move(
+        self, challenge_id: str, state: State, *, only_from: State | None = None, now: datetime | None = None
+    ) -> bool:
+        def decide(step: Step) -> bool:
+            challenge, codes = step.challenge(challenge_id)
+            if (
+                challenge is None
+                or challenge.state is state
+                or (only_from and challenge.state is not only_from)
+                or (now and challenge.expires_at <= now)
+            ):
+                return False
+            step.save(replace(challenge, state=state), codes)
+            return True
+
+        return self.take(decide)
+
+    def end_challenges(self, identifier: str, *, now: datetime) -> int:
+        ids = Step(self).ids(f"address:{identifier}")
+        return sum(self._move(id, State.COMPLETED, now=now) for id in ids)
+
+    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None) -> bool:
+        def decide(step: Step) -> bool:
+            challenge, codes = step.verified(challenge_id, now)
+            if challenge is None:
+                return False
+            step.save(replace(challenge, state=State.COMPLETED), codes)
+            step.add_session(session)
+            self.remember(step, event)
+            return True
+
+        return self.take(decide)
+
+    def remember(self, step: Step, event: Event | None) -> None:  # a store need not keep events
+        """Add an event to a step, in a store that keeps events."""
+
+    # Sessions
+
+    def add_session(self, session: SessionRecord, *, now: datetime) -> None:
+        self.take(lambda step: step.add_session(session))
+
+    def get_session(self, session_id: str, *, now: datetime) -> SessionRecord | None:
+        record = Step(self).session(session_id)[0]
+        return record if record and record.expires_at > now else None
+
+    def list_sessions(self, user_id: str, *, now: datetime, limit: int | None = None) -> list[SessionRecord]:
+        live = [each for each in Step(self).sessions(user_id) if each.expires_at > now]
+        return sorted(live, key=lambda each: each.seen_at, reverse=True)[:limit]
+
+    def count_sessions(self, user_id: str, *, now: datetime) -> int:
+        return len(self.list_sessions(user_id, now=now))
+
+    def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
+        def decide(step: Step) -> None:
+            record, claimed_until = step.session(session_id)
+            if record is not None and record.expires_at > seen_at:
+                step.save_session(replace(record, seen_at=seen_at, expires_at=expires_at), claimed_until)
+
+        self.take(decide)
+
+    def stamp_session(self, session_id: str, *, audience: str, adapter: str) -> None:
+        def decide(step: Step) -> None:
+            record, claimed_until = step.session(session_id)
+            if record is not None and record.audience is None:
+                step.save_session(replace(record, audience=audience, adapter=adapter), claimed_until)
+
+        self.take(decide)
+
+    def claim_refresh(
+        self, session_id: str, *, now: datetime, refreshed_before: datetime, claim_until: datetime
+    ) -> bool:
+        def decide(step: Step) -> bool:
+            record, claimed_until = step.session(session_id)
+            if record is None or record.refreshed_at >= refreshed_before or from_milliseconds(claimed_until) > now:
+                return False
+            step.save_session(record, to_milliseconds(claim_until))
+            return True
+
+        return self.take(decide)
+
+    def save_user(self, user: User, *, now: datetime) -> None:
+        def decide(step: Step) -> None:
+            for record in step.sessions(user.id):
+                step.save_session(replace(record, user=user, refreshed_at=now))
+
+        self.take(decide)
+
+    def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
+        def decide(step: Step) -> bool:
+            record, _ = step.session(session_id)
+            if record is None or (user_id is not None and record.user.id != user_id):
+                return False
+            return bool(step.end_sessions(record.user.id, [record]))
+
+        return self.take(decide)
+
+    def end_sessions(self, user_id: str, *, keep: str | None = None) -> list[str]:
+        def decide(step: Step) -> list[str]:
+            return step.end_sessions(user_id, [each for each in step.sessions(user_id) if each.id != keep])
+
+        return self.take(decide)
+
+    def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:
+        def decide(step: Step) -> list[str]:
+            newest_first = sorted(step.sessions(user_id), key=lambda each: each.created_at, reverse=True)
+            return step.end_sessions(user_id, newest_first[keep:])
+
+        return self.take(decide)
+
+    def end_all_sessions(self) -> int:
+        return sum(self.end_session(key.removeprefix("session:")) for key in list(self.keys("session:")))
+
+    # What may happen once, or by one at a time
+
+    def lease(self, name: str, *, now: datetime, until: datetime) -> bool:
+        return self.take(lambda step: step.spend(name, now, until))
+
+    def release(self, name: str, *, until: datetime) -> None:
+        def decide(step: Step) -> None:
+            if step.read(spent_key(name)) == to_milliseconds(until):
+                step.remove(spent_key(name))
+
+        self.take(decide)
+
+    def take(self, decide: Callable[[Step], Result]) -> Result:
+        """Decide on what is there and write what follows, again and again until nothing has changed in between."""
+        for _ in range(_ROUNDS):
+            step = Step(self)
+            result = decide(step)
+            if not step.changes or self.swap(step.changes):
+                return result
+        raise StoreError("the sign-in store is so busy that a step could not be written; try again in a moment")
+
+
+def spent_key(name: str) -> str:
+    """Return the key of what is spent or leased: whatever the name is, 64 characters of it."""
+    return f"spent:{spent_id(name)}"
+
+
+def spent_id(name: str) -> str:
+    """Return the id under which a name is spent: its SHA-256, in hexadecimal."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+class Step:
+    """One step: the documents that it has read, and what it wants them to be."""
+
+    def __init__(self, store: DocumentStore) -> None:
+        self.changes: dict[str, Change] = {}
+        self._store = store
+        self._found: dict[str, str | None] = {}
+
+    def read(self, key: str) -> Any:
+        """Return the document under a key as this step sees it, or ``None``."""
+        if key in self.changes:
+            text = self.changes[key].new
+        else:
+            if key not in self._found:
+                self._found[key] = self._store.read(key)
+            text = self._found[key]
+        return None if text is None else json.loads(text)
+
+    def ids(self, key: str) -> list[str]:
+        """Return the list under a key; none is an empty one."""
+        return list(self.read(key) or ())
+
+    def write(self, key: str, document: object, expires_at: datetime) -> None:
+        """Change the document under a key, in the end and if nobody else has done so."""
+        self.read(key)
+        self.changes[key] = Change(self._found.get(key), json.dumps(document, separators=(",", ":")), expires_at)
+
+    def remove(self, key: str) -> None:
+        """Remove the document under a key, likewise."""
+        self.read(key)
+        self.changes[key] = Change(self._found.get(key), None, EPOCH)
+
+    def challenge(self, id: str) -> tuple[Challenge | None, Sequence[Any]]:
+        """Return a challenge and its codes, the newest first: pairs of digest and expiry."""
+        record = self.read(f"challenge:{id}")
+        return (Challenge.from_json(record), record["codes"]) if record else (None, [])
+
+    def verified(self, id: str, now: datetime) -> tuple[Challenge | None, Sequence[Any]]:
+        """Return a challenge that is verified and within its lifetime, and its codes."""
+        challenge, codes = self.challenge(id)
+        if challenge is None or challenge.state is not State.VERIFIED or challenge.expires_at <= now:
+            return None, []
+        return challenge, codes
+
+    def save(self, challenge: Challenge, codes: Sequence[Any]) -> None:
+        """Write a challenge."""
+        self.write(f"challenge:{challenge.id}", {**challenge.to_json(), "codes": codes}, challenge.expires_at + KEPT)
+
+    def session(self, id: str) -> tuple[SessionRecord | None, int]:
+        """Return a session and until when its refresh is claimed."""
+        record = self.read(f"session:{id}")
+        return (SessionRecord.from_json(record), record["claimed_until"]) if record else (None, 0)
+
+    def sessions(self, user_id: str) -> Iterable[SessionRecord]:
+        """Return the sessions of a user."""
+        found = (self.session(id)[0] for id in self.ids(f"user:{user_id}"))
+        return [each for each in found if each is not None]
+
+    def save_session(self, record: SessionRecord, claimed_until: int = 0) -> None:
+        """Write a session."""
+        document = {**record.to_json(), "claimed_until": claimed_until}
+        self.write(f"session:{record.id}", document, record.expires_at)
+
+    def spend(self, name: str, now: datetime, until: datetime) -> bool:
+        """Write until when a name is spent; return whether it was not."""
+        held = self.read(spent_key(name))
+        if held is not None and from_milliseconds(held) > now:
+            return False
+        self.write(spent_key(name), to_milliseconds(until), until)
+        return True
+
+    def add_session(self, record: SessionRecord) -> None:
+        """Write a new session, and add it to its user's."""
+        self.save_session(record)
+        key = f"user:{record.user.id}"
+        others = [each for each in self.sessions(record.user.id) if each.id != record.id]
+        ends_at = max([record.ends_at, *(each.ends_at for each in others)])
+        self.write(key, [*(each.id for each in others), record.id], ends_at)
+
+    def end_sessions(self, user_id: str, records: Iterable[SessionRecord]) -> list[str]:
+        """Remove sessions of a user; return their ids."""
+        ended = [each.id for each in records]
+        for id in ended:
+            self.remove(f"session:{id}")
+        if ended:
+            left = [each for each in self.sessions(user_id) if each.id not in ended]
+            ends_at = max((each.ends_at for each in left), default=EPOCH)
+            if left:
+                self.write(f"user:{user_id}", [each.id for each in left], ends_at)
+            else:
+                self.remove(f"user:{user_id}")
+        return ended
