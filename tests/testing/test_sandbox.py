@@ -2,132 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]
 import pytest
 import requests
 
 from flask_chatbotkit_auth.testing import Sandbox
+from tests.support.sandbox_api import Api, Conformity, error, jsonl, run_as
 
-DOCUMENT = Path(__file__).parents[3] / "shared" / "reference" / "chatbotkit-openapi.json"
 FINGERPRINT = "f" * 17
 SAY_HELLO = {"messages": [{"type": "user", "text": "Hello there"}]}
-
-
-class Conformity:
-    """Validates answers against the OpenAPI document, and remembers which of its operations it has seen succeed."""
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        self.operations = {
-            (method.upper(), path): operation["responses"]
-            for path, methods in document["paths"].items()
-            for method, operation in methods.items()
-        }
-        self.seen: set[tuple[str, str, str]] = set()
-
-    def check(self, response: requests.Response) -> None:
-        path = response.request.path_url.partition("?")[0].removeprefix("/api/v1")
-        name = next((name for name in self.operations if self._names(name, response.request.method, path)), None)
-        content_type = response.headers["Content-Type"].partition(";")[0]
-        if name is None:
-            # Another method of a known path, or no path of the API's at all.
-            known = any(self._names(each, each[0], path) for each in self.operations)
-            assert (response.status_code, content_type) == ((405, "application/json") if known else (404, "text/html"))
-            return
-        kind = "200" if response.status_code == 200 else "default"
-        schema = _tellable(self.operations[name][kind]["content"][content_type]["schema"])
-        documents = [response.json()] if content_type == "application/json" else jsonl(response)
-        for document in documents:
-            jsonschema.Draft4Validator(schema).validate(document)
-        if kind == "200":
-            self.seen.add((*name, content_type))
-
-    @staticmethod
-    def _names(name: tuple[str, str], method: str | None, path: str) -> bool:
-        literal = re.sub(r"\{\w+\}", "[^/]+", name[1])
-        # "/contact/ensure" is no "/contact/{contactId}", so the number of segments decides.
-        return name[0] == method and re.fullmatch(literal, path) is not None
-
-
-def _tellable(schema: Any) -> Any:
-    """Turn ``oneOf`` whose choices require nothing into ``anyOf``: they overlap, so that no object meets just one."""
-    if isinstance(schema, list):
-        return [_tellable(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    overlaps = "oneOf" in schema and not any("required" in each or "oneOf" in each for each in schema["oneOf"])
-    return {("anyOf" if key == "oneOf" and overlaps else key): _tellable(each) for key, each in schema.items()}
-
-
-class Api:
-    """One client of the sandbox: each answer is checked, where the document is there to check it against."""
-
-    def __init__(self, sandbox: Sandbox, conformity: Conformity | None) -> None:
-        self.sandbox = sandbox
-        self.conformity = conformity
-        self.session = requests.Session()
-        self.session.headers["Authorization"] = f"Bearer {sandbox.secret}"
-
-    def send(self, method: str, path: str, **options: Any) -> requests.Response:
-        response = self.session.request(method, f"{self.sandbox.url}/api/v1/{path}", timeout=30, **options)
-        if self.conformity is not None:
-            self.conformity.check(response)
-        return response
-
-    def get(self, path: str, headers: dict[str, str] | None = None, /, **query: Any) -> requests.Response:
-        return self.send("GET", path, params=query, headers=headers)
-
-    def post(self, path: str, headers: dict[str, str] | None = None, /, **body: Any) -> requests.Response:
-        return self.send("POST", path, json=body, headers=headers)
-
-    def ids(self, path: str, headers: dict[str, str] | None = None, /, **query: Any) -> list[str]:
-        response = self.get(path, headers, **query)
-        assert response.status_code == 200, response.text
-        return [item["id"] for item in response.json()["items"]]
-
-
-@pytest.fixture(scope="module")
-def document() -> Any:
-    """The parsed OpenAPI document, or None."""
-    return json.loads(DOCUMENT.read_text()) if DOCUMENT.exists() else None
-
-
-@pytest.fixture
-def conformity(document: Any) -> Conformity | None:
-    return Conformity(document) if document else None
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(secret="sk-test") as sandbox:
-        sandbox.token_delay = 0
-        yield sandbox
-
-
-@pytest.fixture
-def api(sandbox: Sandbox, conformity: Conformity | None) -> Iterator[Api]:
-    api = Api(sandbox, conformity)
-    with api.session:
-        yield api
-
-
-def jsonl(response: requests.Response) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in response.text.splitlines()]
-
-
-def run_as(user: dict[str, Any]) -> dict[str, str]:
-    return {"x-runas-user-id": user["id"]}
-
-
-def error(response: requests.Response) -> tuple[int, str]:
-    return response.status_code, response.json()["code"]
 
 
 # Conformity
@@ -184,15 +72,16 @@ def test_every_error_answers_as_the_document_has_it(api: Api, sandbox: Sandbox, 
 # Secrets and routes
 
 
-@pytest.mark.parametrize("header", [None, "", "sk-test", "Basic sk-test", "Bearer", "Bearer sk-other"])
-def test_without_the_secret_nothing_is_answered(api: Api, header: str | None) -> None:
-    del api.session.headers["Authorization"]
-    assert error(api.get("contact/list", {"Authorization": header} if header else None)) == (401, "NOT_AUTHENTICATED")
+@pytest.mark.parametrize("header", ["sk-test", "Basic sk-test", "Bearer", "Bearer sk-other"])
+def test_without_the_right_secret_nothing_is_answered(api: Api, header: str) -> None:
+    for response in (
+        api.get("contact/list", {"Authorization": header}),
+        api.post("contact/create", {"Authorization": header}),
+    ):
+        assert error(response) == (401, "NOT_AUTHENTICATED")
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/v1/user/list", "/api/v1/nothing", "/api/v1/user/x/nothing", "/api/v2/user/list"]
-)
+@pytest.mark.parametrize("path", ["/", "/v1/user/list", "/api/v2/user/list"])
 def test_a_wrong_route_is_a_page(sandbox: Sandbox, path: str) -> None:
     response = requests.get(sandbox.url + path, headers={"Authorization": "Bearer sk-test"}, timeout=30)
     assert response.status_code == 404
@@ -281,10 +170,10 @@ def test_a_blank_email_is_none_and_taken_by_nobody(api: Api, sandbox: Sandbox) -
     assert "email" not in api.get(f"user/{ada['id']}/fetch").json()
 
 
-def test_an_update_merges_meta_and_blanks_names(api: Api, sandbox: Sandbox) -> None:
+def test_an_update_merges_under_update_and_blanks_names(api: Api, sandbox: Sandbox) -> None:
     user = sandbox.add_user("ada@example.com", name="Ada", image="a.png", meta={"a": 1, "b": {"c": 2}})
     before = user["updatedAt"]
-    assert api.post(f"user/{user['id']}/update", name="", image=None, meta={"b": 3, "d": 4}).json() == {
+    assert api.post(f"user/{user['id']}/update", name="", image=None, meta={"$update": {"b": 3, "d": 4}}).json() == {
         "id": user["id"]
     }
     fetched = api.get(f"user/{user['id']}/fetch").json()
@@ -333,11 +222,11 @@ def test_250_records_come_in_three_pages(api: Api, sandbox: Sandbox, order: str)
     made = [sandbox.add_contact(f"{number}@example.com")["id"] for number in range(250)]
     pages: list[list[str]] = []
     cursor = ""
-    while not pages or cursor:
+    while not pages or pages[-1]:
         answer = api.get("contact/list", order=order, cursor=cursor).json()
         pages.append([item["id"] for item in answer["items"]])
-        cursor = answer["cursor"]
-    assert [len(page) for page in pages] == [100, 100, 50]
+        cursor = answer.get("cursor", "")
+    assert [len(page) for page in pages] == [100, 100, 50, 0]
     assert sum(pages, []) == (made if order == "asc" else made[::-1])  # noqa: RUF017  # three short lists
 
 
@@ -347,8 +236,7 @@ def test_equal_times_are_ordered_by_id(api: Api, sandbox: Sandbox) -> None:
     sandbox.page_size = 2
     first = api.get("contact/list").json()
     assert [item["id"] for item in first["items"]] == made[:2:-1]
-    # What comes or goes meanwhile shifts nothing.
-    del sandbox.contacts[made[3]]
+    # What comes or goes meanwhile shifts nothing, but for the one that the cursor names.
     sandbox.add_contact("new@example.com")
     assert api.ids("contact/list", cursor=first["cursor"]) == [made[2], made[1]]
 
@@ -363,18 +251,16 @@ def test_take_is_at_most_100(api: Api, sandbox: Sandbox, take: str, count: int) 
 
 @pytest.mark.parametrize(
     "query",
-    [
-        {"take": "0"},
-        {"take": "-1"},
-        {"take": "x"},
-        {"take": "1.5"},
-        {"order": "up"},
-        {"cursor": "!"},
-        {"cursor": "W10="},
-    ],
+    [{"take": "0"}, {"take": "-1"}, {"take": "x"}, {"take": "1.5"}],
 )
-def test_a_query_that_makes_no_sense_is_400(api: Api, query: dict[str, str]) -> None:
-    assert error(api.get("user/list", **query)) == (400, "BAD_REQUEST")
+def test_a_take_that_is_no_number_is_the_default(api: Api, sandbox: Sandbox, query: dict[str, str]) -> None:
+    for number in range(101):
+        sandbox.add_user(f"{number}@example.com")
+    assert len(api.ids("user/list", **query)) == 100
+
+
+def test_an_order_that_makes_no_sense_is_400(api: Api) -> None:
+    assert error(api.get("user/list", order="up")) == (400, "BAD_REQUEST")
 
 
 # Tokens
@@ -435,11 +321,11 @@ def test_each_account_has_contacts_and_conversations_of_its_own(api: Api, sandbo
     assert api.ids("contact/list", {"x-runas-child-user-email": "ada@example.com"}) == [contact_id]
     for headers in (None, run_as(bob)):
         assert api.ids("contact/list", headers) == []
-        assert error(api.get(f"contact/{contact_id}/fetch", headers)) == (404, "NOT_FOUND")
-        assert error(api.post("conversation/complete", headers, **SAY_HELLO, contactId=contact_id))[0] == 404
+        assert error(api.get(f"contact/{contact_id}/fetch", headers)) == (403, "NOT_AUTHORIZED")
+        assert error(api.post("conversation/complete", headers, **SAY_HELLO, contactId=contact_id))[0] == 400
         assert api.post("contact/ensure", headers, fingerprint=FINGERPRINT).json()["id"] != contact_id
     conversation_id = api.post("conversation/create", run_as(ada), contactId=contact_id).json()["id"]
-    assert error(api.post(f"conversation/{conversation_id}/complete", run_as(bob)))[0] == 404
+    assert error(api.post(f"conversation/{conversation_id}/complete", run_as(bob)))[0] == 403
     assert api.ids(f"contact/{contact_id}/conversation/list", run_as(ada)) == [conversation_id]
 
 
@@ -471,8 +357,8 @@ def test_ensure_makes_one_verified_contact_and_leaves_it_alone(api: Api, sandbox
     assert sandbox.contacts == {first: before}
 
 
-@pytest.mark.parametrize("fingerprint", [None, "", "f" * 16, " " + "f" * 16 + " "])
-def test_ensure_needs_17_characters(api: Api, fingerprint: str | None) -> None:
+@pytest.mark.parametrize("fingerprint", ["", "f" * 16, " " + "f" * 16 + " "])
+def test_ensure_needs_17_characters(api: Api, fingerprint: str) -> None:
     assert error(api.post("contact/ensure", fingerprint=fingerprint)) == (400, "BAD_REQUEST")
 
 
@@ -481,18 +367,22 @@ def test_ensure_of_an_unverified_contact_is_500(api: Api, sandbox: Sandbox) -> N
     assert api.post("contact/ensure", fingerprint=FINGERPRINT).status_code == 500
 
 
-def test_of_100_ensures_at_once_all_get_the_one(sandbox: Sandbox) -> None:
+def test_of_100_ensures_at_once_one_contact_is_made_and_losers_conflict(sandbox: Sandbox) -> None:
     barrier = threading.Barrier(100)
 
-    def ensure(_: int) -> str:
+    sandbox.ensure_gap = 0.05
+
+    def ensure(_: int) -> tuple[int, str | None]:
         barrier.wait()
         url, headers = f"{sandbox.url}/api/v1/contact/ensure", {"Authorization": "Bearer sk-test"}
         response = requests.post(url, json={"fingerprint": FINGERPRINT}, headers=headers, timeout=60)
-        return str(response.json()["id"])
+        return response.status_code, response.json().get("id")
 
     with ThreadPoolExecutor(100) as pool:
-        assert set(pool.map(ensure, range(100))) == set(sandbox.contacts)
-    assert len(sandbox.contacts) == 1
+        answers = list(pool.map(ensure, range(100)))
+    (only,) = sandbox.contacts
+    assert {answer for answer in answers if answer[0] == 200} == {(200, only)}
+    assert {status for status, _ in answers} == {200, 409}
 
 
 def test_contacts_share_emails_and_not_fingerprints(api: Api, sandbox: Sandbox) -> None:
@@ -556,7 +446,7 @@ def test_a_conversation_remembers(api: Api) -> None:
 
 def test_the_contact_of_a_chat_must_exist_or_is_ensured(api: Api, sandbox: Sandbox) -> None:
     for path in ("conversation/complete", "conversation/create"):
-        assert error(api.post(path, **SAY_HELLO, contactId="none")) == (404, "NOT_FOUND")
+        assert error(api.post(path, **SAY_HELLO, contactId="none")) == (400, "BAD_REQUEST")
     assert error(api.get("contact/none/conversation/list")) == (404, "NOT_FOUND")
     contact = {"fingerprint": FINGERPRINT, "email": "ada@example.com"}
     assert api.post("conversation/complete", **SAY_HELLO, contactId=contact).status_code == 200
@@ -589,7 +479,9 @@ def test_faults_come_in_the_order_they_were_asked_for(api: Api, sandbox: Sandbox
     first, second = api.get("user/list"), api.get("user/list")
     assert error(first) == (429, "LIMITS_REACHED")
     assert first.headers["Retry-After"] == "1"
-    assert error(second) == (429, "TOO_MANY_REQUESTS")
+    assert "plan" in first.json()["message"]
+    assert second.json()["message"].endswith("rate limits: rate/poll")
+    assert error(second) == (429, "LIMITS_REACHED")
 
 
 @pytest.mark.parametrize(
@@ -724,7 +616,7 @@ def test_reset_forgets_everything(api: Api, sandbox: Sandbox) -> None:
     sandbox.reset()
     assert (sandbox.users, sandbox.contacts, sandbox.conversations, sandbox.requests) == ({}, {}, {}, [])
     assert (sandbox.latency, sandbox.page_size, sandbox.ignore_filters) == (0.0, 100, False)
-    assert api.get("user/list").json() == {"items": [], "cursor": ""}
+    assert api.get("user/list").json() == {"items": []}
     assert api.get("user/list", {"Authorization": f"Bearer {token}"}).status_code == 401
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
 from . import contacts, conversations, users
+from .extras import Extras
 from .paging import Listing
-from .records import Call, Problem, Records, Reply
+from .records import GHOST_MILLISECONDS, Call, Problem, Records, Reply
+from .resources import Resource
+from .routes import PREFIX, opens
 from .server import Request
 
-PREFIX = "/api/v1/"
 USER_NAMES = ("partner/user", "user")
 
 Operation = Callable[..., Reply]
 
-_TABLE: tuple[tuple[str, str, Operation], ...] = (
+_TABLE: list[tuple[str, str, Operation]] = [
     ("GET", "user/list", users.list_users),
     ("GET", "user/{}/fetch", users.fetch_user),
     ("POST", "user/create", users.create_user),
@@ -35,36 +36,64 @@ _TABLE: tuple[tuple[str, str, Operation], ...] = (
     ("POST", "contact/{}/delete", contacts.delete_contact),
     ("GET", "contact/{}/conversation/list", conversations.list_contact_conversations),
     ("POST", "conversation/create", conversations.create_conversation),
+    ("GET", "conversation/list", conversations.list_conversations),
+    ("GET", "conversation/{}/fetch", conversations.fetch_conversation),
+    ("POST", "conversation/{}/delete", conversations.delete_conversation),
+    ("GET", "conversation/{}/message/list", conversations.list_messages),
     ("POST", "conversation/complete", conversations.complete),
     ("POST", "conversation/{}/complete", conversations.complete_conversation),
-)
+]
+for _resource in (Resource("bot"), Resource("dataset", "database.datasets")):
+    _TABLE += [
+        ("GET", f"{_resource.name}/list", _resource.list),
+        ("GET", f"{_resource.name}/{{}}/fetch", _resource.fetch),
+        ("POST", f"{_resource.name}/create", _resource.create),
+        ("POST", f"{_resource.name}/{{}}/update", _resource.update),
+        ("POST", f"{_resource.name}/{{}}/delete", _resource.delete),
+    ]
 _ROUTES = [(method, re.compile(path.replace("{}", "([^/]+)")), operation) for method, path, operation in _TABLE]
 
 
 class NoRoute(Exception):
-    """Nothing is served at the path, as at a wrong origin."""
+    """Nothing of this API is served at the path, as at a wrong origin or under the resource's other name."""
 
 
-def perform(records: Records, request: Request, secret: str, knows: tuple[str, ...], listing: Listing) -> Reply:
+def perform(
+    records: Records, request: Request, secret: str, knows: tuple[str, ...], listing: Listing, extras: Extras
+) -> Reply:
     """Carry out a request.
 
     :raises NoRoute: the path is none of the API's.
     :raises Problem: the API refuses.
     """
-    needed, operation, ids = _route(request.path, knows)
-    if request.method != needed:
-        raise Problem(405, f"Use {needed}")
+    if not request.path.startswith(PREFIX):
+        raise NoRoute
+    rest = request.path[len(PREFIX) :]
+    own = extras.route(request.method, rest)
+    known = None if own else _route(rest, knows)
+    answer = None if own or known else extras.answer(request.path)
+    if known and request.method != known[0]:
+        raise Problem(405, f"Use {known[0]}")
     account, contact_id = _acting(records, secret, request)
+    # The record of a call is frozen to those who read it.
+    object.__setattr__(request, "account", account)
+    if own:
+        return own(request)
+    if answer:
+        return answer
+    if not known:
+        raise Problem(
+            404,
+            f"The sandbox does not know {request.method} {request.path}: tell it what to answer by "
+            f'sandbox.answer("{request.path}", {{...}})',
+        )
     if request.method == "POST" and not isinstance(request.json, dict):
         raise Problem(400, "The body must be a JSON object")
     body = request.json if request.method == "POST" else {}
-    return operation(records, Call(account, contact_id, body, listing), *ids)
+    return known[1](records, Call(account, contact_id, body, listing), *known[2])
 
 
-def _route(path: str, knows: tuple[str, ...]) -> tuple[str, Operation, tuple[str, ...]]:
-    if not path.startswith(PREFIX):
-        raise NoRoute
-    rest = path[len(PREFIX) :]
+def _route(rest: str, knows: tuple[str, ...]) -> tuple[str, Operation, tuple[str, ...]] | None:
     for name in USER_NAMES:
         if rest.startswith(name + "/"):
             if name not in knows:
@@ -75,23 +104,22 @@ def _route(path: str, knows: tuple[str, ...]) -> tuple[str, Operation, tuple[str
         match = pattern.fullmatch(rest)
         if match is not None:
             return method, operation, tuple(map(unquote, match.groups()))
-    raise NoRoute
+    return None
 
 
 def _acting(records: Records, secret: str, request: Request) -> tuple[str | None, str | None]:
     """Return the acting sub-account, None for the secret's own account, and the contact a token is bound to."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     account, contact_id = None, None
+    if not scheme:
+        raise Problem(403 if request.method == "POST" else 401, "Not authenticated")
     if scheme.lower() != "bearer":
         raise Problem(401, "Send the secret as a bearer token")
     if given.strip() != secret:
         token = records.tokens.get(given.strip())
         if token is None or (token.expires_at is not None and token.expires_at <= records.now()):
             raise Problem(401, "The secret is not valid")
-        # Globs may name the path as the hosted API has it, or from the resource on.
-        path = request.path
-        names = (path, path.removeprefix("/api"), path.removeprefix("/api/v1"), path.removeprefix(PREFIX))
-        if token.routes and not any(fnmatchcase(name, route) for name in names for route in token.routes):
+        if token.routes is not None and not opens(token.routes, request.path):
             raise Problem(403, "The token does not open this route")
         account, contact_id = token.user_id, token.contact_id
     return _run_as(records, account, request), contact_id
@@ -105,6 +133,8 @@ def _run_as(records: Records, account: str | None, request: Request) -> str | No
     children = records.users if account is None else {}
     if not user_id:
         user_id = next((key for key, user in children.items() if user.get("email") == email), None)
-    if user_id not in children:
+    gone_at = records.ghosts.get(user_id or "") if account is None else None
+    cached = gone_at is not None and records.now() - gone_at < GHOST_MILLISECONDS
+    if user_id not in children and not cached:
         raise Problem(401, "The user is not a child of this account")
     return user_id

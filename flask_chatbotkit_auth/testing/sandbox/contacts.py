@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 
-from .records import Call, Problem, Record, Records, Reply, apply, checked, forget, page
+from . import meta
+from .records import Call, Problem, Record, Records, Reply, apply, checked, fit, forget, page
 
 TEXTS = ("name", "description", "fingerprint", "email", "phone", "nick", "preferences")
 SHORTEST_FINGERPRINT = 17
@@ -15,11 +18,11 @@ def list_contacts(records: Records, call: Call) -> Reply:
 
 
 def fetch_contact(records: Records, call: Call, contact_id: str) -> Reply:
-    return Reply(records.one(records.contacts, contact_id, call.account, "Contact"))
+    return Reply(meta.shown(records.one(records.contacts, contact_id, call.account, "Contact")))
 
 
 def create_contact(records: Records, call: Call) -> Reply:
-    changes = _changes(call.body)
+    changes = _changes(records, call.body)
     _refuse_taken_fingerprint(records, call, changes, "")
     return Reply({"id": _new_contact(records, call, changes)["id"]})
 
@@ -30,9 +33,9 @@ def ensure_contact(records: Records, call: Call) -> Reply:
 
 def update_contact(records: Records, call: Call, contact_id: str) -> Reply:
     contact = records.one(records.contacts, contact_id, call.account, "Contact")
-    changes = _changes(call.body)
+    changes = _changes(records, call.body)
     _refuse_taken_fingerprint(records, call, changes, contact_id)
-    apply(contact, changes)
+    apply(records, contact, changes)
     contact["updatedAt"] = records.tick()
     return Reply({"id": contact_id})
 
@@ -44,21 +47,35 @@ def delete_contact(records: Records, call: Call, contact_id: str) -> Reply:
 
 
 def ensured(records: Records, call: Call, body: Record) -> Record:
-    """Return the contact of a fingerprint, made if there was none."""
-    changes = _changes(body)
+    """Return the contact of a fingerprint, made if there was none.
+
+    It looks first and inserts later, and lets other requests in between: of several at once the losers get 409.
+    """
+    changes = _changes(records, body)
+    if body.get("fingerprint") is None:
+        # Not verified, under a fingerprint of the platform's own.
+        identity = json.dumps([changes.get(name) for name in ("email", "phone", "nick", "name")])
+        changes["fingerprint"] = hashlib.sha256(f"ensure:{call.account}:{identity}".encode()).hexdigest()
+        changes.pop("verifiedAt", None)
+        return _by_fingerprint(records, call, changes["fingerprint"]) or _new_contact(records, call, changes)
     fingerprint = changes.get("fingerprint", "")
     if len(fingerprint) < SHORTEST_FINGERPRINT:
-        raise Problem(400, f"fingerprint must have at least {SHORTEST_FINGERPRINT} characters")
+        raise Problem(400, f'"fingerprint" must have at least {SHORTEST_FINGERPRINT} characters')
     contact = _by_fingerprint(records, call, fingerprint)
     if contact is None:
+        records.let_others_in()
+        _refuse_taken_fingerprint(records, call, changes, "")
         return _new_contact(records, call, {**changes, "verifiedAt": records.now()})
     if not contact.get("verifiedAt"):
-        raise Problem(500, "The contact is not verified")
+        raise Problem(500, "Something went wrong")
     return contact
 
 
-def _changes(body: Record) -> Record:
+def _changes(records: Records, body: Record) -> Record:
     changes = checked(body, texts=TEXTS, objects=("meta",), numbers=("verifiedAt",))
+    fit(records, changes, ("name", "email", "nick", "fingerprint"))
+    if "name" in changes and changes["name"] is None:
+        raise Problem(500, "Something went wrong")
     fingerprint = (changes.pop("fingerprint", None) or "").strip()
     return {**changes, "fingerprint": fingerprint} if fingerprint else changes
 
@@ -76,7 +93,7 @@ def _refuse_taken_fingerprint(records: Records, call: Call, changes: Record, con
 
 def _new_contact(records: Records, call: Call, changes: Record) -> Record:
     contact = {**records.stamp(), "fingerprint": secrets.token_hex(16)}
-    apply(contact, changes)
+    apply(records, contact, changes)
     records.contacts[contact["id"]] = contact
     records.own(contact, call.account)
     return contact

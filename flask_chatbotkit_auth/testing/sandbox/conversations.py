@@ -6,8 +6,11 @@ import re
 from typing import Any
 
 from .contacts import ensured
-from .records import Call, Problem, Record, Records, Reply, apply, checked, new_id, page
+from .records import Call, Problem, Record, Records, Reply, apply, checked, forget, new_id, page
 
+BOT_TEXTS = ("botId", "model", "backstory", "datasetId", "skillsetId")
+FLAGS = ("privacy", "moderation")
+COMPLETION = ("attachments", "contactId", "entities", "functions", "extensions", "limits", "messages")
 MESSAGE_TYPES = frozenset(("user", "bot", "reasoning", "context", "instruction", "backstory", "activity", "checkpoint"))
 MODEL = "sandbox"
 
@@ -15,16 +18,36 @@ _TOKEN = re.compile(r"\s*\S+|\s+$")
 
 
 def create_conversation(records: Records, call: Call) -> Reply:
-    texts = ("name", "description", "taskId", "spaceId", "botId", "model", "backstory", "datasetId", "skillsetId")
-    settings = checked(call.body, texts=texts, objects=("meta",), flags=("privacy", "moderation"))
+    texts = ("name", "description", "taskId", "spaceId", *BOT_TEXTS)
+    settings = checked(call.body, texts=texts, objects=("meta",), flags=FLAGS, others=("contactId", "messages"))
     contact_id = _contact_id(records, call)
-    messages = _messages(call.body.get("messages", []))
+    messages = _messages(records, call.body.get("messages", []))
+    records.spend(call.account, "conversations")
     conversation = records.stamp()
-    apply(conversation, {**settings, "contactId": contact_id})
+    apply(records, conversation, {**settings, "contactId": contact_id})
     records.conversations[conversation["id"]] = conversation
     records.messages[conversation["id"]] = messages
     records.own(conversation, call.account)
     return Reply({"id": conversation["id"], "messages": messages})
+
+
+def list_conversations(records: Records, call: Call) -> Reply:
+    return page(records.owned(records.conversations, call.account), call)
+
+
+def fetch_conversation(records: Records, call: Call, conversation_id: str) -> Reply:
+    return Reply(records.one(records.conversations, conversation_id, call.account, "Conversation"))
+
+
+def delete_conversation(records: Records, call: Call, conversation_id: str) -> Reply:
+    records.one(records.conversations, conversation_id, call.account, "Conversation")
+    forget(records, conversation_id)
+    return Reply({"id": conversation_id})
+
+
+def list_messages(records: Records, call: Call, conversation_id: str) -> Reply:
+    records.one(records.conversations, conversation_id, call.account, "Conversation")
+    return page(records.messages.get(conversation_id, []), call)
 
 
 def list_contact_conversations(records: Records, call: Call, contact_id: str) -> Reply:
@@ -34,19 +57,28 @@ def list_contact_conversations(records: Records, call: Call, contact_id: str) ->
 
 
 def complete(records: Records, call: Call) -> Reply:
-    messages = _messages(call.body.get("messages"))
+    checked(call.body, texts=BOT_TEXTS, flags=FLAGS, others=COMPLETION)
+    messages = _messages(records, call.body.get("messages"))
     _contact_id(records, call)
-    return _reply(messages, {})
+    records.spend(call.account, "messages")
+    return _counted(records, call, _reply(messages, {}))
 
 
 def complete_conversation(records: Records, call: Call, conversation_id: str) -> Reply:
     records.one(records.conversations, conversation_id, call.account, "Conversation")
-    text = checked(call.body, texts=("text",)).get("text")
+    others = ("entities", "functions", "extensions", "limits")
+    text = checked(call.body, texts=("text",), others=others).get("text")
+    records.spend(call.account, "messages")
     messages = records.messages.setdefault(conversation_id, [])
     if text is not None:
-        messages.append({"type": "user", "text": text})
+        messages.append({**records.stamp(), "type": "user", "text": text})
     reply = _reply(messages, {"id": new_id()})
-    messages.append({"type": "bot", "text": reply.document["text"]})
+    messages.append({**records.stamp(), "id": reply.document["id"], "type": "bot", "text": reply.document["text"]})
+    return _counted(records, call, reply)
+
+
+def _counted(records: Records, call: Call, reply: Reply) -> Reply:
+    records.spend(call.account, "tokens", reply.document["usage"]["token"])
     return reply
 
 
@@ -57,21 +89,26 @@ def _contact_id(records: Records, call: Call) -> str | None:
     if given is None:
         return None
     if not isinstance(given, str):
-        raise Problem(400, "contactId must be an id or a contact")
-    records.one(records.contacts, given, call.account, "Contact")
+        raise Problem(400, '"contactId" must be one of [string, object]')
+    if given not in records.contacts or records.owners.get(given) != call.account:
+        raise Problem(400, '"contactId" is not a contact of this account')
     return given
 
 
-def _messages(given: Any) -> list[Record]:
-    if not isinstance(given, list) or not all(_is_message(message) for message in given):
-        raise Problem(400, "messages must be a list of {type, text}")
-    return [{"type": message["type"], "text": message["text"]} for message in given]
+def _messages(records: Records, given: Any) -> list[Record]:
+    if not isinstance(given, list) or not all(isinstance(message, dict) for message in given):
+        raise Problem(400, '"messages" must be an array of {type, text}')
+    return [{**records.stamp(), **_message(message)} for message in given]
 
 
-def _is_message(message: Any) -> bool:
-    if not isinstance(message, dict) or not isinstance(message.get("text"), str):
-        return False
-    return isinstance(message.get("type"), str) and message["type"] in MESSAGE_TYPES
+def _message(given: Record) -> Record:
+    fields = checked(given, texts=("type", "text"), objects=("meta",))
+    type, text = fields.get("type"), fields.get("text")
+    if not isinstance(text, str) or type not in MESSAGE_TYPES:
+        raise Problem(400, '"messages" must be an array of {type, text}')
+    if type == "activity" and not fields.get("meta"):
+        raise Problem(400, '"meta" is required')
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def _reply(messages: list[Record], identity: Record) -> Reply:

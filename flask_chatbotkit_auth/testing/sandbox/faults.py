@@ -21,12 +21,14 @@ class Fault:
     code: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     method: str | None = None
+    message: str | None = None
+    in_stream: bool = False
 
     def __post_init__(self) -> None:
         if self.status is None and self.body is None and self.drop is False and not self.delay:
             raise ValueError("say what goes wrong: give a status, body, delay or drop")
-        if self.code is not None and self.status is None:
-            raise ValueError("a code belongs to an error: give its status too")
+        if self.status is None and (self.code is not None or self.message is not None or self.in_stream):
+            raise ValueError("a code, a message and in_stream belong to an error: give its status too")
 
     @property
     def answers(self) -> bool:

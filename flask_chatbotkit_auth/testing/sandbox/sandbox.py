@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from .api import NoRoute, perform
+from .extras import Extras, Function
 from .faults import Fault, Faults
 from .paging import LARGEST_PAGE, Listing
 from .records import Problem, Record, Records, error_document, new_id
@@ -54,6 +55,15 @@ class Sandbox:
     conversations: dict[str, Record]
     """The conversations by id."""
 
+    bots: dict[str, Record]
+    """The bots by id."""
+
+    datasets: dict[str, Record]
+    """The datasets by id."""
+
+    aliases: dict[str, str]
+    """The aliases of sub-accounts by their ids; no answer shows them."""
+
     latency: float
     """Seconds before each answer."""
 
@@ -65,6 +75,17 @@ class Sandbox:
 
     ignore_filters: bool
     """Whether lists answer everything, page after page, as a server does that does not know the filter."""
+
+    byte_limits: bool
+    """Whether texts above 191 bytes are refused, as by the hosted service; a self-hosted SQLite takes them. True unless
+    set."""
+
+    knows_update: bool
+    """Whether ``{"meta": {"$update": …}}`` merges. A server that is too old for it drops the key, and with it everything
+    that ``meta`` held. True unless set."""
+
+    ensure_gap: float
+    """Seconds between the look-up of ``contact/ensure`` and its insert; 0 unless set, in which others still get in."""
 
     def __init__(
         self,
@@ -85,10 +106,14 @@ class Sandbox:
         self._server: Server | None = None
         self._records = Records(clock)
         self._faults = Faults()
+        self._extras = Extras()
         self.requests = []
         self.users = self._records.users
         self.contacts = self._records.contacts
         self.conversations = self._records.conversations
+        self.bots = self._records.bots
+        self.datasets = self._records.datasets
+        self.aliases = self._records.aliases
         self.reset()
 
     # Serving
@@ -177,14 +202,48 @@ class Sandbox:
         return record
 
     def reset(self) -> None:
-        """Forget all data, requests and faults, and put every setting back to what it was at first."""
+        """Forget all data, requests, faults, answers and routes, and put every setting back to what it was at first."""
         self._records.clear()
         self._faults.clear()
+        self._extras.clear()
         self.requests.clear()
         self.latency = self._latency
         self.token_delay = 0.01
         self.page_size = LARGEST_PAGE
         self.ignore_filters = False
+        self.byte_limits = True
+        self.knows_update = True
+        self.ensure_gap = 0.0
+
+    # More than it knows
+
+    def answer(self, path_glob: str, json: Any, *, status: int = 200) -> None:
+        """Answer the same document at paths that the sandbox does not know; without this they answer 404.
+
+        :param path_glob: as in :meth:`fail`, such as ``"*/bot/*/fetch"``.
+        :param json: what JSON can say.
+        """
+        self._extras.add_answer(path_glob, json, status)
+
+    def route(self, method: str, path: str, function: Function) -> None:
+        """Add an operation, with state of its own, or replace one that the sandbox has.
+
+        ::
+
+            made = {}
+
+            def create(request):
+                made["b1"] = {"id": "b1", **request.json}
+                return {"id": "b1"}
+
+            sandbox.route("POST", "/bot/create", create)
+            sandbox.route("GET", "/bot/{id}/fetch", lambda request, id: made[id])
+
+        :param path: after ``/api/v1``; ``{name}`` stands for one segment.
+        :param function: called with the :attr:`request <requests>`, whose ``account`` is the acting sub-account's id, and
+            the segments. It returns the document, or ``(document, status)``. One request at a time runs in it.
+        """
+        self._extras.add_route(method, path, function)
 
     # Faults
 
@@ -199,6 +258,8 @@ class Sandbox:
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
         method: str | None = None,
+        message: str | None = None,
+        in_stream: bool = False,
     ) -> None:
         """Let requests go wrong.
 
@@ -218,9 +279,15 @@ class Sandbox:
         :param code: the ``code`` of the error document, such as ``"LIMITS_REACHED"`` for a 429.
         :param headers: further headers of the answer, such as ``{"Retry-After": "1"}``.
         :param method: only requests of this method, such as ``"POST"``.
+        :param message: the ``message`` of the error document. A 429 without one is about ``rate/poll``, or about the plan
+            where ``code="LIMITS_REACHED"`` is given.
+        :param in_stream: a request for JSON lines gets 200 first and the error as an ``error`` event among the lines,
+            as from the API where a completion fails once it has begun.
         :raises ValueError: nothing is said to go wrong, or a ``code`` has no ``status``.
         """
-        self._faults.add(Fault(path_glob, status, times, delay, body, drop, code, headers or {}, method))
+        self._faults.add(
+            Fault(path_glob, status, times, delay, body, drop, code, headers or {}, method, message, in_stream)
+        )
 
     def heal(self) -> None:
         """End every fault."""
@@ -237,7 +304,7 @@ class Sandbox:
             return None
         if fault is not None and fault.drop is True:
             return None
-        answer = _faulty(fault) if fault is not None and fault.answers else self._answer(request)
+        answer = _faulty(fault, request) if fault is not None and fault.answers else self._answer(request)
         if fault is not None:
             answer = replace(answer, cut=fault.cut)
         if answer.cut != 0:
@@ -247,13 +314,16 @@ class Sandbox:
 
     def _answer(self, request: Request) -> Answer:
         listing = Listing(request.query, self.page_size, self.ignore_filters)
-        jsonl = "application/jsonl" in request.headers.get("Accept", "")
+        jsonl = _wants_lines(request)
+        self._records.byte_limits = self.byte_limits
+        self._records.knows_update = self.knows_update
+        self._records.ensure_gap = self.ensure_gap
         try:
             # Encoded under the lock too: the reply holds records that another request may change.
             with self._records.lock:
-                reply = perform(self._records, request, self.secret, self.knows, listing)
+                reply = perform(self._records, request, self.secret, self.knows, listing, self._extras)
                 if not jsonl or reply.events is None:
-                    return Answer(200, _encode(reply.document))
+                    return Answer(reply.status, _encode(reply.document))
                 lines = [_encode(event) + b"\n" for event in reply.events]
         except NoRoute:
             return Answer(404, NOT_FOUND_PAGE, HTML)
@@ -263,14 +333,22 @@ class Sandbox:
         return Answer(200, content, "application/jsonl", pause=self.token_delay)
 
 
-def _faulty(fault: Fault) -> Answer:
+def _faulty(fault: Fault, request: Request) -> Answer:
     status = fault.status or 200
     if fault.body is not None:
         content = fault.body.encode() if isinstance(fault.body, str) else fault.body
     else:
-        content = _encode(error_document(status, code=fault.code)) if status >= 400 else b""
+        document = error_document(status, fault.message, fault.code)
+        if fault.in_stream and _wants_lines(request):
+            event = {"type": "error", "data": document}
+            return Answer(200, [_encode(event) + b"\n"], "application/jsonl", fault.headers)
+        content = _encode(document) if status >= 400 else b""
     return Answer(status, content, HTML if content.lstrip().startswith(b"<") else "application/json", fault.headers)
 
 
-def _encode(document: Record) -> bytes:
+def _wants_lines(request: Request) -> bool:
+    return "application/jsonl" in request.headers.get("Accept", "")
+
+
+def _encode(document: Any) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()

@@ -37,6 +37,9 @@ class Request:
     headers: Headers
     """The headers; names in any case find them."""
 
+    account: str | None = None
+    """Id of the sub-account that acts; None is the account that the secret belongs to."""
+
     status: int = 0
     """The status of the answer; 0 until there is one, and for good where the connection was dropped."""
 

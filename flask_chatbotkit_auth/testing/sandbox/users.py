@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 
-from .records import Call, Problem, Record, Records, Reply, Token, apply, checked, forget, new_id, page
+from . import meta
+from .records import Call, Problem, Record, Records, Reply, Token, apply, checked, fit, forget, new_id, page, too_long
 
-TEXTS = ("name", "description", "image", "email")
-DEFAULT_SESSION_SECONDS = 3600
-LONGEST_SESSION_SECONDS = 1e10
+TEXTS = ("alias", "name", "description", "image", "email")
+DEFAULT_SESSION_SECONDS = 900
+LONGEST_SESSION_SECONDS = 10**10
 
 
 def list_users(records: Records, call: Call) -> Reply:
@@ -17,25 +18,28 @@ def list_users(records: Records, call: Call) -> Reply:
 
 
 def fetch_user(records: Records, call: Call, user_id: str) -> Reply:
-    return Reply(_child(records, call, user_id))
+    return Reply(meta.shown(_child(records, call, user_id)))
 
 
 def create_user(records: Records, call: Call) -> Reply:
     if call.account is not None:
         raise Problem(403, "Only a top-level account may create users")
-    changes = _changes(call.body)
+    changes, alias = _changes(records, call.body)
     _refuse_taken_email(records, changes.get("email"), "")
     user = records.stamp()
-    apply(user, changes)
+    apply(records, user, changes)
     records.users[user["id"]] = user
+    _alias(records, user["id"], alias)
     return Reply({"id": user["id"]})
 
 
 def update_user(records: Records, call: Call, user_id: str) -> Reply:
     user = _child(records, call, user_id)
-    changes = _changes(call.body)
+    changes, alias = _changes(records, call.body)
     _refuse_taken_email(records, changes.get("email"), user_id)
-    apply(user, changes)
+    apply(records, user, changes)
+    # Left out, it is taken away: the platform's own slip.
+    _alias(records, user_id, alias)
     user["updatedAt"] = records.tick()
     return Reply({"id": user_id})
 
@@ -43,6 +47,8 @@ def update_user(records: Records, call: Call, user_id: str) -> Reply:
 def delete_user(records: Records, call: Call, user_id: str) -> Reply:
     _child(records, call, user_id)
     del records.users[user_id]
+    records.aliases.pop(user_id, None)
+    records.ghosts[user_id] = records.now()
     for secret in [secret for secret, token in records.tokens.items() if token.user_id == user_id]:
         del records.tokens[secret]
     for key in [key for key, owner in records.owners.items() if owner == user_id]:
@@ -53,19 +59,22 @@ def delete_user(records: Records, call: Call, user_id: str) -> Reply:
 def create_session(records: Records, call: Call, user_id: str) -> Reply:
     _child(records, call, user_id)
     seconds = call.body.get("durationInSeconds", DEFAULT_SESSION_SECONDS)
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < LONGEST_SESSION_SECONDS:
-        raise Problem(400, "durationInSeconds must be a positive number of seconds")
-    expires_at = records.now() + int(seconds * 1000)
+    if type(seconds) is not int or not 0 < seconds < LONGEST_SESSION_SECONDS:
+        raise Problem(400, '"durationInSeconds" must be a positive whole number')
+    expires_at = records.now() + seconds * 1000
     session = {"id": new_id()}
-    secret = _grant(records, call, user_id, session, expires_at)
+    body = checked(call.body, objects=("config",), others=("durationInSeconds",))
+    secret = _grant(records, user_id, session, expires_at, body.get("config") or {})
     return Reply({"id": session["id"], "token": secret, "expiresAt": expires_at})
 
 
 def create_token(records: Records, call: Call, user_id: str) -> Reply:
     _child(records, call, user_id)
     record = records.stamp()
-    apply(record, checked(call.body, texts=("name", "description"), objects=("meta",)))
-    secret = _grant(records, call, user_id, record, None)
+    body = checked(call.body, texts=("name", "description"), objects=("meta", "config"))
+    config = body.pop("config", None) or {}
+    apply(records, record, body)
+    secret = _grant(records, user_id, record, None, config)
     return Reply({"id": record["id"], "token": secret, "createdAt": record["createdAt"]})
 
 
@@ -92,11 +101,21 @@ def _child(records: Records, call: Call, user_id: str) -> Record:
     return records.users[user_id]
 
 
-def _changes(body: Record) -> Record:
+def _changes(records: Records, body: Record) -> tuple[Record, str | None]:
     changes = checked(body, texts=TEXTS, objects=("meta", "limits"))
+    fit(records, changes, ("name", "email"))
+    if too_long(records, changes.get("image")):
+        # Nothing checks it before the database does.
+        raise Problem(500, "Something went wrong")
     if changes.get("email") == "":
         changes["email"] = None
-    return changes
+    return changes, changes.pop("alias", None)
+
+
+def _alias(records: Records, user_id: str, alias: str | None) -> None:
+    records.aliases.pop(user_id, None)
+    if alias:
+        records.aliases[user_id] = alias
 
 
 def _refuse_taken_email(records: Records, email: str | None, user_id: str) -> None:
@@ -104,12 +123,12 @@ def _refuse_taken_email(records: Records, email: str | None, user_id: str) -> No
         raise Problem(409, "A user with this email exists")
 
 
-def _grant(records: Records, call: Call, user_id: str, record: Record, expires_at: int | None) -> str:
-    config = checked(call.body, objects=("config",)).get("config") or {}
-    contact_id = checked(config, texts=("contactId",)).get("contactId")
-    routes = config.get("allowedRoutes") or []
-    if not isinstance(routes, list) or not all(isinstance(route, str) for route in routes):
-        raise Problem(400, "allowedRoutes must be a list of strings")
+def _grant(records: Records, user_id: str, record: Record, expires_at: int | None, config: Record) -> str:
+    contact_id = checked(config, texts=("contactId",), others=("allowedRoutes",)).get("contactId")
+    routes = config.get("allowedRoutes")
+    if routes is not None and (not isinstance(routes, list) or not all(isinstance(route, str) for route in routes)):
+        raise Problem(400, '"allowedRoutes" must be an array of strings')
     secret = ("sk-" if expires_at is None else "") + secrets.token_hex(32)
-    records.tokens[secret] = Token(user_id, record, expires_at, tuple(routes), contact_id)
+    opened = None if routes is None else tuple(routes)
+    records.tokens[secret] = Token(user_id, record, expires_at, opened, contact_id)
     return secret
