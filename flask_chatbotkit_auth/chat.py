@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, jsonify, make_response
 from werkzeug.exceptions import BadRequest
 
-from .exceptions import APIError, ChatBotKitAuthError, LimitsReached, TooManyRequests
+from .exceptions import APIError, APIStatusError, ChatBotKitAuthError, LimitsReached, TooManyRequests
 from .state import current_auth
 from .user import User
 
@@ -28,6 +28,7 @@ _RULES = frozenset(("backstory", "instruction"))
 _BUSY = "The chat is busy. Wait a moment, then try again."
 _USED_UP = "The chat has used up what its plan allows. Ask the people who run this site."
 _AWAY = "The chat cannot be reached just now. Try again in a moment."
+_REFUSED = "The chat is not set up right. Tell the people who run this site."
 _BROKEN_OFF = "The answer broke off. Try again in a moment."
 
 
@@ -75,7 +76,8 @@ def stream_completion(user: User | str, messages: Any, **options: Any) -> Respon
     :raises TypeError: ``options`` names a ``contactId``; whose conversation it is, the user says.
 
     Where the API fails before it has said anything, the answer is ``{"error": {"code", "message"}, "code", "message"}``:
-    with 429 and ``rate_limited`` or ``limits_reached``, or with 503 and ``upstream_unavailable``. Where it fails later, the
+    with 429 and ``rate_limited`` or ``limits_reached``, with 503 and ``upstream_unavailable``, or with 503 and
+    ``chat_refused`` where trying again would not help, as for an option that the API does not know. Where it fails later, the
     stream ends in a line ``{"type": "error", "data": {"message": …}}``.
     """
     if "contactId" in options:
@@ -122,6 +124,8 @@ def _checked_message(message: Any) -> dict[str, Any]:
     if type not in _TYPES:
         raise InvalidMessages(f'"{type[:40]}" is no type of message: use "user" or "bot".')
     meta = message.get("meta")
+    if type == "activity" and not (isinstance(meta, dict) and meta):
+        raise InvalidMessages('A message of the type "activity" needs a "meta" object that says what happened.')
     # Nothing else that the front end keeps with a message, such as when it was written, is the API's to know.
     return {"type": type, "text": text, **({"meta": meta} if isinstance(meta, dict) else {})}
 
@@ -149,6 +153,9 @@ def _refusal(error: APIError) -> Response:
         if error.retry_after is not None:
             response.headers["Retry-After"] = str(-int(-error.retry_after // 1))
         return response
+    if isinstance(error, APIStatusError) and error.status in (400, 409, 422):
+        # An option that the API does not know, or a contact that is gone: its own words are in the log.
+        return _problem(503, "chat_refused", _REFUSED)
     return _problem(503, error.error_code, _AWAY)
 
 

@@ -90,6 +90,11 @@ def _one_of(*words: str) -> Callable[[object], str]:
     return parse
 
 
+def _adapter(value: object) -> str:
+    kind = _one_of("partner", "user", "contact")(value)
+    return "partner" if kind == "user" else kind
+
+
 def _mailbox(value: object) -> str:
     mailbox = _text(value)
     parse_mailbox(mailbox)
@@ -174,8 +179,16 @@ def _option(
     *,
     secret: bool = False,
     takes_none: bool = False,
+    older: tuple[str, ...] = (),
 ) -> Any:
-    metadata = {"key": key, "parse": parse, "doc": doc, "secret": secret, "takes_none": takes_none}
+    metadata = {
+        "key": key,
+        "parse": parse,
+        "doc": doc,
+        "secret": secret,
+        "takes_none": takes_none,
+        "names": (key, *older),
+    }
     if isinstance(default, Mapping):
         return field(default_factory=lambda: default, repr=not secret, metadata=metadata)
     return field(default=default, repr=not secret, metadata=metadata)
@@ -192,8 +205,10 @@ class Config:
         "CHATBOTKIT_API_SECRET",
         _text,
         None,
-        "The secret key of the ChatBotKit account, beginning with ``sk-``.",
+        "The secret key of the ChatBotKit account, beginning with ``sk-``. Where it is absent, the platform's other names "
+        "for it are read: ``CHATBOTKIT_API_TOKEN``, ``CBK_API_TOKEN``, ``CHATBOTKIT_API_KEY``.",
         secret=True,
+        older=("CHATBOTKIT_API_TOKEN", "CBK_API_TOKEN", "CHATBOTKIT_API_KEY"),
     )
     api_url: str = _option(
         "CHATBOTKIT_API_URL", _text, "https://api.chatbotkit.com", "Origin of the API, hosted or your own."
@@ -206,9 +221,10 @@ class Config:
     )
     adapter: str = _option(
         "CHATBOTKIT_AUTH_ADAPTER",
-        _one_of("partner", "contact"),
+        _adapter,
         "partner",
-        'What a user is: ``"partner"``, a sub-account with bots and data of its own, or ``"contact"``.',
+        'What a user is: ``"partner"`` (or ``"user"``, its newer name), a sub-account with bots and data of its own, or '
+        '``"contact"``.',
     )
     auto_create: bool = _option(
         "CHATBOTKIT_AUTH_AUTO_CREATE", _switch, False, "Whether an unknown person gets an account by signing in."
@@ -398,13 +414,17 @@ class Config:
         settings: dict[str, Any] = {}
         for each in fields(cls):
             key = each.metadata["key"]
-            value = values.get(key)
-            if value is None:
-                value = environment.get(key)
-            if value is None:
+            found = [
+                (name, value)
+                for source in (values, environment)
+                for name in each.metadata["names"]
+                if (value := source.get(name)) is not None
+            ]
+            if not found:
                 if key in values and each.metadata["takes_none"]:
                     settings[each.name] = None
                 continue
+            key, value = found[0]
             try:
                 settings[each.name] = each.metadata["parse"](value)
             except ValueError as error:

@@ -17,6 +17,7 @@
     ├── DeletionDenied(reason)
     ├── NotFresh
     ├── NotReady
+    ├── EmailTaken
     ├── MailError
     ├── StoreError
     └── APIError
@@ -35,6 +36,8 @@ reads is written in the pages, chosen by :attr:`ChatBotKitAuthError.error_code`.
 """
 
 from __future__ import annotations
+
+import re
 
 
 class ChatBotKitAuthError(Exception):
@@ -196,6 +199,16 @@ class NotReady(ChatBotKitAuthError):
     http_status = 503
 
 
+class EmailTaken(ChatBotKitAuthError):
+    """The address has an account already; one address is one account."""
+
+    error_code = "email_taken"
+    http_status = 409
+
+    def __init__(self) -> None:
+        super().__init__("this address has an account already")
+
+
 class MailError(ChatBotKitAuthError):
     """The mail could not be handed to the mail server.
 
@@ -260,6 +273,12 @@ class APIStatusError(APIError):
         self.code = code
         self.message = message
 
+    @property
+    def field(self) -> str | None:
+        """The field that a 400 or a 409 is about, where the API's sentence begins with its name."""
+        match = re.match(r'"([\w.-]+)"', self.message) if self.status in (400, 409) else None
+        return match[1] if match else None
+
 
 class NotFound(APIStatusError):
     """404: no such user or contact (or, with an HTML body, no ChatBotKit API at this address)."""
@@ -278,9 +297,9 @@ class Conflict(APIStatusError):
 
 
 class TooManyRequests(APIStatusError):
-    """429: the API asks to slow down.
+    """429: the API asks to slow down, of lists (``rate/poll``) or completions (``rate/message``).
 
-    :param retry_after: seconds to wait, where the API says so.
+    :param retry_after: seconds to wait, where that is known; a minute for the platform's own rates.
     """
 
     def __init__(self, status: int, code: str, message: str, retry_after: float | None = None) -> None:
@@ -289,4 +308,5 @@ class TooManyRequests(APIStatusError):
 
 
 class LimitsReached(APIStatusError):
-    """429 ``LIMITS_REACHED``: the plan is used up; trying again does not help."""
+    """429 ``LIMITS_REACHED`` about the plan: it is used up; trying again does not help. About a rate it is
+    :exc:`TooManyRequests`."""

@@ -46,7 +46,7 @@ class ChatBotKitAuth:
     One object serves any number of applications. What is not given is made from each application's configuration.
 
     :param app: the application, or ``None`` to call :meth:`init_app` later.
-    :param adapter: the user directory, or ``"partner"`` or ``"contact"``.
+    :param adapter: the user directory, or ``"partner"`` (also ``"user"``) or ``"contact"``.
     :param store: where challenges and sessions are kept.
     :param provider: makes the codes.
     :param client: the API.
@@ -243,9 +243,9 @@ def _client(config: Config, *, required: bool) -> ChatBotKitClient | None:
 def _adapter(adapter: UserAdapter | str, client: ChatBotKitClient | None, config: Config) -> UserAdapter:
     if isinstance(adapter, UserAdapter):
         return adapter
-    kinds = {"partner": PartnerAdapter, "contact": ContactAdapter}
+    kinds = {"partner": PartnerAdapter, "user": PartnerAdapter, "contact": ContactAdapter}
     if adapter not in kinds or client is None:
-        raise ConfigurationError(f'adapter={adapter!r}: give "partner", "contact" or a UserAdapter.')
+        raise ConfigurationError(f'adapter={adapter!r}: give "partner" (or "user"), "contact" or a UserAdapter.')
     return kinds[adapter](
         client, auto_create=config.auto_create, auto_update=config.auto_update, auto_delete=config.auto_delete
     )

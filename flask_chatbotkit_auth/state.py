@@ -51,20 +51,22 @@ class AuthState:
     _made: int = 0
 
     def update_user(self, user: User | str, **fields: Any) -> User:
-        """Change ``name``, ``image``, ``email`` or ``meta`` of an account; every session of theirs sees it.
+        """Change ``name``, ``image``, ``email``, ``limits`` or ``meta`` of an account; every session of theirs sees it.
 
-        Only what is given is changed; ``meta`` is merged key by key.
+        Only what is given is changed; ``meta`` is merged key by key, ``limits`` are replaced.
 
         :param user: the user or its id.
         :returns: the user as it is afterwards.
         :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_UPDATE`` is off.
         :raises TypeError: a field is not one of those.
+        :raises InvalidEmail: that is no address.
+        :raises EmailTaken: another account has the address.
         :raises APIError: the API could not be reached or refused.
         :raises StoreError: the account was changed, but its sessions do not know before their next refresh.
         """
         if not self.adapter.auto_update:
             raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_UPDATE")
-        strange = fields.keys() - {"name", "image", "email", "meta"}
+        strange = fields.keys() - {"name", "image", "email", "limits", "meta"}
         if strange:
             raise TypeError(f"a user has no field {sorted(strange)[0]!r} to update")
         updated = self.adapter.update(_id(user), **fields)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from .clock import plausible_time, to_milliseconds
 from .identifier import mask
@@ -29,6 +28,55 @@ else:
 Kind = Literal["partner", "contact"]
 
 _TIMES = ("email_verified", "created_at")
+
+
+def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
+    raise TypeError("a user is a snapshot and cannot be changed: use current_auth.update_user")
+
+
+class FrozenDict(dict[str, Any]):
+    """A mapping that nobody can change. To the rest of the world, JSON included, it is a ``dict``."""
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenDict, (dict(self),)
+
+    def __deepcopy__(self, memo: object) -> FrozenDict:
+        return self
+
+    def copy(self) -> dict[str, Any]:
+        """Return a ``dict`` of one's own, whose values are frozen still."""
+        return dict(self)
+
+
+class FrozenList(list[Any]):
+    """A list that nobody can change."""
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenList, (list(self),)
+
+    def __deepcopy__(self, memo: object) -> FrozenList:
+        return self
+
+
+def frozen(value: Any) -> Any:
+    """Return a value of JSON that cannot be changed, to its depth."""
+    if isinstance(value, Mapping):
+        return FrozenDict({key: frozen(each) for key, each in value.items()})
+    if isinstance(value, (list, tuple)):
+        return FrozenList([frozen(each) for each in value])
+    return value
+
+
+def thawed(value: Any) -> Any:
+    """Return a copy of a frozen value, in plain dicts and lists."""
+    if isinstance(value, Mapping):
+        return {key: thawed(each) for key, each in value.items()}
+    return [thawed(each) for each in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +106,18 @@ class User(UserMixin):
     """When the account was made; aware, UTC."""
 
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """The record's own JSON object, for the application's use; read-only."""
+    """The record's own JSON object, for the application's use; read-only to its depth."""
 
     kind: Kind = "partner"
     """``"partner"`` for a sub-account, ``"contact"`` for a contact."""
 
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    """What a sub-account may use, as ``{"messages": 100, "database": {"datasets": 3}}``; read-only to its depth."""
+
     def __post_init__(self) -> None:
         # A worker hands one snapshot to many requests: what one of them writes, no other may read.
-        object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
+        object.__setattr__(self, "meta", frozen(self.meta))
+        object.__setattr__(self, "limits", frozen(self.limits))
 
     def __repr__(self) -> str:
         # Not the fields: a user that is printed or logged must not tell who they are.
@@ -77,16 +129,16 @@ class User(UserMixin):
     def to_json(self) -> dict[str, Any]:
         """Return every field with times in milliseconds since the epoch, ready for ``json.dumps``."""
         record = {each.name: getattr(self, each.name) for each in fields(self)}
-        record["meta"] = dict(self.meta)
+        record["meta"], record["limits"] = thawed(self.meta), thawed(self.limits)
         for key in _TIMES:
             record[key] = record[key] and to_milliseconds(record[key])
         return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> User:
-        """Return the user that :meth:`to_json` wrote."""
-        times = {key: plausible_time(record[key]) for key in _TIMES}
-        return cls(**{**record, **times})
+        """Return the user that :meth:`to_json` wrote, in this release or another one."""
+        known = {each.name: record[each.name] for each in fields(cls) if each.name in record}
+        return cls(**{**known, **{key: plausible_time(record.get(key)) for key in _TIMES}})
 
     def public(self) -> dict[str, Any]:
         """Return what may be shown to the person's own browser: all but ``meta``, times in ISO 8601."""

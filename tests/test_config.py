@@ -72,7 +72,7 @@ def test_durations_are_seconds_or_timedeltas() -> None:
         ("CHATBOTKIT_API_TIMEOUT", "soon", "above 0"),
         ("CHATBOTKIT_API_TIMEOUT", [], "above 0"),
         ("CHATBOTKIT_API_RETRIES", -1, "at least 0"),
-        ("CHATBOTKIT_AUTH_ADAPTER", "users", 'give one of "partner", "contact"'),
+        ("CHATBOTKIT_AUTH_ADAPTER", "users", 'give one of "partner", "user", "contact"'),
         ("CHATBOTKIT_AUTH_AUTO_CREATE", "perhaps", "True or False"),
         ("CHATBOTKIT_AUTH_AUTO_CREATE", 2, "True or False"),
         ("CHATBOTKIT_AUTH_CODE_LENGTH", True, "whole number"),

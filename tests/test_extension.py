@@ -131,17 +131,19 @@ def test_a_wrong_setting_stops_at_the_start(config: dict[str, Any], match: str) 
 
 
 def test_a_wrong_adapter_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match='give "partner", "contact" or a UserAdapter'):
+    with pytest.raises(ConfigurationError, match='give "partner" \\(or "user"\\), "contact" or a UserAdapter'):
         ChatBotKitAuth(_app(), adapter="users")
 
 
-@pytest.mark.parametrize(("name", "adapter"), [("partner", PartnerAdapter), ("contact", ContactAdapter)])
+@pytest.mark.parametrize(
+    ("name", "adapter"), [("partner", PartnerAdapter), ("user", PartnerAdapter), ("contact", ContactAdapter)]
+)
 def test_the_adapter_by_name_or_by_setting(name: str, adapter: type) -> None:
     for auth, app in ((ChatBotKitAuth(adapter=name), _app()), (ChatBotKitAuth(), _app(CHATBOTKIT_AUTH_ADAPTER=name))):
         auth.init_app(app)
         with app.app_context():
             assert type(current_auth.adapter) is adapter
-            assert current_auth.kind == name
+            assert current_auth.kind == ("contact" if name == "contact" else "partner")
 
 
 def test_the_switches_reach_the_adapter() -> None:

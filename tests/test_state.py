@@ -16,7 +16,7 @@ from flask_chatbotkit_auth import (
     APIStatusError,
     ChatBotKitClient,
     ConfigurationError,
-    Conflict,
+    EmailTaken,
     LifecycleDisabled,
     NotAuthorized,
     NotFound,
@@ -63,8 +63,8 @@ def test_only_what_is_given_is_changed(make_app: MakeApp, chatbotkit_sandbox: Sa
     with make_app().app_context():
         user = current_auth.update_user(record["id"], meta={"plan": "free"})
         assert (user.name, dict(user.meta)) == ("Ada", {"plan": "free", "since": 1})
-        with pytest.raises(TypeError, match="'limits'"):
-            current_auth.update_user(record["id"], limits={})
+        with pytest.raises(TypeError, match="'colour'"):
+            current_auth.update_user(record["id"], colour="red")
         with pytest.raises(NotFound):
             current_auth.update_user("nobody", name="x")
 
@@ -144,7 +144,7 @@ def test_a_contact_that_moves_leaves_its_old_address_behind(
     # Who has the old address now is somebody else, and `ensure` must not hand them this contact by its fingerprint.
     assert sign_in(app.test_client(), ADA).get_json()["user"]["id"] != id
     assert sign_in(app.test_client(), "countess@example.com").get_json()["user"]["id"] == id
-    with app.app_context(), pytest.raises(Conflict):
+    with app.app_context(), pytest.raises(EmailTaken):
         current_auth.update_user(id, email=ADA)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import click
 from flask.cli import NoAppException, ScriptInfo
 
-from ..exceptions import APIError, ConfigurationError
+from ..exceptions import ConfigurationError
 from ..state import current_auth
 from .administration import sessions, users
-from .terminal import count_of, counted, json_option, plain, print_json, print_table, require_auth, with_app
+from .repair import repair
+from .terminal import counted, json_option, plain, print_json, require_auth, with_app
 
 
 @click.group("chatbotkit-auth")
@@ -81,46 +82,6 @@ def purge(as_json: bool) -> None:
     print_json({"forgotten": count}) if as_json else click.echo(f"{count} forgotten.")
 
 
-@cli.command("repair-contacts")
-@click.option("--apply", "apply_it", is_flag=True, help="Write; without it everything is only told.")
-@json_option
-@with_app
-def repair_contacts(apply_it: bool, as_json: bool) -> None:
-    """Find contacts that sign-in cannot find, and people who have several; heal the first, merge nothing."""
-    from .repair import examine, heal, list_query
-
-    if current_auth.kind != "contact":
-        raise click.ClickException(
-            'Users are sub-accounts here: set CHATBOTKIT_AUTH_ADAPTER to "contact" to repair those.'
-        )
-    client = current_auth.client
-    report = examine(counted(client.paginate("/contact/list", list_query()), "contacts"))
-    rows, failed = [], 0
-    todo = [(each, "heal") for each in report.healable] + [(each, "leave") for each in report.shadowed]
-    for contact, outcome in counted(todo, "repaired") if apply_it else todo:
-        if apply_it and outcome == "heal":
-            try:
-                heal(client, contact)
-                outcome = "healed"
-            except APIError as error:
-                outcome, failed = f"failed: {error}", failed + 1
-        rows.append(
-            {"id": contact.id, "e-mail": contact.identifier, "meta.email": contact.found_by, "outcome": outcome}
-        )
-    duplicates = {email: [each.id for each in contacts] for email, contacts in report.duplicates.items()}
-    if as_json:
-        print_json({"contacts": report.contacts, "applied": apply_it, "repairs": rows, "duplicates": duplicates})
-    else:
-        click.echo(f"{count_of(report.contacts, 'contact')} looked at.")
-        print_table(rows, "Sign-in finds every one of them.")
-        for email, ids in duplicates.items():
-            click.echo(f"{plain(email)} has several, the oldest first: {', '.join(map(plain, ids))}")
-        if report.healable and not apply_it:
-            click.echo("Nothing was changed. Run this again with --apply to heal.")
-    if failed:
-        raise click.ClickException(f"{count_of(failed, 'contact')} could not be healed. Run this again.")
-
-
 @cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8180, show_default=True, help="0 takes any free one.")
 @click.option("--secret", default="sk-sandbox", show_default=True, help="The API secret that it takes.")
@@ -142,5 +103,6 @@ def sandbox(port: int, secret: str) -> None:
         stand_in.stop()
 
 
+cli.add_command(repair)
 cli.add_command(users)
 cli.add_command(sessions)

@@ -12,7 +12,7 @@ import click
 from flask import current_app
 
 from ..device import device_name
-from ..exceptions import Conflict
+from ..exceptions import EmailTaken
 from ..identifier import normalize_identifier
 from ..profile import profile_problem
 from ..signals import emit, user_created, user_deleted, user_updated
@@ -61,11 +61,9 @@ def create_user(email: str, name: str, image: str, as_json: bool) -> None:
     """Make an account, so that its owner can sign in."""
     identifier = normalize_identifier(email)
     _check(name=name, image=image)
-    if current_auth.adapter.get_by_email(identifier) is not None:
-        raise click.ClickException(f"{identifier} has an account already.")
     try:
         user = current_auth.adapter.create(identifier, name=name.strip() or None, image=image.strip() or None)
-    except Conflict:
+    except EmailTaken:
         raise click.ClickException(f"{identifier} has an account already.") from None
     emit(user_created, _app(), user=user)
     _show(user, as_json)
@@ -85,12 +83,10 @@ def update_user(user: str, as_json: bool, **options: str | None) -> None:
         raise click.ClickException("Say what to change: --name, --image or --email.")
     _check(**{key: value for key, value in fields.items() if key != "email"})
     found = _find(user)
-    if "email" in fields:
-        fields["email"] = normalize_identifier(fields["email"])
-        other = current_auth.adapter.get_by_email(fields["email"])
-        if other is not None and other.id != found.id:
-            raise click.ClickException(f"{fields['email']} has an account of its own, {other.id}.")
-    updated = current_auth.adapter.update(found.id, **fields)
+    try:
+        updated = current_auth.adapter.update(found.id, **fields)
+    except EmailTaken:
+        raise click.ClickException(f"{normalize_identifier(fields['email'])} has an account of its own.") from None
     current_auth.registry.save(updated)
     emit(user_updated, _app(), user=updated, fields=sorted(fields))
     _show(updated, as_json)
@@ -175,7 +171,7 @@ def _id(user: str) -> str:
 
 def _check(**fields: str) -> None:
     for field, value in fields.items():
-        if problem := profile_problem(field, value.strip()):
+        if problem := profile_problem(field, value.strip(), current_auth.kind):
             raise click.ClickException(f"--{field}: {problem}")
 
 

@@ -1,98 +1,165 @@
-"""Contacts that sign-in cannot find, or finds twice: how they are told, and how ``meta.email`` is healed."""
+"""The command ``repair``: accounts that sign-in cannot find, or finds twice, and how their addresses are set right."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from ..exceptions import InvalidEmail
-from ..identifier import normalize_identifier, same_identifier
-from ..upstream.client import ChatBotKitClient, path_segment
+import click
+
+from ..exceptions import APIError, InvalidEmail
+from ..identifier import normalize_identifier
+from ..state import current_auth
+from ..upstream.records import Records
+from ..user import Kind
+from .terminal import count_of, counted, json_option, plain, print_json, print_table, with_app
+
+Outcome = Literal["heal", "leave", "unverified"]
 
 
 @dataclass(frozen=True)
-class Contact:
-    """As much of a contact as it takes to judge it."""
+class Account:
+    """As much of a contact or a sub-account as it takes to judge it."""
 
     id: str
     identifier: str
     """The address that it belongs to, normalised."""
     found_by: str | None
-    """Its ``meta.email``, the address that sign-in finds it by."""
+    """What sign-in finds it by: a contact's ``meta.email``, a sub-account's ``email``."""
+    verified: bool = True
+    """Whether somebody has proved the address, or the kind of account does not tell."""
 
     @property
     def sound(self) -> bool:
-        """Whether sign-in finds it by its own address."""
-        return same_identifier(self.found_by, self.identifier)
+        """Whether sign-in finds it on every deployment: filters are exact."""
+        return self.found_by == self.identifier
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is wrong with an account's contacts."""
+    """What is wrong with the accounts."""
 
-    contacts: int
+    count: int
     """How many were looked at."""
 
-    healable: list[Contact] = field(default_factory=list)
-    """Those whose ``meta.email`` is blank or wrong and may be set right."""
+    repairs: list[tuple[Account, Outcome]] = field(default_factory=list)
+    """Those that sign-in does not find, and what should become of them. One is left alone where the person signs in to a
+    newer account, since sign-in takes the oldest; and where nobody has verified it."""
 
-    shadowed: list[Contact] = field(default_factory=list)
-    """Those whose ``meta.email`` is blank or wrong and better stays so: each is older than the contact that its person
-    signs in to, and sign-in takes the oldest."""
-
-    duplicates: dict[str, list[Contact]] = field(default_factory=dict)
-    """The contacts of each address that has several, the oldest first."""
+    duplicates: dict[str, list[Account]] = field(default_factory=dict)
+    """The accounts of each address that has several, the oldest first."""
 
 
-def list_query() -> dict[str, str]:
-    """Return the query that lists contacts as :func:`examine` takes them: the oldest first."""
-    return {"order": "asc"}
+def examine(records: Iterable[Mapping[str, Any]], kind: Kind, *, include_unverified: bool = False) -> Report:
+    """Judge accounts as the API lists them, the oldest first.
 
-
-def examine(records: Iterable[Mapping[str, Any]]) -> Report:
-    """Judge contacts as the API lists them, the oldest first.
-
-    A contact without any address is nobody's who signs in, and is left out.
+    One without any address is nobody's who signs in, and is left out.
     """
-    people: dict[str, list[Contact]] = {}
+    people: dict[str, list[Account]] = {}
     count = 0
-    for record in records:
-        count += 1
-        contact = _contact(record)
-        if contact is not None:
-            people.setdefault(contact.identifier, []).append(contact)
+    for count, record in enumerate(records, 1):  # noqa: B007  # counted for the report
+        account = _contact(record) if kind == "contact" else _sub_account(record)
+        if account is not None:
+            people.setdefault(account.identifier, []).append(account)
     report = Report(count)
-    for identifier, contacts in people.items():
-        if len(contacts) > 1:
-            report.duplicates[identifier] = contacts
-        in_use = next((place for place, contact in enumerate(contacts) if contact.sound), -1)
-        for place, contact in enumerate(contacts):
-            if not contact.sound:
-                (report.shadowed if place < in_use else report.healable).append(contact)
+    for identifier, accounts in people.items():
+        if len(accounts) > 1:
+            report.duplicates[identifier] = accounts
+        in_use = next((place for place, account in enumerate(accounts) if account.sound), None)
+        for place, account in enumerate(accounts):
+            if account.sound:
+                continue
+            outcome: Outcome = "heal"
+            if not account.verified and not include_unverified:
+                outcome = "unverified"
+            elif in_use is not None and (place < in_use or kind == "partner"):
+                outcome = "leave"  # of sub-accounts, only one can have the address in its normal form
+            elif kind == "partner" and any(done == "heal" and each in accounts for each, done in report.repairs):
+                outcome = "leave"
+            report.repairs.append((account, outcome))
     return report
 
 
-def heal(client: ChatBotKitClient, contact: Contact) -> None:
-    """Write the contact's own address into its ``meta.email``, and change nothing else.
+def heal(account: Account, kind: Kind) -> None:
+    """Write the account's address to where sign-in looks for it, in normal form, and change nothing else.
 
     :raises APIError: the API could not be reached or refused.
     """
-    path = f"/contact/{path_segment(contact.id)}/update"
-    client.post(path, {"meta": {"email": contact.identifier}}, idempotent=True)
+    records = Records(current_auth.client, _path(kind))
+    if kind == "contact":
+        records.change(account.id, {}, {"email": account.identifier})
+    else:
+        records.change(account.id, {"email": account.identifier})
 
 
-def _contact(record: Mapping[str, Any]) -> Contact | None:
+@click.command()
+@click.option("--apply", "apply_it", is_flag=True, help="Write. Without it nothing is changed.")
+@click.option("--include-unverified", is_flag=True, help="Heal contacts that nobody has verified, too.")
+@json_option
+@with_app
+def repair(apply_it: bool, include_unverified: bool, as_json: bool) -> None:
+    """Find accounts that sign-in cannot find, and people who have several. Heals addresses, merges nothing.
+
+    Contacts: meta.email is blank or wrong. Sub-accounts: the address is not in normal form, such as Ada@Example.com;
+    setting it right takes the account's alias away, which the API does at any update.
+    """
+    kind = current_auth.kind
+    thing = "contact" if kind == "contact" else "sub-account"
+    listed = Records(current_auth.client, _path(kind)).all({"order": "asc"})
+    report = examine(counted(listed, f"{thing}s"), kind, include_unverified=include_unverified)
+    rows, failed = [], 0
+    for account, judged in counted(report.repairs, "repaired") if apply_it else report.repairs:
+        outcome: str = judged
+        if apply_it and judged == "heal":
+            try:
+                heal(account, kind)
+                outcome = "healed"
+            except APIError as error:
+                outcome, failed = f"failed: {error}", failed + 1
+        column = "meta.email" if kind == "contact" else "stored as"
+        rows.append({"id": account.id, "e-mail": account.identifier, column: account.found_by, "outcome": outcome})
+    duplicates = {email: [each.id for each in accounts] for email, accounts in report.duplicates.items()}
+    if as_json:
+        print_json({f"{thing}s": report.count, "applied": apply_it, "repairs": rows, "duplicates": duplicates})
+    else:
+        click.echo(f"{count_of(report.count, thing)} looked at.")
+        print_table(rows, "Sign-in finds every one of them.")
+        for email, ids in duplicates.items():
+            click.echo(f"{plain(email)} has several, the oldest first: {', '.join(map(plain, ids))}")
+        if any(outcome == "unverified" for _account, outcome in report.repairs):
+            click.echo("Nobody has verified some of them. Run this with --include-unverified to heal those, too.")
+        if any(outcome == "heal" for _account, outcome in report.repairs) and not apply_it:
+            click.echo("Nothing was changed. Run this again with --apply to heal.")
+    if failed:
+        raise click.ClickException(f"{count_of(failed, thing)} could not be healed. Run this again.")
+
+
+def _path(kind: Kind) -> str:
+    return "/contact" if kind == "contact" else "/user"
+
+
+def _contact(record: Mapping[str, Any]) -> Account | None:
     meta = record.get("meta")
-    found_by = meta.get("email") if isinstance(meta, Mapping) else None
-    found_by = found_by if isinstance(found_by, str) and found_by.strip() else None
+    found_by = _text(meta.get("email")) if isinstance(meta, Mapping) else None
     # As the adapter has it: the contact's own field decides, and meta.email only where that is missing.
-    own = record.get("email")
-    address = own if isinstance(own, str) and own.strip() else found_by
+    return _account(record, _text(record.get("email")) or found_by, found_by, bool(record.get("verifiedAt")))
+
+
+def _sub_account(record: Mapping[str, Any]) -> Account | None:
+    email = _text(record.get("email"))
+    return _account(record, email, email, True)
+
+
+def _account(record: Mapping[str, Any], address: str | None, found_by: str | None, verified: bool) -> Account | None:
     id = record.get("id")
-    if not address or not isinstance(id, str):
+    if address is None or not isinstance(id, str):
         return None
     try:
-        return Contact(id, normalize_identifier(address), found_by)
+        return Account(id, normalize_identifier(address), found_by, verified)
     except InvalidEmail:
         return None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json as jsonlib
 import math
 import random
@@ -24,6 +25,7 @@ from ..exceptions import (
     LimitsReached,
     NotFound,
 )
+from .deployment import Deployment
 from .transport import NO_API, Failure, Transport
 
 HOSTED_HOST = "api.chatbotkit.com"
@@ -141,7 +143,8 @@ class ChatBotKitClient:
             self._headers["Authorization"] = f"Bearer {secret}"
         # These two are shared with the copies that run_as makes.
         self._transport = Transport(self._prefix, secret or "no secret", timeout, clock)
-        self._learned: dict[str, str] = {} if users_path is None else {"users_path": users_path}
+        self.deployment = Deployment(users_path)
+        """What is known of the deployment that answers."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._prefix}>"
@@ -154,7 +157,16 @@ class ChatBotKitClient:
     @property
     def users_path(self) -> str | None:
         """The name of the sub-account resource here: ``"/user"``, ``"/partner/user"``, or ``None`` while unknown."""
-        return self._learned.get("users_path")
+        return self.deployment.users_path
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that an answer may take."""
+        return self._timeout
+
+    def wait(self, seconds: float) -> None:
+        """Wait, by the clock that the pauses between tries go by."""
+        self._sleep(seconds)
 
     def run_as(self, user_id: str) -> ChatBotKitClient:
         """Return a light copy that acts as a sub-account (``x-runas-user-id``) over the same connections.
@@ -168,16 +180,18 @@ class ChatBotKitClient:
         twin._headers["x-runas-user-id"] = user_id
         return twin
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def get(self, path: str, params: Mapping[str, Any] | None = None, *, retry: bool = True) -> dict[str, Any]:
         """Return the object that a GET answers.
 
         :param path: what follows ``/api/v1``, such as ``"/contact/list"``; an id in it goes through
             :func:`path_segment`.
-        :param params: the query; nested names as in ``meta.email``; a value of ``None`` is left out.
+        :param params: the query; nested names as in ``meta.email``; booleans as JSON has them; a value of ``None`` is left
+            out.
+        :param retry: whether it may be tried again where that may help.
         :raises ValueError: the path is not one.
         """
         read = self._transport.read_object
-        return self._call(path, lambda path: self._exchange("GET", path + _query(params), None, True, read))
+        return self._call(path, lambda path: self._exchange("GET", path + _query(params), None, retry, read))
 
     def post(self, path: str, json: Mapping[str, Any] | None = None, *, idempotent: bool = False) -> dict[str, Any]:
         """Return the object that a POST answers.
@@ -207,14 +221,17 @@ class ChatBotKitClient:
         for items in self.pages(path, params):
             yield from items
 
-    def pages(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[list[dict[str, Any]]]:
+    def pages(
+        self, path: str, params: Mapping[str, Any] | None = None, *, endless: bool = False
+    ) -> Iterator[list[dict[str, Any]]]:
         """Yield the items of a list page by page, until one is empty or names no new ``cursor``.
 
+        :param endless: go on after 1000 pages, too.
         :raises APIError: a page is not ``{"items": [{…}, …]}``, or the list goes on after 1000 pages.
         """
         query = dict(params or {})
         seen = {query.get("cursor")}
-        for _ in range(MAX_PAGES):
+        for _ in itertools.count() if endless else range(MAX_PAGES):
             answer = self.get(path, query)
             items = answer.get("items")
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
@@ -245,12 +262,12 @@ class ChatBotKitClient:
                 answer = exchange(name + path.removeprefix("/user"))
             except APIStatusError as error:
                 if 400 <= error.status < 500 and error.status not in _PROVES_NO_PATH:
-                    self._learned["users_path"] = name
+                    self.deployment.users_path = name
                 if error.status not in _UNKNOWN_PATH:
                     raise
                 unknown.append(error)
             else:
-                self._learned["users_path"] = name
+                self.deployment.users_path = name
                 return answer
         raise min(unknown, key=lambda error: (error.message == NO_API, not isinstance(error, NotFound)))
 
@@ -300,7 +317,8 @@ def _may_repeat(error: APIError, repeatable: bool) -> bool:
 
 
 def _query(params: Mapping[str, Any] | None) -> str:
-    query = urlencode({key: value for key, value in (params or {}).items() if value is not None})
+    given = {key: value for key, value in (params or {}).items() if value is not None}
+    query = urlencode({key: jsonlib.dumps(value) if isinstance(value, bool) else value for key, value in given.items()})
     return query and f"?{query}"
 
 

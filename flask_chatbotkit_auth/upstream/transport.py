@@ -38,10 +38,15 @@ from ..exceptions import (
 
 MAX_ANSWER = 16 * 1024 * 1024
 MAX_LINE = 1024 * 1024
+RATE_WINDOW = 60.0
+"""Seconds that the API counts requests for; it never sends ``Retry-After``."""
+
 NO_API = "answered HTML, not JSON: is CHATBOTKIT_API_URL the address of a ChatBotKit API?"
 
 _STATUS_ERRORS = {401: NotAuthenticated, 403: NotAuthorized, 404: NotFound, 409: Conflict}
 _ADDRESS = re.compile(r"""([^\s@=&?<>"'(,;:/])[^\s@=&?<>"'(,;:/]{0,63}(@|%40)""", re.IGNORECASE)
+
+_RATE = re.compile(r"\brate/")
 
 _T = TypeVar("_T")
 
@@ -87,7 +92,10 @@ class Transport:
             if 200 <= response.status_code < 300:
                 return finish(response)
             retry_after = _retry_after(response.headers.get("Retry-After"), self._clock())
-            return Failure(self._status_error(response, retry_after), retry_after)
+            error = self._status_error(response, retry_after)
+            if isinstance(error, TooManyRequests) and error.retry_after is None and error.code == "LIMITS_REACHED":
+                error.retry_after = retry_after = RATE_WINDOW
+            return Failure(error, retry_after)
         except (OSError, HTTPError) as error:
             return Failure(self._connection_error(error))
 
@@ -169,7 +177,8 @@ class Transport:
             code, message = "", _unusable(body)
         else:
             code, message = (self._clean(answer.get(key)) for key in ("code", "message"))
-        if status == 429 and code != "LIMITS_REACHED":
+        # Told apart by the message alone: a rate, which counts a minute, or what the plan allows.
+        if status == 429 and (code != "LIMITS_REACHED" or _RATE.search(message)):
             return TooManyRequests(status, code, message, retry_after)
         return (LimitsReached if status == 429 else _STATUS_ERRORS.get(status, APIStatusError))(status, code, message)
 
@@ -178,7 +187,7 @@ class Transport:
         if not isinstance(text, str):
             return ""
         line = "".join(character if character.isprintable() else " " for character in text[:1000])
-        return mask_addresses(line.replace(self._secret, "•••"))[:200]
+        return mask_addresses(line.replace(self._secret, "•••") if self._secret else line)[:200]
 
     def _connection_error(self, error: Exception) -> APIConnectionError | APITimeout:
         reason = getattr(error.args[0] if error.args else None, "reason", None)

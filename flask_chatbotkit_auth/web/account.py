@@ -11,14 +11,14 @@ from flask_login import current_user
 from werkzeug.wrappers import Response as AnyResponse
 
 from ..device import device_name
-from ..exceptions import LifecycleDisabled
+from ..exceptions import APIStatusError, LifecycleDisabled
 from ..flows import deletion
 from ..flows import sign_in as flows
 from ..identifier import same_identifier
 from ..languages import current_language
 from ..languages import gettext as _
 from ..login import current_session
-from ..profile import profile_problem
+from ..profile import profile_problem, refusal
 from ..state import current_auth
 from ..stores.base import SessionRecord
 from .blueprint import after_sign_out, blueprint, challenge_json, page
@@ -81,11 +81,18 @@ def account_profile(record: SessionRecord) -> AnyResponse:
     # Of what was sent, only what differs from what the person saw, so that nothing newer is put back.
     typed = {key: value.strip() for key in ("name", "image") if (value := given(key)) is not None}
     changes = {key: value for key, value in typed.items() if value != (getattr(user, key) or "")}
-    errors = {key: sentence for key, value in changes.items() if (sentence := profile_problem(key, value))}
+    errors = {key: sentence for key, value in changes.items() if (sentence := profile_problem(key, value, user.kind))}
     if errors:
         return failed(400, "invalid_profile", next(iter(errors.values())), errors=errors, fields=errors)
     if changes:
-        user = current_auth.update_user(user, **changes)
+        try:
+            user = current_auth.update_user(user, **changes)
+        except APIStatusError as error:
+            if error.field not in changes:
+                raise
+            sentence = refusal(error.field)
+            errors = {error.field: sentence}
+            return failed(400, "invalid_profile", sentence, errors=errors, fields=errors)
     return jsonify(user=user.public()) if wants_json() else done(_("Your profile is saved."))
 
 

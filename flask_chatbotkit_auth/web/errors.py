@@ -12,8 +12,10 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from ..exceptions import (
     APIError,
+    APIStatusError,
     ChatBotKitAuthError,
     CodeExpired,
+    EmailTaken,
     InvalidCode,
     InvalidEmail,
     LifecycleDisabled,
@@ -145,6 +147,8 @@ def _explain(error: ChatBotKitAuthError) -> str:
         return _rate_limit_sentence(error)
     if isinstance(error, SignInDenied):
         return error.reason or _("You may not sign in here. If that is a mistake, ask the people who run this site.")
+    if _refused(error):
+        return _("This was refused, and trying again will not help. Tell the people who run this site.")
     if isinstance(error, APIError) and request.endpoint == "chatbotkit_auth.sign_in_post":
         return _("We cannot reach our user directory just now. Try again in a moment.")  # no code has been typed yet
     for kind, sentence in _SENTENCES:
@@ -160,9 +164,14 @@ def _explain_to_signed_in(error: ChatBotKitAuthError) -> str:
     if isinstance(error, RateLimited) and error.limit == "resend:max":
         return _("That was the last code we can send for now. Use the newest one.")
     for kind, sentence in _ACCOUNT_SENTENCES:
-        if isinstance(error, kind):
+        if isinstance(error, kind) and not _refused(error):
             return _(sentence)
     return _explain(error)
+
+
+def _refused(error: ChatBotKitAuthError) -> bool:
+    """Return whether the API has understood and refused, so that the same thing will be refused again."""
+    return isinstance(error, APIStatusError) and error.status in (400, 409, 422)
 
 
 _SENTENCES: tuple[tuple[type[ChatBotKitAuthError], str], ...] = (
@@ -172,6 +181,7 @@ _SENTENCES: tuple[tuple[type[ChatBotKitAuthError], str], ...] = (
     (TooManyAttempts, N_("Too many wrong codes. This sign-in has ended; start again to get a new code.")),
     (SignUpDisabled, N_("There is no account for this address. If you need one, ask the people who run this site.")),
     (LifecycleDisabled, N_("This is switched off here. If you need it, ask the people who run this site.")),
+    (EmailTaken, N_("This address has an account already. Use another one, or sign in with this one.")),
     (MailError, N_("We could not send the mail just now. Wait a moment, then ask for another code.")),
     (APIError, N_("We cannot reach your account just now. Your code is still good: try again in a moment.")),
     (StoreError, N_("We cannot sign anybody in just now. Try again in a moment.")),

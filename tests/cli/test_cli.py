@@ -170,7 +170,7 @@ def test_a_user_is_shown(app: Flask, chatbotkit_sandbox: Sandbox) -> None:
         (("show", "nobody"), "There is no user nobody"),
         (("show", "eve@example.com"), "There is no user eve@example.com"),
         (("show", "a@"), "not one valid e-mail address"),
-        (("show", ".."), "is not one"),
+        (("show", ".."), "There is no user"),
         (("create", "ada"), "not one valid e-mail address"),
         (("create", ADA), f"{ADA} has an account already"),
         (("create", "eve@example.com", "--image", "http://x"), "--image: "),
@@ -255,7 +255,7 @@ def test_sessions_end_while_the_api_is_away(make_app: MakeApp, sign_in: SignIn, 
     assert client.get("/dashboard").status_code == 302
 
 
-# repair-contacts
+# repair
 
 
 @pytest.fixture
@@ -266,65 +266,106 @@ def contacts(make_app: MakeApp) -> Flask:
 
 def test_a_dry_run_tells_and_writes_nothing(contacts: Flask, chatbotkit_sandbox: Sandbox) -> None:
     sandbox = chatbotkit_sandbox
-    blank = sandbox.add_contact(ADA, meta={"email": "", "image": ""})
-    wrong = sandbox.add_contact("eve@example.com", meta={"email": "old@example.com"})
-    missing = sandbox.add_contact("Bob@Example.com")
-    sandbox.add_contact("fine@example.com", meta={"email": "Fine@example.com"})
+    blank = sandbox.add_contact(ADA, meta={"email": "", "image": ""}, verifiedAt=1)
+    wrong = sandbox.add_contact("eve@example.com", meta={"email": "old@example.com"}, verifiedAt=1)
+    missing = sandbox.add_contact("Bob@Example.com", verifiedAt=1)
+    case = sandbox.add_contact("case@example.com", meta={"email": "Case@example.com"}, verifiedAt=1)
+    sandbox.add_contact("fine@example.com", meta={"email": "fine@example.com"})
     sandbox.add_contact(None, meta={"email": "only@example.com"})
     sandbox.add_contact(None)
     sandbox.add_contact("no address", meta={})
-    report = told(contacts, "repair-contacts")
-    assert (report["contacts"], report["applied"], report["duplicates"]) == (7, False, {})
+    report = told(contacts, "repair")
+    assert (report["contacts"], report["applied"], report["duplicates"]) == (8, False, {})
     assert report["repairs"] == [
         {"id": blank["id"], "e-mail": ADA, "meta.email": None, "outcome": "heal"},
         {"id": wrong["id"], "e-mail": "eve@example.com", "meta.email": "old@example.com", "outcome": "heal"},
         {"id": missing["id"], "e-mail": "bob@example.com", "meta.email": None, "outcome": "heal"},
+        {"id": case["id"], "e-mail": "case@example.com", "meta.email": "Case@example.com", "outcome": "heal"},
     ]
     assert all(request.method == "GET" for request in sandbox.requests)
-    out = run(contacts, "repair-contacts").stdout
-    assert out.startswith("7 contacts looked at.\n")
+    out = run(contacts, "repair").stdout
+    assert out.startswith("8 contacts looked at.\n")
     assert out.endswith("Run this again with --apply to heal.\n")
     assert "eve@example.com" in out
+
+
+def test_a_person_of_the_platforms_own_templates_is_found_by_the_contacts_email(
+    contacts: Flask, sign_in: SignIn, chatbotkit_sandbox: Sandbox
+) -> None:
+    contact = chatbotkit_sandbox.add_contact(ADA, name="Ada", fingerprint="0c7ca1d0-made-of-the-address", verifiedAt=1)
+    assert told(contacts, "repair", "--apply")["repairs"][0]["outcome"] == "healed"
+    assert sign_in(contacts.test_client(), ADA).get_json()["user"]["id"] == contact["id"]
+
+
+def test_what_nobody_has_verified_is_left_alone_unless_told_to(contacts: Flask, chatbotkit_sandbox: Sandbox) -> None:
+    contact = chatbotkit_sandbox.add_contact(ADA, meta={"email": ""})
+    (row,) = told(contacts, "repair", "--apply")["repairs"]
+    assert (row["outcome"], contact["meta"]) == ("unverified", {"email": ""})
+    assert "--include-unverified" in run(contacts, "repair").stdout
+    (row,) = told(contacts, "repair", "--apply", "--include-unverified")["repairs"]
+    assert (row["outcome"], contact["meta"]) == ("healed", {"email": ADA})
 
 
 def test_apply_heals_the_address_and_nothing_else(
     contacts: Flask, sign_in: SignIn, chatbotkit_sandbox: Sandbox
 ) -> None:
-    contact = chatbotkit_sandbox.add_contact(ADA, name="Ada", meta={"email": "", "image": "", "plan": "pro"})
-    (row,) = told(contacts, "repair-contacts", "--apply")["repairs"]
+    meta = {"email": "", "image": "", "plan": "pro", "crm": {"id": 7}}
+    contact = chatbotkit_sandbox.add_contact(ADA, name="Ada", verifiedAt=1, meta=meta)
+    (row,) = told(contacts, "repair", "--apply")["repairs"]
     assert row["outcome"] == "healed"
-    assert contact["meta"] == {"email": ADA, "image": "", "plan": "pro"}
+    assert contact["meta"] == {"email": ADA, "image": "", "plan": "pro", "crm": {"id": 7}}
     assert contact["name"] == "Ada"
     assert sign_in(contacts.test_client(), ADA).get_json()["user"]["id"] == contact["id"]
     assert len(chatbotkit_sandbox.contacts) == 1
-    assert "Sign-in finds every one of them." in run(contacts, "repair-contacts").stdout
+    assert "Sign-in finds every one of them." in run(contacts, "repair").stdout
 
 
 def test_duplicates_are_told_and_nobody_is_moved(contacts: Flask, sign_in: SignIn, chatbotkit_sandbox: Sandbox) -> None:
-    oldest = chatbotkit_sandbox.add_contact(ADA, meta={"email": ""}, createdAt=1)
+    oldest = chatbotkit_sandbox.add_contact(ADA, verifiedAt=1, meta={"email": ""}, createdAt=1)
     in_use = chatbotkit_sandbox.add_contact("Ada@example.com", meta={"email": ADA}, createdAt=2)
-    newest = chatbotkit_sandbox.add_contact(ADA, meta={"email": ""}, createdAt=3)
-    report = told(contacts, "repair-contacts", "--apply")
+    newest = chatbotkit_sandbox.add_contact(ADA, verifiedAt=1, meta={"email": ""}, createdAt=3)
+    report = told(contacts, "repair", "--apply")
     assert report["duplicates"] == {ADA: [oldest["id"], in_use["id"], newest["id"]]}
     assert {row["id"]: row["outcome"] for row in report["repairs"]} == {newest["id"]: "healed", oldest["id"]: "leave"}
     # Healed too, the oldest would be the one that sign-in takes: Ada would find herself in another account.
     assert oldest["meta"] == {"email": ""}
     assert sign_in(contacts.test_client(), ADA).get_json()["user"]["id"] == in_use["id"]
     assert len(chatbotkit_sandbox.contacts) == 3
-    assert f"{ADA} has several, the oldest first: {oldest['id']}" in run(contacts, "repair-contacts").stdout
+    assert f"{ADA} has several, the oldest first: {oldest['id']}" in run(contacts, "repair").stdout
 
 
 def test_what_cannot_be_healed_does_not_stop_the_rest(make_app: MakeApp, chatbotkit_sandbox: Sandbox) -> None:
-    first = chatbotkit_sandbox.add_contact(ADA)
-    second = chatbotkit_sandbox.add_contact("eve@example.com")
+    first = chatbotkit_sandbox.add_contact(ADA, verifiedAt=1)
+    second = chatbotkit_sandbox.add_contact("eve@example.com", verifiedAt=1)
     chatbotkit_sandbox.fail(f"*/{first['id']}/update", status=500)
     app = make_app(CHATBOTKIT_AUTH_ADAPTER="contact", CHATBOTKIT_API_RETRIES=0)
-    assert failed(run(app, "repair-contacts", "--apply"), "1 contact could not be healed")
+    assert failed(run(app, "repair", "--apply"), "1 contact could not be healed")
     assert second["meta"] == {"email": "eve@example.com"}
 
 
-def test_sub_accounts_have_nothing_to_repair(app: Flask) -> None:
-    assert failed(run(app, "repair-contacts"), "Users are sub-accounts here")
+def test_sub_accounts_get_their_address_in_normal_form(
+    app: Flask, sign_in: SignIn, chatbotkit_sandbox: Sandbox
+) -> None:
+    cap = chatbotkit_sandbox.add_user("Cap@Example.com", name="Cap", meta={"plan": "pro"})
+    taken = chatbotkit_sandbox.add_user("ADA@example.com")
+    ada = chatbotkit_sandbox.add_user(ADA)
+    rows = told(app, "repair")["repairs"]
+    assert rows == [
+        {"id": cap["id"], "e-mail": "cap@example.com", "stored as": "Cap@Example.com", "outcome": "heal"},
+        {"id": taken["id"], "e-mail": ADA, "stored as": "ADA@example.com", "outcome": "leave"},
+    ]
+    assert cap["email"] == "Cap@Example.com"
+    report = told(app, "repair", "--apply")
+    assert (report["sub-accounts"], report["duplicates"]) == (3, {ADA: [taken["id"], ada["id"]]})
+    assert (cap["email"], cap["name"], cap["meta"]) == ("cap@example.com", "Cap", {"plan": "pro"})
+    assert taken["email"] == "ADA@example.com"
+    assert sign_in(app.test_client(), "cap@example.com").get_json()["user"]["id"] == cap["id"]
+
+
+def test_of_two_sub_accounts_in_other_forms_one_is_healed(app: Flask, chatbotkit_sandbox: Sandbox) -> None:
+    first, second = chatbotkit_sandbox.add_user("Ada@example.com"), chatbotkit_sandbox.add_user("ADA@example.com")
+    assert [row["outcome"] for row in told(app, "repair", "--apply")["repairs"]] == ["healed", "leave"]
+    assert (first["email"], second["email"]) == (ADA, "ADA@example.com")
 
 
 # sandbox

@@ -35,7 +35,13 @@ class Directory(fca.UserAdapter):
         return None
 
     def create(
-        self, email: str, *, name: str | None = None, image: str | None = None, meta: Mapping[str, Any] | None = None
+        self,
+        email: str,
+        *,
+        name: str | None = None,
+        image: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> User:
         return User(id="1", email=email, name=name, image=image, meta=meta or {})
 
@@ -47,6 +53,9 @@ class Directory(fca.UserAdapter):
 
     def list(self, **filters: Any) -> Iterator[User]:
         yield from ()
+
+
+taken: fca.ChatBotKitAuthError = fca.EmailTaken()
 
 
 @auth.send_verification_request

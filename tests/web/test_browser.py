@@ -214,7 +214,7 @@ def test_a_contact(site: Site, visit: Visit) -> None:
     sign_in(site, page, "eve@example.com")
     say(page, "Hello")
     expect(answers(page)).to_contain_text("You said: Hello")
-    assert site.calls("Typed a code") == ["GET /contact/list", "POST /contact/ensure"]
+    assert site.calls("Typed a code") == ["GET /contact/list", "POST /contact/create"]
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -6,12 +6,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ...exceptions import APIError, Conflict, InvalidEmail, SignUpDisabled
+from ...exceptions import APIStatusError, Conflict, EmailTaken, InvalidEmail, SignUpDisabled
 from ...identifier import normalize_identifier
 from ...user import Kind, User
 
-MAX_ID_LENGTH = 191
-"""Characters; more than any real id has, and what a key of every database holds."""
+FIELDS = frozenset(("name", "image", "email", "meta", "limits", "email_verified"))
+"""What :meth:`UserAdapter.update` can change."""
+
+Fields = Mapping[str, Any]
+
+Users = list[User]
+
+Page = tuple[Users, str | None]
+"""Accounts, and what to pass as ``after`` for those that follow; ``None`` at the end."""
 
 
 class UserAdapter(ABC):
@@ -20,8 +27,8 @@ class UserAdapter(ABC):
     Every method may raise :exc:`~flask_chatbotkit_auth.exceptions.APIError`. The switches guard what happens by itself, at
     sign-in; ``create``, ``update`` and ``delete`` do what they are told, so that an administrator always can.
 
-    :param auto_create: whether :meth:`get_or_create` makes an account for an unknown address.
-    :param auto_update: whether :meth:`get_or_create` adds what is missing to an account, and whether
+    :param auto_create: whether :meth:`resolve` makes an account for an unknown address.
+    :param auto_update: whether :meth:`resolve` adds what is missing to an account, and whether
         :meth:`current_auth.update_user <flask_chatbotkit_auth.state.AuthState.update_user>` is allowed.
     :param auto_delete: whether
         :meth:`current_auth.delete_user <flask_chatbotkit_auth.state.AuthState.delete_user>` is allowed.
@@ -37,7 +44,7 @@ class UserAdapter(ABC):
 
     @abstractmethod
     def get(self, id: str) -> User | None:
-        """Return the account, or ``None`` when there is none (any more) or it is not ours to see."""
+        """Return the account, or ``None`` when there is none (any more), it is not ours to see, or the id cannot be one."""
 
     @abstractmethod
     def get_by_email(self, email: str) -> User | None:
@@ -48,24 +55,36 @@ class UserAdapter(ABC):
 
     @abstractmethod
     def create(
-        self, email: str, *, name: str | None = None, image: str | None = None, meta: Mapping[str, Any] | None = None
+        self,
+        email: str,
+        *,
+        name: str | None = None,
+        image: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> User:
-        """Make an account.
+        """Make an account whose owner has not proved the address yet, and return it as the API has it.
 
-        :param email: an identifier, normalised.
+        :param email: an address, in any form; it is stored in normal form.
         :param image: URL of a picture.
         :param meta: an object that JSON can say, for the application's own use.
-        :raises Conflict: the address has one already, where the directory can tell.
+        :param limits: what a sub-account may use, in one step with its creation.
+        :raises InvalidEmail: that is no address.
+        :raises EmailTaken: it has an account already.
         """
 
     @abstractmethod
     def update(self, id: str, **fields: Any) -> User:
-        """Change the given fields of an account, of ``name``, ``image``, ``email`` and ``meta``; others stay as they are.
+        """Change the given fields of an account: ``name``, ``image``, ``email``, ``meta``, ``limits``; others stay.
 
-        ``meta`` is merged key by key. ``name=""`` blanks the name: pass only what is meant.
+        ``meta`` is merged key by key; ``limits`` replaces what there was. ``None`` or ``""`` blanks a name or a picture.
+        With a new ``email`` the account's ``email_verified`` is none until its owner proves that address; a flow that has
+        proved it passes ``email_verified``, an aware time.
 
         :returns: the account as it is afterwards.
         :raises NotFound: there is no such account.
+        :raises InvalidEmail: that is no address.
+        :raises EmailTaken: another account has the address.
         """
 
     @abstractmethod
@@ -76,78 +95,100 @@ class UserAdapter(ABC):
     def list(self, **filters: Any) -> Iterator[User]:
         """Yield every account, fetched page by page.
 
-        :param filters: further names of the API's query, such as ``order="asc"`` or ``take=50``, the size of a page.
+        :param filters: further names of the API's query, such as ``order="asc"``, ``take=50``, the size of a page, or
+            ``**{"meta.admin": True}``. The API compares the type as well: a filter is a text or a boolean.
         """
 
-    def get_or_create(self, email: str) -> User:
-        """Return the account of ``email``, making it where :attr:`auto_create` allows.
+    def page(self, *, after: str | None = None, take: int = 50) -> Page:
+        """Return one page of accounts, the newest first, and what to pass as ``after`` for the next one.
+
+        :param after: what the page before answered; ``None`` for the first page.
+        :param take: 1 to 100.
+        :returns: the accounts, and ``None`` instead of a next page at the end.
+        """
+        users: Users = []
+        skipping = after is not None
+        for user in self.list():
+            if skipping:
+                skipping = user.id != after
+            elif len(users) == take:
+                return users, users[-1].id
+            else:
+                users.append(user)
+        return users, None
+
+    def refresh(self, id: str) -> User | None:
+        """Return the account of a session that goes on: :meth:`get`, in one try, and slow to say that there is none."""
+        return self.get(id)
+
+    def resolve(
+        self,
+        email: str,
+        approve: Callable[[User | None], object] = lambda user: None,
+        fields: Callable[[], Fields] = dict,
+    ) -> tuple[User, bool]:
+        """Return the account of a person who has proved an address: the step behind every sign-in.
 
         However many callers arrive together, one account is made and all of them get it.
 
+        :param approve: called with **every** account before it is returned, however it was found, and with ``None`` before
+            one is made; it raises to refuse, and then nothing is made or changed.
+        :param fields: called before an account is made: its ``name``, ``image``, ``limits`` and ``meta``, sent in the one
+            call that makes it.
+        :returns: the account, and whether this call made it.
         :raises SignUpDisabled: there is none, and auto create is off.
         """
-        return self.resolve(email)[0]
-
-    def resolve(self, email: str, approve: Callable[[User | None], None] = lambda user: None) -> tuple[User, bool]:
-        """Do as :meth:`get_or_create` does, and tell whether this call made the account: the step behind every sign-in.
-
-        :param approve: called with the account as it was found, or with ``None`` before one is made; it raises to refuse,
-            and then nothing is made or changed.
-        """
-        user = self.get_by_email(email)
-        if user is not None:
+        user, created = self.get_by_email(email), False
+        if user is None:
+            if not self.auto_create:
+                raise SignUpDisabled
+            approve(None)
+            user, created = self.sign_up(email, fields())
+        if not created:
             approve(user)
-            return (self.refine(user) if self.auto_update else user), False
-        if not self.auto_create:
-            raise SignUpDisabled
-        approve(None)
+            user = self.refine(user) if self.auto_update else user
+        return user, created
+
+    def sign_up(self, email: str, fields: Fields) -> tuple[User, bool]:
+        """Make the account of a person who has just proved the address; where somebody else was first, find theirs.
+
+        :returns: the account, and whether this call made it.
+        """
         try:
-            return self.create_verified(email), True
-        except Conflict:
-            # Somebody else was first: theirs is the one account.
+            return self.create(email, **fields), True
+        except (Conflict, EmailTaken):
             user = self.get_by_email(email)
             if user is None:
                 raise
             return user, False
-
-    def create_verified(self, email: str) -> User:
-        """Make the account of a person who has just proved the address.
-
-        :raises Conflict: as :meth:`create`.
-        """
-        return self.create(email)
 
     def refine(self, user: User) -> User:
         """Add upstream what a sign-in has proved and the account lacks; return the account as it is then."""
         return user
 
 
+def require_fields(fields: Fields) -> None:
+    """Refuse fields that no account has.
+
+    :raises TypeError: there is one.
+    """
+    for name in fields:
+        if name not in FIELDS:
+            raise TypeError(f"a user has no field {name!r} to update")
+
+
+def require_other_field(error: APIStatusError) -> None:
+    """Raise :exc:`InvalidEmail` where the API's refusal is about the address.
+
+    :raises InvalidEmail: it is.
+    """
+    if error.status == 400 and error.field == "email":
+        raise InvalidEmail("the ChatBotKit API refuses the address") from error
+
+
 def only_text(value: object) -> str | None:
     """Return ``value`` if it is a text with something in it: any field of an answer may be missing, null or blank."""
     return value if isinstance(value, str) and value.strip() else None
-
-
-def required_id(record: Mapping[str, Any]) -> str:
-    """Return the id of an answer of the API.
-
-    :raises APIError: it has none, or one that no store has room for or that would break a line of the log.
-    """
-    id = record.get("id")
-    if not isinstance(id, str) or not 0 < len(id) <= MAX_ID_LENGTH or not id.isprintable():
-        raise APIError("the ChatBotKit API answered without an id that can be one")
-    return id
-
-
-def fetched(record: Mapping[str, Any], id: str) -> Mapping[str, Any]:
-    """Return the answer to a fetch if it is about the account that was asked for.
-
-    A cache in between, or a server gone wrong, that answers another one would turn a signed-in person into somebody else.
-
-    :raises APIError: it is about another one.
-    """
-    if required_id(record) != id:
-        raise APIError("the ChatBotKit API answered another account than the one asked for")
-    return record
 
 
 def stored_email(value: object) -> str:

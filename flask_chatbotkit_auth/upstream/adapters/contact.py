@@ -5,23 +5,29 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ...clock import plausible_time, to_milliseconds, utcnow
-from ...exceptions import APIError, NotAuthorized, NotFound
-from ...identifier import same_identifier
+from ...exceptions import APIError, APIStatusError, Conflict, EmailTaken
+from ...identifier import normalize_identifier, same_identifier
 from ...user import Kind, User
-from ..client import ChatBotKitClient, path_segment
-from .base import UserAdapter, fetched, only_text, required_id, stored_email
+from ..client import ChatBotKitClient
+from ..records import Record, Records, require_keys, required_id
+from .base import Fields, Page, UserAdapter, only_text, require_fields, require_other_field, stored_email
 
 _log = logging.getLogger("flask_chatbotkit_auth")
+
+FINGERPRINTS = 5
+"""How many contacts may be made for one address where earlier ones are kept by somebody else."""
 
 
 class ContactAdapter(UserAdapter):
     """Keeps each user as a contact of the secret's own account.
 
     Contacts are found by ``meta.email``, the one filter that the API has for them, as the Node adapter writes it; the
-    contact's own ``email`` field decides whether it is the person's. The picture is kept as ``meta.image``.
+    contact's own ``email`` field decides whether it is the person's. The picture is kept as ``meta.image``. While
+    ``meta.unverifiedEmail`` is the contact's address, its owner has not proved it since it was changed.
 
     :param client: acts as the account.
     :param switches: ``auto_create``, ``auto_update`` and ``auto_delete``.
@@ -32,91 +38,195 @@ class ContactAdapter(UserAdapter):
     def __init__(self, client: ChatBotKitClient, **switches: bool) -> None:
         super().__init__(**switches)
         self.client = client
+        self._records = Records(client, "/contact")
+
+    def fingerprint(self, email: str) -> str:
+        """Return the fingerprint of the contact of one identifier: the same on every worker and every deployment.
+
+        A subclass may replace it. It has 17 to 191 characters, and two addresses never have the same.
+        """
+        return hashlib.sha256(f"flask-chatbotkit-auth:{email}".encode()).hexdigest()
 
     def get(self, id: str) -> User | None:
-        try:
-            return _user(fetched(self.client.get(f"/contact/{path_segment(id)}/fetch"), id))
-        except (NotFound, NotAuthorized) as error:
-            if not error.code:
-                raise  # no answer of this API, such as a gateway's own page: it says nothing about the account
-            return None
+        record = self._records.get(id)
+        return None if record is None else _user(record)
+
+    def refresh(self, id: str) -> User | None:
+        record = self._records.refresh(id)
+        return None if record is None else _user(record)
 
     def get_by_email(self, email: str) -> User | None:
         # Oldest first: where one person has several contacts, it is the same one at every sign-in.
-        for page in self.client.pages("/contact/list", {"meta.email": email, "order": "asc"}):
-            for record in page:
-                if _belongs_to(record, email):
-                    return _user(record)
-        return None
+        record = self._records.find("meta.email", email, lambda record: _belongs_to(record, email), order="asc")
+        return None if record is None else _user(record)
 
     def create(
-        self, email: str, *, name: str | None = None, image: str | None = None, meta: Mapping[str, Any] | None = None
+        self,
+        email: str,
+        *,
+        name: str | None = None,
+        image: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> User:
-        """Make a contact, or return the one that was made from this address before.
+        identifier = normalize_identifier(email)
+        if self.get_by_email(identifier) is not None:
+            raise EmailTaken
+        user, created = self._make(identifier, _fields(identifier, name=name, image=image, meta=meta, limits=limits))
+        if not created:
+            raise EmailTaken
+        return _user(self._records.fetch(user.id))
 
-        The fingerprint is derived from the address and ``ensure`` is idempotent by it, so that any number of callers at
-        once make one contact.
-        """
-        now = to_milliseconds(utcnow())
-        all_meta = {**(meta or {}), "email": email, **({"image": image} if image else {})}
-        fields = {"fingerprint": fingerprint(email), "email": email, "meta": all_meta}
-        if name:
-            fields["name"] = name
-        answer = self.client.post("/contact/ensure", fields, idempotent=True)
-        return _user({**fields, "id": required_id(answer), "createdAt": now, "verifiedAt": now})
+    def sign_up(self, email: str, fields: Fields) -> tuple[User, bool]:
+        return self._make(email, {**_fields(email, **fields), "verifiedAt": to_milliseconds(utcnow())})
 
     def update(self, id: str, **fields: Any) -> User:
-        path = f"/contact/{path_segment(id)}"
-        meta = dict(fields.pop("meta", None) or {})
+        require_fields(fields)
+        if fields.get("limits"):
+            raise TypeError("a contact has no limits of its own")
+        changes: dict[str, Any] = {"name": fields["name"] or ""} if "name" in fields else {}
+        meta = dict(fields.get("meta") or {})
         if "image" in fields:
-            meta["image"] = fields.pop("image")
-        if "email" in fields:
-            meta["email"] = fields["email"]
-            # Else `ensure` would give this contact to whoever signs in with the old address.
-            fields["fingerprint"] = fingerprint(stored_email(fields["email"]))
-        self.client.post(f"{path}/update", {**fields, **({"meta": meta} if meta else {})}, idempotent=True)
-        return _user(fetched(self.client.get(f"{path}/fetch"), id))
+            meta["image"] = fields["image"] or ""
+        if fields.get("email_verified") is not None:
+            changes["verifiedAt"] = to_milliseconds(fields["email_verified"])
+            meta["unverifiedEmail"] = ""
+        try:
+            record = self._move(id, fields["email"] or "", changes, meta) if "email" in fields else None
+            if record is None:
+                record = self._records.change(id, changes, meta)
+        except APIStatusError as error:
+            require_other_field(error)
+            raise
+        return _user(record or self._records.fetch(id))
 
     def delete(self, id: str) -> None:
-        try:
-            self.client.post(f"/contact/{path_segment(id)}/delete", {}, idempotent=True)
-        except NotFound:
-            pass
+        self._records.delete(id)
 
     def list(self, **filters: Any) -> Iterator[User]:
-        for record in self.client.paginate("/contact/list", filters):
+        for record in self._records.all(filters):
             yield _user(record)
+
+    def page(self, *, after: str | None = None, take: int = 50) -> Page:
+        records, following = self._records.page(after, take)
+        return [_user(record) for record in records], following
 
     def refine(self, user: User) -> User:
         """Add ``verifiedAt`` where it is missing and ``meta.email`` where it is blank or wrong; change nothing else."""
-        missing: dict[str, Any] = {}
+        changes: dict[str, Any] = {}
+        meta: dict[str, Any] = {}
         if user.email_verified is None:
-            missing["verifiedAt"] = to_milliseconds(utcnow())
-        if not same_identifier(user.meta.get("email"), user.email):
-            missing["meta"] = {"email": user.email}
-        if not missing:
+            changes["verifiedAt"] = to_milliseconds(utcnow())
+            if user.meta.get("unverifiedEmail"):
+                meta["unverifiedEmail"] = ""
+        if user.meta.get("email") != user.email:
+            meta["email"] = user.email
+        if not changes and not meta:
             return user
         try:
-            self.client.post(f"/contact/{path_segment(user.id)}/update", missing, idempotent=True)
+            self._records.change(user.id, changes, meta)
         except APIError:
             # The person proved the address; a note about it that could not be written must not keep them out.
             _log.warning("contact %s could not be completed at sign-in", user.id, exc_info=True)
             return user
-        return User(
-            **{
-                **vars(user),
-                "email_verified": user.email_verified or plausible_time(missing.get("verifiedAt")),
-                "meta": {**user.meta, **missing.get("meta", {})},
-            }
-        )
+        verified = user.email_verified or plausible_time(changes.get("verifiedAt"))
+        return replace(user, email_verified=verified, meta={**user.meta, **meta})
+
+    def _make(self, email: str, fields: Fields) -> tuple[User, bool]:
+        """Make the contact of an address, or return the one that is the address's already; tell whether it was made.
+
+        A fingerprint is unique in an account, an address is not. One whose contact has another address by now, or which
+        nobody verified, is passed over for the next of a fixed series.
+        """
+        for fingerprint in self._series(email):
+            record = {**fields, "fingerprint": fingerprint}
+            try:
+                id = self._records.create(record)
+            except Conflict:
+                found = self.get_by_email(email) or self._behind(record, email)
+                if found is not None:
+                    return found, False
+            except APIStatusError as error:
+                require_other_field(error)
+                raise
+            else:
+                return _user({**record, "id": id, "createdAt": to_milliseconds(utcnow())}), True
+        raise Conflict(409, "CONFLICT", f"all {FINGERPRINTS} fingerprints of this address are taken by other contacts")
+
+    def _behind(self, record: Record, email: str) -> User | None:
+        """Return the contact that has the record's fingerprint if its address is this one.
+
+        :raises APIError: an outage, which must make nobody a second contact.
+        """
+        id = self._ensured(record)
+        if id is None:
+            return self.get_by_email(email)
+        contact = self._records.fetch(id)
+        return _user(contact) if _belongs_to(contact, email) else None
+
+    def _ensured(self, record: Record) -> str | None:
+        """Return the id behind a fingerprint; ``None`` where the contact is not verified, which ``ensure`` cannot say.
+
+        It answers 500 then, as in an outage. So it is asked twice, a second apart, and the look-up that follows must
+        succeed.
+        """
+        fields = {key: value for key, value in record.items() if key != "verifiedAt"}
+        for last in (False, True):
+            try:
+                return required_id(self.client.post("/contact/ensure", fields))
+            except APIStatusError as error:
+                # A 409: the contact was gone, and somebody else was faster to make it anew.
+                if error.status not in (409, 500) or not error.code or (last and error.status == 409):
+                    raise
+            if not last:
+                self.client.wait(1)
+        return None
+
+    def _move(self, id: str, email: str, changes: dict[str, Any], meta: dict[str, Any]) -> Record | None:
+        """Change a contact's address, its ``meta.email`` and its fingerprint together."""
+        identifier = normalize_identifier(email)
+        meta["email"] = identifier
+        before = self._records.fetch(id)
+        if not _belongs_to(before, identifier):
+            other = self.get_by_email(identifier)
+            if other is not None and other.id != id:
+                raise EmailTaken
+            meta.setdefault("unverifiedEmail", identifier)
+        for fingerprint in self._series(identifier):
+            try:
+                # Left as it is, the fingerprint would lead whoever signs in with the old address to this contact.
+                fields = {**changes, "email": identifier, "fingerprint": fingerprint}
+                return self._records.change(id, fields, meta) or self._records.fetch(id)
+            except Conflict:
+                record = {**_fields(identifier), "fingerprint": fingerprint}
+                other = self.get_by_email(identifier) or self._behind(record, identifier)
+                if other is not None and other.id != id:
+                    raise EmailTaken from None
+        raise EmailTaken
+
+    def _series(self, email: str) -> Iterator[str]:
+        first = self.fingerprint(email)
+        yield first
+        for number in range(2, FINGERPRINTS + 1):
+            yield hashlib.sha256(f"{first}:{number}".encode()).hexdigest()
 
 
-def fingerprint(email: str) -> str:
-    """Return the fingerprint of the contact of one identifier: the same on every worker and every deployment."""
-    return hashlib.sha256(f"flask-chatbotkit-auth:{email}".encode()).hexdigest()
+def _fields(
+    email: str,
+    *,
+    name: str | None = None,
+    image: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+    limits: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    if limits:
+        raise TypeError("a contact has no limits of its own")
+    require_keys(meta or {})
+    fields = {"email": email, "meta": {**(meta or {}), "email": email, **({"image": image} if image else {})}}
+    return {**fields, **({"name": name} if name else {})}
 
 
-def _belongs_to(record: Mapping[str, Any], email: str) -> bool:
+def _belongs_to(record: Record, email: str) -> bool:
     own = only_text(record.get("email"))
     if own is not None:
         return same_identifier(own, email)
@@ -124,15 +234,17 @@ def _belongs_to(record: Mapping[str, Any], email: str) -> bool:
     return isinstance(meta, Mapping) and same_identifier(meta.get("email"), email)
 
 
-def _user(record: Mapping[str, Any]) -> User:
+def _user(record: Record) -> User:
     meta = record.get("meta")
     meta = meta if isinstance(meta, Mapping) else {}
+    email = stored_email(record.get("email")) or stored_email(meta.get("email"))
+    proved = not email or meta.get("unverifiedEmail") != email
     return User(
         id=required_id(record),
-        email=stored_email(record.get("email")) or stored_email(meta.get("email")),
+        email=email,
         name=only_text(record.get("name")),
         image=only_text(meta.get("image")),
-        email_verified=plausible_time(record.get("verifiedAt")),
+        email_verified=plausible_time(record.get("verifiedAt")) if proved else None,
         created_at=plausible_time(record.get("createdAt")),
         meta=meta,
         kind="contact",

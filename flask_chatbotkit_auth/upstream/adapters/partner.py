@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from ...clock import plausible_time, to_milliseconds, utcnow
-from ...exceptions import NotAuthorized, NotFound
-from ...identifier import same_identifier
+from ...exceptions import APIStatusError, Conflict, EmailTaken
+from ...identifier import normalize_identifier, same_identifier
 from ...user import User
-from ..client import ChatBotKitClient, path_segment
-from .base import UserAdapter, fetched, only_text, required_id, stored_email
+from ..client import ChatBotKitClient
+from ..records import Records, require_keys, required_id
+from .base import Fields, Page, UserAdapter, only_text, require_fields, require_other_field, stored_email
 
 
 class PartnerAdapter(UserAdapter):
     """Keeps each user as a sub-account of the secret's own account (the Partner API).
 
     The API has no field for when an address was proved; it is kept as ``meta.verifiedAt`` of the accounts that sign-ins make.
+    A sign-in writes nothing to an account that exists: any update would reset its alias.
 
     :param client: acts as the parent account.
     :param switches: ``auto_create``, ``auto_update`` and ``auto_delete``.
@@ -25,53 +28,111 @@ class PartnerAdapter(UserAdapter):
     def __init__(self, client: ChatBotKitClient, **switches: bool) -> None:
         super().__init__(**switches)
         self.client = client
+        self._records = Records(client, "/user")
 
     def get(self, id: str) -> User | None:
-        try:
-            return _user(fetched(self.client.get(f"/user/{path_segment(id)}/fetch"), id))
-        except (NotFound, NotAuthorized) as error:
-            if not error.code:
-                raise  # no answer of this API, such as a gateway's own page: it says nothing about the account
-            return None
+        record = self._records.get(id)
+        return None if record is None else _user(record)
+
+    def refresh(self, id: str) -> User | None:
+        record = self._records.refresh(id)
+        return None if record is None else _user(record)
 
     def get_by_email(self, email: str) -> User | None:
-        # A deployment that does not know the filter answers everybody: compare each one, page after page.
-        for page in self.client.pages("/user/list", {"email": email}):
-            for record in page:
-                if same_identifier(record.get("email"), email):
-                    return _user(record)
-        return None
+        record = self._records.find("email", email, lambda record: same_identifier(record.get("email"), email))
+        return None if record is None else _user(record)
 
     def create(
-        self, email: str, *, name: str | None = None, image: str | None = None, meta: Mapping[str, Any] | None = None
+        self,
+        email: str,
+        *,
+        name: str | None = None,
+        image: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> User:
-        now = to_milliseconds(utcnow())
-        given = {"name": name, "image": image, "meta": dict(meta) if meta else None}
-        fields = {"email": email, **{key: value for key, value in given.items() if value is not None}}
-        answer = self.client.post("/user/create", fields)
-        return _user({**fields, "id": required_id(answer), "createdAt": now})
+        identifier = normalize_identifier(email)
+        if self.get_by_email(identifier) is not None:
+            raise EmailTaken
+        try:
+            id = self._records.create(_fields(identifier, name=name, image=image, meta=meta, limits=limits))
+        except Conflict:
+            raise EmailTaken from None
+        return _user(self._records.fetch(id))
 
-    def create_verified(self, email: str) -> User:
-        return self.create(email, meta={"verifiedAt": to_milliseconds(utcnow())})
+    def sign_up(self, email: str, fields: Fields) -> tuple[User, bool]:
+        now = to_milliseconds(utcnow())
+        record = _fields(email, **{**fields, "meta": {**(fields.get("meta") or {}), "verifiedAt": now}})
+        try:
+            id = self._records.create(record)
+        except Conflict:
+            # Somebody else was first: theirs is the one account.
+            user = self.get_by_email(email)
+            if user is None:
+                raise
+            return user, False
+        except APIStatusError as error:
+            require_other_field(error)
+            raise
+        return _user({**record, "id": id, "createdAt": now}), True
 
     def update(self, id: str, **fields: Any) -> User:
-        path = f"/user/{path_segment(id)}"
-        self.client.post(f"{path}/update", fields, idempotent=True)
-        return _user(fetched(self.client.get(f"{path}/fetch"), id))
+        require_fields(fields)
+        changes: dict[str, Any] = {key: fields[key] or "" for key in ("name", "image") if key in fields}
+        meta = dict(fields.get("meta") or {})
+        if "limits" in fields:
+            changes["limits"] = dict(fields["limits"] or {})
+        if "email" in fields:
+            changes["email"] = normalize_identifier(fields["email"] or "")
+            if not same_identifier(self._records.fetch(id).get("email"), changes["email"]):
+                other = self.get_by_email(changes["email"])
+                if other is not None and other.id != id:
+                    raise EmailTaken
+                meta["verifiedAt"] = None
+        if "email_verified" in fields:
+            meta["verifiedAt"] = _milliseconds(fields["email_verified"])
+        try:
+            record = self._records.change(id, changes, meta)
+        except Conflict:
+            if "email" not in changes:
+                raise
+            raise EmailTaken from None
+        except APIStatusError as error:
+            require_other_field(error)
+            raise
+        return _user(record or self._records.fetch(id))
 
     def delete(self, id: str) -> None:
-        try:
-            self.client.post(f"/user/{path_segment(id)}/delete", {}, idempotent=True)
-        except NotFound:
-            pass
+        self._records.delete(id)
 
     def list(self, **filters: Any) -> Iterator[User]:
-        for record in self.client.paginate("/user/list", filters):
+        for record in self._records.all(filters):
             yield _user(record)
+
+    def page(self, *, after: str | None = None, take: int = 50) -> Page:
+        records, following = self._records.page(after, take)
+        return [_user(record) for record in records], following
+
+
+def _fields(
+    email: str,
+    *,
+    name: str | None = None,
+    image: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+    limits: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    require_keys(meta or {})
+    given = {"name": name, "image": image, "meta": dict(meta or {}), "limits": dict(limits or {})}
+    return {"email": email, **{key: value for key, value in given.items() if value}}
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else to_milliseconds(moment)
 
 
 def _user(record: Mapping[str, Any]) -> User:
-    meta = record.get("meta")
+    meta, limits = record.get("meta"), record.get("limits")
     meta = meta if isinstance(meta, Mapping) else {}
     return User(
         id=required_id(record),
@@ -81,5 +142,6 @@ def _user(record: Mapping[str, Any]) -> User:
         email_verified=plausible_time(meta.get("verifiedAt")),
         created_at=plausible_time(record.get("createdAt")),
         meta=meta,
+        limits=limits if isinstance(limits, Mapping) else {},
         kind="partner",
     )

@@ -1,0 +1,216 @@
+"""One kind of record of the API, users or contacts: found, fetched, changed and deleted, losing nothing of anybody's."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..exceptions import APIError, APIStatusError, NotAuthorized, NotFound
+from .client import ChatBotKitClient, path_segment
+
+Record = Mapping[str, Any]
+
+MAX_ID_LENGTH = 191
+"""Characters; more than any real id has, and what a key of every database holds."""
+
+MAX_BYTES = 191
+"""Bytes of UTF-8 that the hosted service keeps of a name, an address or a sub-account's picture."""
+
+_RESERVED = re.compile(r"[\W_]|\Z", re.ASCII)
+
+
+class Records:
+    """The records of one resource.
+
+    :param path: ``"/user"`` or ``"/contact"``.
+    """
+
+    def __init__(self, client: ChatBotKitClient, path: str) -> None:
+        self._client = client
+        self._path = path
+
+    def fetch(self, id: str, *, retry: bool = True) -> Record:
+        """Return a record.
+
+        :param retry: whether the call may be tried again where that may help.
+        :raises NotFound: there is none.
+        :raises NotAuthorized: it is another account's.
+        :raises APIError: any other failure, or an answer about another record: a cache in between that mixed them up
+            would turn a signed-in person into somebody else.
+        """
+        record = self._client.get(f"{self._path}/{path_segment(id)}/fetch", retry=retry)
+        if required_id(record) != id:
+            raise APIError("the ChatBotKit API answered another account than the one asked for")
+        self._client.deployment.note_fetched(id)
+        return record
+
+    def get(self, id: str) -> Record | None:
+        """Return a record, or ``None`` where there is none (any more), it is not ours to see, or the id cannot be one."""
+        try:
+            path_segment(id)
+        except APIError:
+            return None
+        try:
+            return self.fetch(id)
+        except (NotFound, NotAuthorized) as error:
+            _require_own_answer(error)
+            return None
+
+    def refresh(self, id: str) -> Record | None:
+        """Return a record as :meth:`get` does, in one try, and believe a 403 only where it can be about this record.
+
+        :raises NotAuthorized: the secret has fetched no other account within the last minute: more likely it was replaced
+            by one that is not the parent of this account.
+        """
+        try:
+            return self.fetch(id, retry=False)
+        except NotFound as error:
+            _require_own_answer(error)
+            return None
+        except NotAuthorized as error:
+            _require_own_answer(error)
+            if not self._client.deployment.fetched_another(id):
+                raise
+            return None
+
+    def find(self, filter: str, email: str, matches: Callable[[Record], bool], **query: str) -> Record | None:
+        """Return the first record of a filtered list that is the one looked for.
+
+        A deployment that does not know the filter answers everybody, so each record is compared, page after page.
+
+        :param filter: the name of the filter, ``"email"`` or ``"meta.email"``.
+        :raises APIError: the list has not ended within three times the time-out.
+        """
+        client = self._client
+        deadline = time.monotonic() + 3 * client.timeout
+        for page in client.pages(f"{self._path}/list", {filter: email, **query}, endless=True):
+            if any(not _carries(record, filter, email) for record in page):
+                client.deployment.note_ignored_filter(filter, f"{self._path}/list")
+            found = next((record for record in page if matches(record)), None)
+            if found is not None:
+                return found
+            if time.monotonic() > deadline:
+                raise APIError(
+                    f"looking up an address took longer than {3 * client.timeout:g} seconds, since the ChatBotKit API "
+                    f'ignores the filter "{filter}" of {self._path}/list and answers everybody: upgrade the deployment at '
+                    "CHATBOTKIT_API_URL"
+                )
+        return None
+
+    def all(self, filters: Mapping[str, Any]) -> Iterator[Record]:
+        """Yield every record, page by page."""
+        return self._client.paginate(f"{self._path}/list", filters)
+
+    def page(self, after: str | None, take: int) -> tuple[list[Record], str | None]:
+        """Return records, the newest first, and the cursor of those that follow, or ``None``."""
+        take = max(1, min(take, 100))
+        # One more than asked for shows whether anything follows; the cursor of a record is its id.
+        query = {"take": min(take + 1, 100), "cursor": after}
+        answer = next(self._client.pages(f"{self._path}/list", query), [])
+        shown: list[Record] = list(answer[:take])
+        more = len(answer) > take or len(answer) == 100
+        return shown, required_id(shown[-1]) if more else None
+
+    def create(self, fields: Mapping[str, Any]) -> str:
+        """Make a record and return its id. It is never repeated blindly.
+
+        :raises Conflict: what must be unique is taken.
+        """
+        self._check(fields)
+        return required_id(self._client.post(f"{self._path}/create", fields))
+
+    def change(self, id: str, fields: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> Record | None:
+        """Change fields of a record, and keys of its ``meta``; whatever is not named stays as it is.
+
+        This is the one place that changes ``meta``. A plain object would replace all that was there, so it is written as
+        ``{"$update": …}``, which merges in one step. An old deployment might not know that: the first write of a process
+        reads the record before and after, and where a key is gone, writes back what there was.
+
+        :returns: the record as it is afterwards, where it was read anyhow.
+        :raises ValueError: a key of ``meta`` is one that ChatBotKit would refuse or lose.
+        :raises NotFound: there is no such record.
+        :raises Conflict: what must be unique is taken.
+        """
+        self._check(fields)
+        if not meta:
+            self._post(id, fields)
+            return None
+        require_keys(meta)
+        deployment = self._client.deployment
+        if deployment.merges_meta:
+            self._post(id, {**fields, "meta": {"$update": meta}})
+            return None
+        whole = {**_meta(self.fetch(id)), **meta}
+        if deployment.merges_meta is False:
+            self._post(id, {**fields, "meta": whole})
+            return None
+        self._post(id, {**fields, "meta": {"$update": meta}})
+        try:
+            after = self.fetch(id)
+        except APIError:
+            self._post(id, {"meta": whole})  # whatever became of it, nothing is lost now
+            raise
+        merges = whole.keys() <= _meta(after).keys()
+        deployment.note_meta(merges)
+        if merges:
+            return after
+        self._post(id, {"meta": whole})
+        return None
+
+    def delete(self, id: str) -> None:
+        """Delete a record; one that is gone already is no error."""
+        try:
+            self._client.post(f"{self._path}/{path_segment(id)}/delete", {}, idempotent=True)
+        except NotFound as error:
+            _require_own_answer(error)
+
+    def _post(self, id: str, body: Mapping[str, Any]) -> None:
+        self._client.post(f"{self._path}/{path_segment(id)}/update", body, idempotent=True)
+
+    def _check(self, fields: Mapping[str, Any]) -> None:
+        # The platform answers a picture that is too long with a 500, which would read as an outage for ever.
+        for name in ("name", "image"):
+            if isinstance(text := fields.get(name), str) and len(text.encode(errors="replace")) > MAX_BYTES:
+                raise APIStatusError(400, "BAD_REQUEST", f'"{name}" has more than {MAX_BYTES} bytes')
+
+
+def require_keys(meta: Mapping[str, Any]) -> None:
+    """Refuse keys that would be lost.
+
+    :raises ValueError: a key begins with neither an ASCII letter nor a digit.
+    """
+    for key in meta:
+        if not isinstance(key, str) or _RESERVED.match(key):
+            raise ValueError(
+                f"ChatBotKit keeps no key {key!r} in meta: let it begin with a letter or a digit (a-z, A-Z, 0-9)"
+            )
+
+
+def required_id(record: Record) -> str:
+    """Return the id of an answer of the API.
+
+    :raises APIError: it has none, or one that no store has room for or that would break a line of the log.
+    """
+    id = record.get("id")
+    if not isinstance(id, str) or not 0 < len(id) <= MAX_ID_LENGTH or not id.isprintable():
+        raise APIError("the ChatBotKit API answered without an id that can be one")
+    return id
+
+
+def _meta(record: Record) -> Mapping[str, Any]:
+    meta = record.get("meta")
+    return meta if isinstance(meta, Mapping) else {}
+
+
+def _carries(record: Record, filter: str, email: str) -> bool:
+    value = record.get("email") if filter == "email" else _meta(record).get("email")
+    # A collation may ignore case, and never more than that.
+    return isinstance(value, str) and value.casefold() == email.casefold()
+
+
+def _require_own_answer(error: APIStatusError) -> None:
+    """Raise unless the API itself has answered: a gateway's own page says nothing about an account."""
+    if not error.code:
+        raise error
