@@ -6,6 +6,7 @@
     ├── ConfigurationError
     ├── InvalidEmail
     ├── NoChallenge
+    ├── InvalidConfirmation
     ├── VerificationError
     │   ├── InvalidCode(attempts_left)
     │   ├── CodeExpired
@@ -68,6 +69,16 @@ class NoChallenge(ChatBotKitAuthError):
 
     error_code = "no_challenge"
     http_status = 400
+
+
+class InvalidConfirmation(ChatBotKitAuthError):
+    """What a person typed to confirm the deletion of the account is not its address."""
+
+    error_code = "invalid_confirmation"
+    http_status = 400
+
+    def __init__(self) -> None:
+        super().__init__("the confirmation is not the account's address")
 
 
 class VerificationError(ChatBotKitAuthError):

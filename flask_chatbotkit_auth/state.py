@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from .exceptions import ConfigurationError, LifecycleDisabled
 from .hooks import Hooks
 from .mail.mailer import Mailer
 from .mail.notices import Notices
+from .pacing import Pace
 from .ratelimit import RateLimiter
 from .sessions import SessionRegistry
 from .signals import emit, session_ended, user_deleted, user_updated
@@ -25,6 +27,8 @@ from .stores.base import SessionRecord, Store
 from .upstream.adapters.base import UserAdapter
 from .upstream.client import ChatBotKitClient, path_segment
 from .user import Kind, User
+
+_log = logging.getLogger("flask_chatbotkit_auth")
 
 _SWEEP_EVERY = 64
 _ROWS_OF_A_SIGN_IN = 8
@@ -48,7 +52,9 @@ class AuthState:
     """Returns the time now, aware, in UTC. Codes, sessions and the refresh of users all use it."""
 
     hooks: Hooks = field(default_factory=Hooks)
+    pace: Pace = field(default_factory=Pace)
     _made: int = 0
+    _warned: set[str] = field(default_factory=set)
 
     def update_user(self, user: User | str, **fields: Any) -> User:
         """Change ``name``, ``image``, ``email``, ``limits`` or ``meta`` of an account; every session of theirs sees it.
@@ -164,6 +170,18 @@ class AuthState:
         if self.optional_client is None:
             raise ConfigurationError("This needs the ChatBotKit API: set CHATBOTKIT_API_SECRET, or pass client=.")
         return self.optional_client
+
+    @property
+    def special_domains(self) -> bool:
+        """Whether an address may have a domain such as ``.local``: as configured, else in debug mode and in tests."""
+        configured = self.config.special_domains
+        return (current_app.debug or current_app.testing) if configured is None else configured
+
+    def warn_once(self, sentence: str) -> None:
+        """Log a warning about the deployment, once in this process."""
+        if sentence not in self._warned:
+            self._warned.add(sentence)
+            _log.warning(sentence)
 
     @property
     def kind(self) -> Kind:

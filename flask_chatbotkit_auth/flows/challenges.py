@@ -1,7 +1,4 @@
-"""A challenge of this browser: made, found again, tried, and what is counted on the way.
-
-What every flow shares that has a person prove their address by a code, whatever the proof is for.
-"""
+"""A challenge on its way: made, sent, sent again, tried. What it is for makes no difference here."""
 
 from __future__ import annotations
 
@@ -9,18 +6,21 @@ import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flask import current_app, request
+from flask import current_app
 
 from ..exceptions import (
     ChatBotKitAuthError,
     CodeExpired,
     InvalidCode,
+    InvalidEmail,
     MailError,
     NoChallenge,
     RateLimited,
     TooManyAttempts,
+    VerificationError,
 )
 from ..identifier import mask
 from ..keys import secret_keys
@@ -29,20 +29,23 @@ from ..signals import code_failed, code_sent, emit
 from ..state import current_auth
 from ..stores.base import Challenge, Outcome, State
 from ..user import User
+from . import counting
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
 
-def count_request(identifier: str) -> None:
-    """Count a code that is asked for.
+@dataclass(frozen=True)
+class Recipient:
+    """Whom a code goes to."""
 
-    :raises RateLimited: too many were asked for, for this address or from this client.
-    """
-    auth = current_auth
-    with auth.store.connected():
-        # The client first: one that is over its own limit must not use up somebody else's.
-        auth.limiter.hit_client("request:ip", request.remote_addr)
-        auth.limiter.hit("request:email", identifier)
+    gets_code: bool = True
+    """Whether a code is sent; without one everything else looks the same."""
+
+    user: User | None = None
+    """The account, where it was looked up."""
+
+    hidden: bool = False
+    """Whether nobody may learn from the answer whether a code was sent."""
 
 
 def create(identifier: str) -> tuple[Challenge, str]:
@@ -58,17 +61,6 @@ def create(identifier: str) -> tuple[Challenge, str]:
     return challenge, code
 
 
-def find(id: object) -> Challenge:
-    """Return the challenge that the browser's session names.
-
-    :raises NoChallenge: it names none, or one that was over long ago.
-    """
-    challenge = current_auth.store.get_challenge(id) if isinstance(id, str) else None
-    if challenge is None:
-        raise NoChallenge("this browser has no challenge, or one that was over long ago")
-    return challenge
-
-
 def require_open(challenge: Challenge) -> Challenge:
     """Return the challenge if a code, or a second try without one, can still do something.
 
@@ -77,7 +69,7 @@ def require_open(challenge: Challenge) -> Challenge:
     :raises TooManyAttempts: too many wrong codes have ended it.
     """
     if challenge.state is State.COMPLETED:
-        raise spent()
+        raise used_error()
     if expired(challenge):
         raise CodeExpired
     if challenge.state is State.OPEN and attempts_left(challenge) == 0:
@@ -86,7 +78,7 @@ def require_open(challenge: Challenge) -> Challenge:
 
 
 def require_resend(challenge: Challenge) -> None:
-    """Do nothing if the challenge may send another code now.
+    """Raise unless the challenge may send another code now.
 
     :raises RateLimited: too soon after the last one, or too many of them.
     """
@@ -98,7 +90,7 @@ def require_resend(challenge: Challenge) -> None:
 
 
 def add_code(challenge: Challenge) -> tuple[str, datetime]:
-    """Add one more code; return it, to be sent, and when it stops working. The earlier ones keep working.
+    """Add one more code; return it, to be sent, and when it stops working. The one before keeps working.
 
     :raises RateLimited: since our look another request of the same browser was faster.
     """
@@ -120,30 +112,25 @@ def add_code(challenge: Challenge) -> tuple[str, datetime]:
     return code, expires_at
 
 
-def deliver(challenge: Challenge, code: str, expires_at: datetime, user: User | None, purpose: str = "sign_in") -> None:
-    """Send a code to the challenge's address.
+def deliver(challenge: Challenge, code: str, expires_at: datetime, recipient: Recipient, purpose: str) -> None:
+    """Send a code to the challenge's address, or only seem to, as the recipient has it.
 
-    :param user: the account behind it, where it was looked up.
     :raises MailError: it could not be sent. The challenge stays, and may send another at once.
     """
-    with sending(challenge):
-        current_auth.mailer.send_code(VerificationRequest.of(challenge, code, expires_at, user=user, purpose=purpose))
-    _log.info("code sent to %s", mask(challenge.identifier))
-    emit(code_sent, _app(), identifier=challenge.identifier, expires_at=expires_at)
-
-
-@contextmanager
-def sending(challenge: Challenge) -> Iterator[None]:
-    """Take the code's place in the count back when a mail inside cannot be sent."""
+    about = VerificationRequest.of(challenge, code, expires_at, user=recipient.user, purpose=purpose)
     try:
-        yield
-    except MailError:  # the answer of 5xx is logged with its cause
+        if recipient.hidden:
+            _deliver_hidden(about, recipient)
+        else:
+            _send(about)
+    except MailError:
+        # The answer of 5xx is logged with its cause. The code takes no place among those that may be asked for.
         current_auth.store.withdraw_code(challenge.id)
         raise
 
 
 def try_code(challenge: Challenge, typed: str) -> None:
-    """Verify an open challenge by a code, or raise. A wrong one is counted; one that is empty is not.
+    """Verify an open challenge by a code, or raise. A wrong one is counted; one of the wrong length is not.
 
     One that is verified takes a right code again: the answer to the first may have been lost on the way.
 
@@ -155,48 +142,47 @@ def try_code(challenge: Challenge, typed: str) -> None:
     """
     auth = current_auth
     code = auth.provider.normalize(typed)
-    again = challenge.state is State.VERIFIED
-    if again:
-        _count_again(challenge, code)
-    elif not code:
-        raise InvalidCode(attempts_left(challenge))
-    digests = _digests(challenge, code)
-    with auth.store.connected():
-        # Counted before the code is compared, so that no number of workers tries more than the limit allows.
-        auth.limiter.hit_client("verify:ip", request.remote_addr)
-        auth.limiter.hit("verify:email", challenge.identifier)
-        attempt = auth.store.try_code(challenge.id, digests, now=auth.clock(), max_attempts=auth.provider.attempts)
-    if attempt.outcome is Outcome.ACCEPTED or (again and attempt.again):
-        # Whoever has the mailbox has proved it (NIST 63B-4 3.2.2: failures before a success no longer count).
-        with auth.store.connected():
-            auth.limiter.clear("verify:email", challenge.identifier)
-            auth.limiter.refund_client("verify:ip", request.remote_addr)
+    was_verified = challenge.state is State.VERIFIED
+    if not auth.provider.has_length(code):
+        raise used_error() if was_verified else InvalidCode(attempts_left(challenge))
+    if was_verified:
+        _count_repetition(challenge)
+    counting.count("verify", challenge.identifier)
+    # Counted before the code is compared, so that no number of workers tries more than the limit allows.
+    attempt = auth.store.try_code(
+        challenge.id, _digests(challenge, code), now=auth.clock(), max_attempts=auth.provider.attempts
+    )
+    if attempt.outcome is Outcome.ACCEPTED or (was_verified and attempt.again):
+        # Its own count alone: an owner who signs in gives whoever guesses meanwhile no new tries.
+        counting.take_back("verify", challenge.identifier, client=True)
         return
-    error = _refusal(challenge, attempt.outcome, attempt.attempts)
-    _log.info("code refused for %s: %s", mask(challenge.identifier), error)
-    emit(code_failed, _app(), identifier=challenge.identifier, error=error)
-    raise error
+    raise _refusal(challenge, attempt.outcome, attempt.attempts)
 
 
-def _count_again(challenge: Challenge, code: str) -> None:
-    # The store counts no wrong codes of a challenge that is verified, and its cookie may be in a guesser's hands, too.
-    if not code:
-        raise spent()
+@contextmanager
+def refusals_told(stage: str, identifier: str) -> Iterator[None]:
+    """Log and signal each refusal that is raised inside: of a request for a code, or of a code.
+
+    :param stage: ``"request"`` or ``"verify"``.
+    :param identifier: the address, ``""`` where there is none.
+    """
     try:
-        current_auth.limiter.hit("verify:again", challenge.id)
-    except RateLimited as error:
-        _log.warning("code refused for %s: %s", mask(challenge.identifier), error)
-        raise spent() from None
-
-
-def expires_in(challenge: Challenge) -> int:
-    """Return in how many seconds the challenge's newest code stops working."""
-    return _seconds(challenge.expires_at - current_auth.clock())
+        yield
+    except (InvalidEmail, NoChallenge, RateLimited, VerificationError) as error:
+        what = "request" if stage == "request" else "code"
+        _log.info("%s refused for %s: %s", what, mask(identifier) if identifier else "nobody", error)
+        emit(code_failed, _app(), stage=stage, identifier=identifier, error=error)
+        raise
 
 
 def expired(challenge: Challenge) -> bool:
     """Return whether every code of the challenge is past its lifetime."""
     return challenge.expires_at <= current_auth.clock()
+
+
+def expires_in(challenge: Challenge) -> int:
+    """Return in how many seconds the challenge's newest code stops working."""
+    return _seconds(challenge.expires_at - current_auth.clock())
 
 
 def resend_in(challenge: Challenge) -> int:
@@ -214,9 +200,47 @@ def attempts_left(challenge: Challenge) -> int:
     return max(0, current_auth.provider.attempts - challenge.attempts)
 
 
-def spent() -> NoChallenge:
+def used_error() -> NoChallenge:
     """Return the exception about a challenge that another request has used."""
     return NoChallenge("this challenge was used before")
+
+
+def _deliver_hidden(about: VerificationRequest, recipient: Recipient) -> None:
+    with current_auth.pace.padded(sends=recipient.gets_code), _failures_hidden():
+        if recipient.gets_code:
+            _send(about)
+        elif current_auth.config.unknown_user == "mail":
+            current_auth.mailer.send_unknown(about.identifier)
+        else:
+            current_auth.mailer.rehearse(about)
+
+
+@contextmanager
+def _failures_hidden() -> Iterator[None]:
+    # An application's own sender or queue is not asked about an address without an account, so that its failure would tell
+    # that there is one. Our own mail is rehearsed, and fails alike for everybody.
+    if not current_auth.mailer.hands_over:
+        yield
+        return
+    try:
+        yield
+    except MailError as error:
+        _log.error("no code sent, and the answer does not say so: %s", error)
+
+
+def _send(about: VerificationRequest) -> None:
+    current_auth.mailer.send_code(about)
+    _log.info("code sent to %s", mask(about.identifier))
+    emit(code_sent, _app(), identifier=about.identifier, expires_at=about.expires_at)
+
+
+def _count_repetition(challenge: Challenge) -> None:
+    # The store counts no wrong codes of a challenge that is verified, and its cookie may be in a guesser's hands, too.
+    try:
+        current_auth.limiter.hit("verify:again", challenge.id)
+    except RateLimited as error:
+        _log.warning("code refused for %s: %s", mask(challenge.identifier), error)
+        raise used_error() from None
 
 
 def _refusal(challenge: Challenge, outcome: Outcome, attempts: int) -> ChatBotKitAuthError:
@@ -226,7 +250,7 @@ def _refusal(challenge: Challenge, outcome: Outcome, attempts: int) -> ChatBotKi
         return TooManyAttempts(max(1, resend_in(challenge)))
     if outcome is Outcome.EXPIRED:
         return CodeExpired()
-    return spent()
+    return used_error()
 
 
 def _digests(challenge: Challenge, code: str) -> list[str]:

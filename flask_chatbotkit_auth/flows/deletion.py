@@ -1,26 +1,19 @@
-"""The end of an account by its owner's hand: a code first, then for good.
-
-Its challenge is another one than the sign-in's, under a key of its own in the browser's session, and belongs to the person
-who is signed in there. So no code that was sent for one purpose serves the other.
-"""
+"""Account deletion: the signed-in person proves the address with a code, then the account is deleted for good."""
 
 from __future__ import annotations
 
-from flask import session
-
-from ..exceptions import CodeExpired, LifecycleDisabled, NoChallenge, TooManyAttempts
-from ..identifier import normalize_identifier, same_identifier
+from ..exceptions import CodeExpired, InvalidConfirmation, LifecycleDisabled, NoChallenge, TooManyAttempts
+from ..identifier import same_identifier
 from ..login import leave
 from ..state import current_auth
 from ..stores.base import Challenge, State
 from ..user import User
-from . import challenges
-
-_SESSION_KEY = "chatbotkit_auth_deletion"
+from .challenges import Recipient
+from .pending import DELETION, Pending
 
 
 def request_code(user: User) -> Challenge:
-    """Send the person a code, or another one: the earlier ones keep working, and wrong attempts stay counted.
+    """Send the person a code, or another one: the one before keeps working, and wrong attempts stay counted.
 
     :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_DELETE`` is off.
     :raises InvalidEmail: the account has no address (any more) that a mail can be sent to.
@@ -29,40 +22,35 @@ def request_code(user: User) -> Challenge:
     """
     _require_switch()
     challenge = pending(user)
-    if challenge is None:
-        identifier = normalize_identifier(user.email)
-        challenges.count_request(identifier)
-        challenge, code = challenges.create(identifier)
-        session[_SESSION_KEY] = {"challenge": challenge.id, "user": user.id}
-        challenges.deliver(challenge, code, challenge.expires_at, user, "deletion")
-        return challenge
-    if challenge.state is State.VERIFIED:
-        return challenge
-    challenges.require_resend(challenge)
-    challenges.count_request(challenge.identifier)
-    code, expires_at = challenges.add_code(challenge)
-    challenges.deliver(challenge, code, expires_at, user, "deletion")
-    return challenges.find(challenge.id)
+    if challenge is None or (challenge.state is not State.OPEN and not _pending(user).proved(challenge)):
+        return _pending(user).request_code(user.email, lambda _email: Recipient(user=user))
+    return _pending(user).resend_code(lambda _email: Recipient(user=user))
 
 
-def delete_account(user: User, typed: str) -> None:
+def delete_account(user: User, typed: str, confirmation: str) -> None:
     """Delete the person's account for good, end all their sessions, and sign this browser out.
 
-    When the API fails here, this can be tried again without a new code for as long as the challenge lasts.
+    A right code is remembered: after a wrong confirmation, or while the API fails, none is needed for as long as the
+    challenge lasts. However often one code is sent at once, the account is deleted once.
 
     :param typed: the code.
+    :param confirmation: the account's address as the person typed it.
     :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_DELETE`` is off.
+    :raises InvalidConfirmation: the confirmation is another address.
     :raises NoChallenge: no code was sent to this person in this browser, or another request has used it.
-    :raises InvalidCode: it is wrong, and counted; one that is empty is not counted.
+    :raises InvalidCode: it is wrong, and counted; one of another length than codes have is not counted.
     :raises CodeExpired: it is past its lifetime.
     :raises TooManyAttempts: too many wrong codes have ended the challenge.
     :raises RateLimited: too many wrong codes for this address or from this client, over all challenges.
     :raises APIError: the API could not be reached or refused; the account is as it was.
     """
     _require_switch()
-    challenge = _open_challenge(user)
-    if challenge.state is State.OPEN:
-        challenges.try_code(challenge, typed)
+    confirmed = same_identifier(confirmation, user.email)
+    if not confirmed and not typed:
+        raise InvalidConfirmation
+    _pending(user).prove(typed)
+    if not confirmed:
+        raise InvalidConfirmation
     current_auth.delete_user(user)
     leave()
 
@@ -70,19 +58,19 @@ def delete_account(user: User, typed: str) -> None:
 def pending(user: User) -> Challenge | None:
     """Return the person's challenge in this browser if it can still lead to the end, or ``None``."""
     try:
-        return _open_challenge(user)
+        return _pending(user).find_open()
     except (NoChallenge, CodeExpired, TooManyAttempts):
         return None
 
 
-def _open_challenge(user: User) -> Challenge:
-    entry = session.get(_SESSION_KEY)
-    if not isinstance(entry, dict) or entry.get("user") != user.id:
-        raise NoChallenge("no code was sent to this person in this browser")
-    challenge = challenges.find(entry.get("challenge"))
-    if not same_identifier(user.email, challenge.identifier):
-        raise NoChallenge("the person has another address since the code was sent")
-    return challenges.require_open(challenge)
+def proved(user: User) -> bool:
+    """Return whether this browser has typed the right code, and needs none to delete the account."""
+    challenge = pending(user)
+    return challenge is not None and _pending(user).proved(challenge)
+
+
+def _pending(user: User) -> Pending:
+    return Pending(DELETION, user_id=user.id, email=user.email)
 
 
 def _require_switch() -> None:

@@ -1,31 +1,38 @@
 """The sign-in, step by step: the one path under pages and JSON.
 
-Each function works on the browser's own challenge, whose id is in its signed session cookie, and raises an exception of
+Each function works on the challenge that the browser has pending, and raises an exception of
 :mod:`~flask_chatbotkit_auth.exceptions` where it ends early. None of them knows how an answer looks.
 """
 
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 
-from flask import current_app, request, session
+from flask import current_app, request
 from flask_login import current_user
 
-from ..exceptions import APIError, ChatBotKitAuthError, CodeExpired, NoChallenge, SignInDenied, TooManyAttempts
-from ..identifier import mask, normalize_identifier
-from ..login import current_session, enter, leave, renew
-from ..mail.verification import VerificationRequest
+from ..devices import remember_device
+from ..exceptions import (
+    APIError,
+    ChatBotKitAuthError,
+    CodeExpired,
+    NoChallenge,
+    SignInDenied,
+    SignUpDisabled,
+    TooManyAttempts,
+)
+from ..identifier import mask
+from ..login import current_session, enter, leave
 from ..remote import client_address
 from ..signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
 from ..state import current_auth
-from ..stores.base import Challenge, State
+from ..stores.base import Challenge
 from ..user import User
 from . import challenges
+from .challenges import Recipient
+from .pending import SIGN_IN, Pending
 
 _log = logging.getLogger("flask_chatbotkit_auth")
-
-_SESSION_KEY = "chatbotkit_auth"
 
 
 def request_code(email: str, *, next: str | None = None) -> Challenge:
@@ -36,79 +43,52 @@ def request_code(email: str, *, next: str | None = None) -> Challenge:
     :param next: a checked path to go to afterwards.
     :raises InvalidEmail: it is not one address.
     :raises RateLimited: too many requests for this address or from this client.
-    :raises APIError: auto create is off and the account could not be looked up; no challenge was made.
+    :raises APIError: the account had to be looked up and could not be; no challenge was made.
     :raises MailError: the code could not be sent. The challenge stays, and :func:`resend_code` works at once.
     """
-    identifier = normalize_identifier(email)
-    challenges.count_request(identifier)
-    known, user = _look_up(identifier)
-    challenge, code = challenges.create(identifier)
-    session[_SESSION_KEY] = {"challenge": challenge.id, **({"next": next} if next else {})}
-    _deliver(challenge, code, challenge.expires_at, known, user)
-    return challenge
+    return _pending().request_code(email, _look_up, next=next)
 
 
 def resend_code() -> Challenge:
-    """Send another code for this browser's challenge. The earlier ones keep working, and wrong attempts stay counted.
+    """Send another code for this browser's challenge. The one before keeps working, and wrong attempts stay counted.
 
-    After the challenge's own expiry: make a new one for the same address and ``next``.
+    Where the challenge has expired, a new one is made for the same address and the same ``next``.
 
     :raises NoChallenge: this browser has none, or it has been used.
     :raises TooManyAttempts: too many wrong codes have ended it.
     :raises RateLimited: too soon after the last code, or too many of them.
+    :raises APIError: as :func:`request_code`.
     :raises MailError: the code could not be sent; this works again at once.
     """
-    try:
-        challenge = _open_challenge()
-    except CodeExpired:
-        before = latest()
-        if before is None:
-            raise
-        return request_code(before.identifier, next=pending_next())
-    if proved(challenge):
-        return challenge
-    if challenge.state is State.VERIFIED:
-        raise challenges.spent()
-    challenges.require_resend(challenge)
-    challenges.count_request(challenge.identifier)
-    known, user = _look_up(challenge.identifier)
-    code, expires_at = challenges.add_code(challenge)
-    _deliver(challenge, code, expires_at, known, user)
-    return challenges.find(challenge.id)
+    return _pending().resend_code(_look_up)
 
 
-def verify_code(typed: str) -> Challenge:
-    """Try a code on this browser's challenge; one that this browser has proved before needs none.
+def sign_in_by_code(typed: str) -> User:
+    """Sign this browser in by a code; one that it typed before, and that was right, is not needed again.
 
-    :returns: the challenge, verified: go on with :func:`complete_sign_in`.
-    :raises NoChallenge: this browser has none, or it has been used.
-    :raises InvalidCode: it is wrong, and counted; one that is empty is not counted.
+    When the API fails, this can be tried again without a code for as long as the challenge lasts; it succeeds once.
+
+    :raises NoChallenge: this browser has no challenge, or another request has used it.
+    :raises InvalidCode: it is wrong, and counted; one of another length than codes have is not counted.
     :raises CodeExpired: it is past its lifetime.
     :raises TooManyAttempts: too many wrong codes have ended the challenge.
     :raises RateLimited: too many wrong codes for this address or from this client, over all challenges.
+    :raises SignUpDisabled: there is no account, and none may be made. The challenge has ended.
+    :raises SignInDenied: the application refused. The challenge has ended.
+    :raises APIError: the API could not be reached; the challenge stays verified.
     """
-    challenge = _open_challenge()
-    if not proved(challenge):
-        challenges.try_code(challenge, typed)
-        session[_SESSION_KEY] = {**session[_SESSION_KEY], "proved": True}
-        renew()
-    return challenge
+    return complete_sign_in(_pending().prove(typed))
 
 
 def complete_sign_in(challenge: Challenge) -> User:
     """Sign in the person behind a verified challenge, making the account where that is allowed.
 
-    It can be tried again, without a new code, for as long as the challenge lasts; it succeeds once.
-
-    :raises SignUpDisabled: there is no account, and auto create is off.
-    :raises SignInDenied: the application refused.
-    :raises APIError: the API could not be reached; the challenge stays verified.
-    :raises NoChallenge: another request has completed it.
+    :raises ChatBotKitAuthError: as :func:`sign_in_by_code`.
     """
     auth = current_auth
     identifier = challenge.identifier
     try:
-        user, created = auth.adapter.resolve(identifier, lambda found: _approve(identifier, found))
+        user, created = _resolve(identifier)
         mapped = auth.hooks.user(user) if auth.hooks.user else None
         entering = user if mapped is None else mapped
         if not entering.is_active:
@@ -118,16 +98,8 @@ def complete_sign_in(challenge: Challenge) -> User:
         _log.log(level, "sign-in of %s failed: %s", mask(identifier), error)
         emit(sign_in_failed, _app(), identifier=identifier, error=error)
         raise
-    token, record = auth.registry.draft(
-        user, ip=client_address(request.remote_addr), user_agent=request.user_agent.string[:400] or None
-    )
-    if not auth.store.complete(challenge.id, record, now=auth.clock()):
-        raise challenges.spent()
-    before = current_session()
-    if before is not None:
-        auth.registry.end(before.id)
-    auth.registry.remember(record)
-    enter(entering, token, record, lifetime=auth.config.session_lifetime)
+    _open_session(challenge, user, entering)
+    remember_device(identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
     _log.info("signed in: user %s, %s", user.id, mask(identifier))
     if created:
         emit(user_created, _app(), user=user)
@@ -152,65 +124,70 @@ def sign_out() -> None:
 def pending() -> Challenge | None:
     """Return this browser's challenge if it can still lead to a sign-in, or ``None``."""
     try:
-        return _open_challenge()
+        return _pending().find_open()
     except (NoChallenge, CodeExpired, TooManyAttempts):
         return None
 
 
 def latest() -> Challenge | None:
     """Return this browser's challenge whatever has become of it, for a page about an error; ``None`` without one."""
-    entry = session.get(_SESSION_KEY)
-    id = entry.get("challenge") if isinstance(entry, dict) else None
-    return current_auth.store.get_challenge(id) if isinstance(id, str) else None
+    return _pending().latest()
 
 
 def proved(challenge: Challenge) -> bool:
-    """Return whether this browser has proved its challenge by a code, and needs none to complete it.
-
-    That the challenge is verified is not enough: another browser, with a copy of this one's cookie, may have done it. Whoever
-    planted theirs in somebody's browser, and had them type the code there, must not come in while the API is slow.
-    """
-    entry = session.get(_SESSION_KEY)
-    return challenge.state is State.VERIFIED and isinstance(entry, dict) and bool(entry.get("proved"))
+    """Return whether this browser has typed the challenge's code, and needs none to be signed in."""
+    return _pending().proved(challenge)
 
 
 def pending_next() -> str | None:
     """Return the path that this browser's sign-in is to end at."""
-    entry = session.get(_SESSION_KEY)
-    return entry.get("next") if isinstance(entry, dict) else None
+    return _pending().next
 
 
 def forget() -> None:
-    """Drop this browser's challenge from its session."""
-    session.pop(_SESSION_KEY, None)
+    """Have this browser forget its challenge."""
+    _pending().forget()
 
 
-def _open_challenge() -> Challenge:
-    entry = session.get(_SESSION_KEY)
-    return challenges.require_open(challenges.find(entry.get("challenge") if isinstance(entry, dict) else None))
-
-
-def _look_up(identifier: str) -> tuple[bool, User | None]:
-    """Return whether a code may be sent, and to whom; with auto create on everybody gets one, unseen."""
-    if current_auth.adapter.auto_create:
-        return True, None
-    user = current_auth.adapter.get_by_email(identifier)
-    return user is not None, user
-
-
-def _deliver(challenge: Challenge, code: str, expires_at: datetime, known: bool, user: User | None) -> None:
+def may_sign_up(identifier: str) -> bool:
+    """Return whether an account may be made for this address: by the switch, and by the application's own word."""
     auth = current_auth
-    if known:
-        challenges.deliver(challenge, code, expires_at, user)
-        return
-    with challenges.sending(challenge):
-        if auth.config.unknown_user == "mail":
-            auth.mailer.send_unknown(challenge.identifier)
-        else:
-            auth.mailer.rehearse(VerificationRequest.of(challenge, code, expires_at))
+    return auth.adapter.auto_create and (auth.hooks.sign_up is None or bool(auth.hooks.sign_up(identifier)))
 
 
-def _approve(identifier: str, found: User | None) -> None:
+def _pending() -> Pending:
+    return Pending(SIGN_IN)
+
+
+def _look_up(identifier: str) -> Recipient:
+    """Return whether a code is sent, and to whom; where an account may be made everybody gets one, unseen."""
+    if may_sign_up(identifier):
+        return Recipient()
+    user = current_auth.adapter.get_by_email(identifier)
+    return Recipient(gets_code=user is not None, user=user, hidden=True)
+
+
+def _resolve(identifier: str) -> tuple[User, bool]:
+    """Return the account of the address, made where that is allowed, and whether this call made it.
+
+    Every account that this call did not make goes through the application's callback, however the adapter found it.
+    """
+    approved: set[str] = set()
+
+    def approve(found: User | None) -> None:
+        if found is None and not may_sign_up(identifier):
+            raise SignUpDisabled
+        _ask_application(identifier, found)
+        if found is not None:
+            approved.add(found.id)
+
+    user, created = current_auth.adapter.resolve(identifier, approve)
+    if not created and user.id not in approved:
+        approve(user)
+    return user, created
+
+
+def _ask_application(identifier: str, found: User | None) -> None:
     callback = current_auth.hooks.sign_in
     if callback is None:
         return
@@ -219,6 +196,20 @@ def _approve(identifier: str, found: User | None) -> None:
         raise SignInDenied
     if isinstance(answer, str):
         raise SignInDenied(answer)
+
+
+def _open_session(challenge: Challenge, user: User, entering: object) -> None:
+    auth = current_auth
+    token, record = auth.registry.draft(
+        user, ip=client_address(request.remote_addr), user_agent=request.user_agent.string[:400] or None
+    )
+    if not auth.store.complete(challenge.id, record, now=auth.clock()):
+        raise challenges.used_error()
+    before = current_session()
+    if before is not None:
+        auth.registry.end(before.id)
+    auth.registry.remember(record)
+    enter(entering, token, record, lifetime=auth.config.session_lifetime)
 
 
 def _app() -> object:

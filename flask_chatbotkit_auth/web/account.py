@@ -11,10 +11,9 @@ from flask_login import current_user
 from werkzeug.wrappers import Response as AnyResponse
 
 from ..device import device_name
-from ..exceptions import APIStatusError, LifecycleDisabled
+from ..exceptions import APIStatusError, InvalidConfirmation, LifecycleDisabled
 from ..flows import deletion
 from ..flows import sign_in as flows
-from ..identifier import same_identifier
 from ..languages import current_language
 from ..languages import gettext as _
 from ..login import current_session
@@ -127,6 +126,7 @@ def account_delete(record: SessionRecord) -> AnyResponse:
         shown,
         email=record.user.email,
         code_sent=deletion.pending(record.user) is not None,
+        proved=deletion.proved(record.user),
         confirm=shown.typed.get("confirm", "") if shown else "",
         numeric=current_auth.provider.numeric,
     )
@@ -144,11 +144,11 @@ def account_delete_code(record: SessionRecord) -> AnyResponse:
 def account_delete_post(record: SessionRecord) -> AnyResponse:
     if not current_auth.adapter.auto_delete:
         raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_DELETE")
-    # Before the code, which a slip of the pen here must not use up.
-    if not same_identifier(text("confirm"), record.user.email):
+    try:
+        deletion.delete_account(record.user, text("code"), text("confirm"))
+    except InvalidConfirmation as error:
         sentence = _("That is not the e-mail address of this account. Type it in full.")
-        return failed(400, "invalid_confirmation", sentence, errors={"confirm": sentence})
-    deletion.delete_account(record.user, text("code"))
+        return failed(error.http_status, error.error_code, sentence, errors={"confirm": sentence})
     if wants_json():
         return jsonify(deleted=True, redirect=url_for("chatbotkit_auth.sign_in"))
     message = _("Everything in it is gone, and you are signed out on every device.")

@@ -93,7 +93,7 @@ def verify() -> AnyResponse:
 def verify_post() -> AnyResponse:
     next = flows.pending_next()
     try:
-        user = flows.complete_sign_in(flows.verify_code(text("code")))
+        user = flows.sign_in_by_code(text("code"))
     except NoChallenge:
         challenge = flows.latest()
         if wants_json() or challenge is None or challenge.state is not State.COMPLETED:

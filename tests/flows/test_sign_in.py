@@ -160,6 +160,29 @@ def test_an_expired_code_is_told(client: FlaskClient, clock: Clock, chatbotkit_o
     assert verify(client, read_code(chatbotkit_outbox[1])).status_code == 200
 
 
+def test_after_the_expiry_another_code_begins_anew_for_the_same_address_and_next(
+    client: FlaskClient, clock: Clock, chatbotkit_outbox: Outbox
+) -> None:
+    ask(client, next="/dashboard")
+    for _ in range(5):
+        verify(client, "zzzzzz")
+    clock.advance(600)
+    assert resend(client).get_json()["challenge"] == {"email": "a•••@example.com", "expires_in": 600, "resend_in": 30}
+    assert verify(client, "zzzzzz").get_json()["error"]["attempts_left"] == 4
+    answer = verify(client, read_code(chatbotkit_outbox[1]))
+    assert answer.get_json()["redirect"] == "/dashboard"
+
+
+@pytest.mark.parametrize("typed", ["12345", "1234567", "zzz", "order 1234567"])
+def test_a_code_of_the_wrong_length_costs_no_try(client: FlaskClient, chatbotkit_outbox: Outbox, typed: str) -> None:
+    ask(client)
+    for _ in range(30):
+        answer = verify(client, typed)
+        assert error(answer) == (400, "invalid_code")
+        assert answer.get_json()["error"]["attempts_left"] == 5
+    assert verify(client, f"Code: {read_code(chatbotkit_outbox[0])}").status_code == 200
+
+
 def test_without_a_challenge_there_is_none(client: FlaskClient) -> None:
     assert error(verify(client, "3f9a2c")) == (400, "no_challenge")
     assert error(resend(client)) == (400, "no_challenge")
@@ -412,15 +435,17 @@ def test_wrong_codes_are_limited_over_all_challenges_and_clients(make_app: MakeA
     assert compared == 20
 
 
-def test_a_success_clears_the_count_of_wrong_codes(make_app: MakeApp, chatbotkit_outbox: Outbox) -> None:
+def test_a_success_gives_strangers_no_new_guesses(make_app: MakeApp, chatbotkit_outbox: Outbox) -> None:
     app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": None, "verify:email": "5/hour"})
+    compared = 0
     for _ in range(3):
-        for _ in range(2):
-            client = app.test_client()
-            ask(client)
-            for _ in range(2):
-                assert error(verify(client, "zzzzzz")) == (400, "invalid_code")
-        assert verify(client, read_code(chatbotkit_outbox[-1])).status_code == 200
+        stranger = app.test_client()
+        ask(stranger)
+        compared += [error(verify(stranger, "zzzzzz"))[1] for _ in range(2)].count("invalid_code")
+        owner = app.test_client()
+        ask(owner)
+        verify(owner, read_code(chatbotkit_outbox[-1]))
+    assert compared == 5
 
 
 def test_right_codes_do_not_use_up_a_clients_limit(make_app: MakeApp, sign_in: SignIn) -> None:
@@ -628,7 +653,7 @@ def test_a_copied_cookie_guesses_five_times_at_a_verified_challenge(
     thief = app.test_client()
     thief.set_cookie("session", copied.value)
     for _ in range(5):
-        assert error(verify(thief, "wrong")) == (400, "no_challenge")
+        assert error(verify(thief, "zzzzzz")) == (400, "no_challenge")
     assert error(verify(thief, code)) == (400, "no_challenge")
     assert not signed_in(thief)
     # Whoever proved it is not kept out by that.

@@ -167,6 +167,7 @@ OTHERS: tuple[type[fca.ChatBotKitAuthError], ...] = (
     fca.APIError,
     fca.APITimeout,
     fca.CodeExpired,
+    fca.InvalidConfirmation,
     fca.ConfigurationError,
     fca.Conflict,
     fca.DeletionDenied,

@@ -448,7 +448,9 @@ def test_wrong_codes_count_down_and_end_the_challenge(
 
 def test_wrong_codes_are_limited_with_those_of_signing_in(make_app: MakeApp, sign_in: SignIn) -> None:
     client = make_app(
-        CHATBOTKIT_AUTH_AUTO_DELETE=True, CHATBOTKIT_AUTH_RATE_LIMITS={"verify:email": "3/hour"}
+        CHATBOTKIT_AUTH_AUTO_DELETE=True,
+        CHATBOTKIT_AUTH_DEVICE_LIFETIME=0,
+        CHATBOTKIT_AUTH_RATE_LIMITS={"verify:email": "3/hour"},
     ).test_client()
     sign_in(client, ADA)
     post(client, "/delete/code")
@@ -456,7 +458,11 @@ def test_wrong_codes_are_limited_with_those_of_signing_in(make_app: MakeApp, sig
 
 
 def test_codes_are_limited_with_those_of_signing_in(make_app: MakeApp, sign_in: SignIn, clock: Clock) -> None:
-    app = make_app(CHATBOTKIT_AUTH_AUTO_DELETE=True, CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "5/hour"})
+    app = make_app(
+        CHATBOTKIT_AUTH_AUTO_DELETE=True,
+        CHATBOTKIT_AUTH_DEVICE_LIFETIME=0,
+        CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "5/hour"},
+    )
     ada = app.test_client()
     sign_in(ada, ADA)
     for _ in range(4):
@@ -472,7 +478,9 @@ def test_codes_are_limited_with_those_of_signing_in(make_app: MakeApp, sign_in: 
 
 def test_another_code_counts_with_those_of_signing_in(make_app: MakeApp, sign_in: SignIn, clock: Clock) -> None:
     limits = {"request:email": "3/15minutes"}
-    ada = make_app(CHATBOTKIT_AUTH_AUTO_DELETE=True, CHATBOTKIT_AUTH_RATE_LIMITS=limits).test_client()
+    ada = make_app(
+        CHATBOTKIT_AUTH_AUTO_DELETE=True, CHATBOTKIT_AUTH_DEVICE_LIFETIME=0, CHATBOTKIT_AUTH_RATE_LIMITS=limits
+    ).test_client()
     sign_in(ada, ADA)
     statuses = []
     for _ in range(3):
@@ -503,6 +511,36 @@ def test_another_code_waits_and_keeps_the_earlier_ones(
     assert delete(client, first).status_code == 200
 
 
+def test_a_wrong_confirmation_keeps_the_right_code(
+    ada: FlaskClient, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
+) -> None:
+    post(ada, "/delete/code")
+    code = read_code(chatbotkit_outbox[-1])
+    assert error(delete(ada, code, "ada@example.org")) == (400, "invalid_confirmation")
+    assert 'name="code"' not in ada.get("/auth/account/delete").text
+    assert chatbotkit_sandbox.users
+    assert delete(ada, "").status_code == 200
+    assert chatbotkit_sandbox.users == {}
+
+
+def test_a_copied_cookie_deletes_nothing_without_the_code(
+    app: Flask, ada: FlaskClient, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
+) -> None:
+    post(ada, "/delete/code")
+    thief = app.test_client()
+    for name in ("session", "remember_token"):
+        copied = ada.get_cookie(name)
+        assert copied is not None
+        thief.set_cookie(name, copied.value)
+    code = read_code(chatbotkit_outbox[-1])
+    chatbotkit_sandbox.fail("*/delete", status=401)
+    assert error(delete(ada, code)) == (503, "upstream_unavailable")
+    chatbotkit_sandbox.heal()
+    assert error(delete(thief, "")) == (400, "no_challenge")
+    assert chatbotkit_sandbox.users
+    assert delete(ada, "").status_code == 200
+
+
 def test_an_expired_code_deletes_nothing(
     ada: FlaskClient, clock: Clock, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
 ) -> None:
@@ -522,7 +560,7 @@ def test_a_code_serves_the_purpose_it_was_sent_for(
     post(ada, "/delete/code")
     for_deleting = read_code(chatbotkit_outbox[-1])
     assert error(delete(ada, for_signing_in)) == (400, "invalid_code")
-    assert error(_post(ada, "/auth/verify", "/auth", {"code": for_deleting})) == (400, "invalid_code")
+    assert error(_post(ada, "/auth/verify", "/auth", {"code": for_deleting})) == (400, "no_challenge")
     assert chatbotkit_sandbox.users
 
 
@@ -537,13 +575,13 @@ def test_a_code_belongs_to_the_browser_and_the_person(
     post(other, "/delete/code")
     assert error(delete(other, code)) == (400, "invalid_code")
     with ada.session_transaction() as session:
-        entry = session["chatbotkit_auth_deletion"]
-        session["chatbotkit_auth_deletion"] = {**entry, "user": "a namesake"}
+        entry = session["chatbotkit_auth"]
+        session["chatbotkit_auth"] = {**entry, "user": "a namesake"}
     assert error(delete(ada, code)) == (400, "no_challenge")
     sign_in(ada, "eve@example.com")
     with ada.session_transaction() as session:
-        assert "chatbotkit_auth_deletion" not in session
-        session["chatbotkit_auth_deletion"] = entry
+        assert "chatbotkit_auth" not in session
+        session["chatbotkit_auth"] = entry
     assert error(delete(ada, code, "eve@example.com")) == (400, "no_challenge")
     assert len(chatbotkit_sandbox.users) == 2
 
@@ -554,12 +592,12 @@ def test_a_code_for_an_address_of_before_deletes_nothing(
     post(ada, "/delete/code")
     (record,) = chatbotkit_sandbox.users.values()
     record["email"] = "countess@example.com"
-    clock.advance(300)
+    clock.advance(900)
     code = read_code(chatbotkit_outbox[-1])
-    assert error(delete(ada, code)) == (400, "invalid_confirmation")
+    assert error(delete(ada, code)) == (400, "no_challenge")
     assert error(delete(ada, code, "countess@example.com")) == (400, "no_challenge")
     record["email"] = ""
-    clock.advance(300)
+    clock.advance(900)
     assert error(post(ada, "/delete/code")) == (400, "invalid_email")
     assert "no e-mail address that we can write to" in submit(ada, "/delete/code").text
 

@@ -1,0 +1,123 @@
+"""Known devices: browsers that have proved an address before, by a signed cookie of our own.
+
+A stranger can use up the limits of somebody's address. A known device is counted apart, so that its owner comes in all the
+same. The cookie survives a sign-out, signs nobody in, and tells nobody who has it which addresses it is about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Response, after_this_request, current_app, request
+from itsdangerous import BadData, URLSafeSerializer
+
+from .keys import keyed_digest, secret_keys
+
+MAX_ADDRESSES = 5
+"""Addresses that one browser is known for; the oldest proof is dropped for a sixth."""
+
+_MAX_LENGTH = 2048
+_NAME = "chatbotkit_auth_device"
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """One address that was proved in this browser: a nonce, the address under an HMAC with it, and when, in seconds."""
+
+    nonce: str
+    digest: str
+    at: int
+
+
+def known_device(identifier: str, *, lifetime: timedelta, now: datetime) -> str | None:
+    """Return the nonce that this browser got when it proved ``identifier`` last, or ``None`` where it is not known."""
+    return next((each.nonce for each in _proofs(lifetime, now) if _is_about(each, identifier)), None)
+
+
+def remember_device(identifier: str, *, lifetime: timedelta, now: datetime) -> None:
+    """Have the answer to this request make the browser known for ``identifier``, which it has just proved.
+
+    The nonce is new each time, whatever cookie came along: one that somebody planted is never made worth more.
+    """
+    if not lifetime:
+        return
+    nonce = secrets.token_urlsafe(12)
+    kept = [each for each in _proofs(lifetime, now) if not _is_about(each, identifier)]
+    new = _Proof(nonce, _digest(secret_keys(current_app.config)[0], nonce, identifier), int(now.timestamp()))
+    _write([*kept, new][-MAX_ADDRESSES:], lifetime)
+
+
+def forget_device() -> None:
+    """Have the answer to this request take the cookie away: the browser is known for no address any more."""
+    name, options = _cookie()
+
+    @after_this_request
+    def delete(response: Response) -> Response:
+        response.delete_cookie(name, **options)
+        return response
+
+
+def _proofs(lifetime: timedelta, now: datetime) -> list[_Proof]:
+    value = request.cookies.get(_cookie()[0])
+    # Werkzeug reads any bytes as a text; what holds more than ASCII was signed by nobody.
+    if not lifetime or not value or len(value) > _MAX_LENGTH or not value.isascii():
+        return []
+    try:
+        rows = _serializer().loads(value)
+        proofs = [_Proof(str(nonce), str(digest), int(at)) for nonce, digest, at in rows]
+    except (BadData, TypeError, ValueError):
+        return []
+    return [each for each in proofs if each.at + lifetime.total_seconds() > now.timestamp()]
+
+
+def _is_about(proof: _Proof, identifier: str) -> bool:
+    keys = secret_keys(current_app.config)
+    return any(hmac.compare_digest(proof.digest, _digest(key, proof.nonce, identifier)) for key in keys)
+
+
+def _digest(secret_key: str | bytes, nonce: str, identifier: str) -> str:
+    return keyed_digest(secret_key, "device addresses", nonce, identifier)[:32]
+
+
+def _serializer() -> URLSafeSerializer:
+    return URLSafeSerializer(
+        [_bytes(key) for key in reversed(secret_keys(current_app.config))],  # the newest, which signs, is the last here
+        salt="flask-chatbotkit-auth: device cookie, version 1",
+        signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+    )
+
+
+def _bytes(key: str | bytes) -> bytes:
+    return key.encode() if isinstance(key, str) else key
+
+
+def _write(proofs: list[_Proof], lifetime: timedelta) -> None:
+    name, options = _cookie()
+    value = _serializer().dumps([[each.nonce, each.digest, each.at] for each in proofs])
+
+    @after_this_request
+    def write(response: Response) -> Response:
+        response.set_cookie(name, str(value), max_age=int(lifetime.total_seconds()), **options)
+        return response
+
+
+def _cookie() -> tuple[str, dict[str, Any]]:
+    """Return the cookie's name and attributes, which are those that the application has set for its session."""
+    interface = current_app.session_interface
+    options: dict[str, Any] = {
+        "domain": interface.get_cookie_domain(current_app),
+        "path": interface.get_cookie_path(current_app),
+        "secure": interface.get_cookie_secure(current_app),
+        "samesite": interface.get_cookie_samesite(current_app),
+        "httponly": True,
+    }
+    if hasattr(interface, "get_cookie_partitioned"):  # Flask 3.1 and later
+        options["partitioned"] = interface.get_cookie_partitioned(current_app)
+    # A browser takes a cookie of such a name only from this very host, so that no neighbour can plant one.
+    host_only = options["secure"] and options["path"] == "/" and not options["domain"]
+    return f"__Host-{_NAME}" if host_only else _NAME, options
