@@ -117,11 +117,14 @@ def test_people_are_imported_as_shown_and_come_in_both_ways(
     code = sample("run-both").code.replace('"sk-…"', '"sk-test"').replace('MAIL_SERVER="…",', "")
     (tmp_path / "shop.py").write_text(code, encoding="utf-8")
     people = """
+        from datetime import datetime
         from werkzeug.security import generate_password_hash
         from shop import Person, create_app, db
         with create_app().app_context():
             secret = generate_password_hash("swordfish")
-            db.session.add(Person(email="Ada@Example.com", name="Ada", plan="pro", password_hash=secret))
+            ada = Person(email="Ada@Example.com", name="Ada", plan="pro", password_hash=secret)
+            ada.confirmed_at = datetime(2026, 1, 1)
+            db.session.add(ada)
             db.session.add(Person(email="nobody"))
             db.session.add(Person(email="eve@example.com"))
             db.session.commit()

@@ -29,6 +29,7 @@ MODULES = {
     "flask_chatbotkit_auth.chat": ["InvalidMessages", "stream_completion"],
     "flask_chatbotkit_auth.upstream.client": ["path_segment"],
     "flask_chatbotkit_auth.identifier": ["normalize_identifier"],
+    "flask_chatbotkit_auth.migration": ["person_of"],
     "flask_chatbotkit_auth.state": ["AuthState"],
     "flask_chatbotkit_auth.stores": ["MAX_CODES", "Attempt", "Challenge", "Outcome", "SessionRecord", "State"],
     "flask_chatbotkit_auth.stores.redis": ["RedisStore"],
