@@ -19,6 +19,10 @@
     ├── NotFresh
     ├── NotReady
     ├── EmailTaken
+    ├── InvalidPasskey
+    │   ├── PasskeyExpired
+    │   └── UnknownPasskey
+    ├── TooManyPasskeys
     ├── MailError
     ├── StoreError
     └── APIError
@@ -208,6 +212,42 @@ class NotReady(ChatBotKitAuthError):
 
     error_code = "not_ready"
     http_status = 503
+
+
+class InvalidPasskey(ChatBotKitAuthError):
+    """A browser's answer about a passkey proves nothing. The text says why, for the log alone."""
+
+    error_code = "invalid_passkey"
+    http_status = 400
+
+
+class PasskeyExpired(InvalidPasskey):
+    """The browser took longer than ten minutes, or its answer has been used before."""
+
+    error_code = "passkey_expired"
+
+    def __init__(self) -> None:
+        super().__init__("the challenge of this passkey has expired, or was used before")
+
+
+class UnknownPasskey(InvalidPasskey):
+    """No account here has this passkey, or not any more."""
+
+    error_code = "unknown_passkey"
+    http_status = 404
+
+    def __init__(self) -> None:
+        super().__init__("no account has this passkey")
+
+
+class TooManyPasskeys(ChatBotKitAuthError):
+    """The account has as many passkeys as one may have."""
+
+    error_code = "too_many_passkeys"
+    http_status = 409
+
+    def __init__(self) -> None:
+        super().__init__("this account has as many passkeys as one may have")
 
 
 class EmailTaken(ChatBotKitAuthError):

@@ -1,6 +1,7 @@
 """What applications test their own sign-in with."""
 
+from .authenticator import SoftwareAuthenticator
 from .clock import Clock
 from .sandbox.sandbox import Sandbox
 
-__all__ = ["Clock", "Sandbox"]
+__all__ = ["Clock", "Sandbox", "SoftwareAuthenticator"]

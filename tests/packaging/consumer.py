@@ -172,6 +172,7 @@ OTHERS: tuple[type[fca.ChatBotKitAuthError], ...] = (
     fca.Conflict,
     fca.DeletionDenied,
     fca.InvalidEmail,
+    fca.InvalidPasskey,
     fca.LifecycleDisabled,
     fca.LimitsReached,
     fca.NoChallenge,
@@ -179,10 +180,13 @@ OTHERS: tuple[type[fca.ChatBotKitAuthError], ...] = (
     fca.NotAuthorized,
     fca.NotFresh,
     fca.NotReady,
+    fca.PasskeyExpired,
     fca.SignInDenied,
     fca.SignUpDisabled,
     fca.StoreError,
+    fca.TooManyPasskeys,
     fca.TooManyRequests,
+    fca.UnknownPasskey,
     fca.VerificationError,
 )
 
