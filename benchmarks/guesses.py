@@ -11,9 +11,12 @@ import argparse
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from limits import parse_many
 
 from flask_chatbotkit_auth import EmailCodeProvider
+from flask_chatbotkit_auth.config import DEFAULT_RATE_LIMITS
 from flask_chatbotkit_auth.stores.base import MAX_CODES
 from flask_chatbotkit_auth.testing import Sandbox
 
@@ -83,28 +86,41 @@ def _measure(clients: int, addresses: int) -> list[tuple[str, int]]:
             ]
 
 
-def _one_in(count: int, codes: int, possible: int) -> str:
-    return f"1 in {round(1 / (1 - (1 - codes / possible) ** count)):,}"
+def bounds(length: int | None = None) -> list[list[str]]:
+    """Return, for each span of time, how many wrong codes are compared at most for one address, and the chance to be right.
+
+    Computed from the defaults. The chance is that of one code alive at each guess, and of as many as a challenge can have.
+
+    :param length: of the codes, by default that of the provider.
+    """
+    provider, rates = EmailCodeProvider(), parse_many(DEFAULT_RATE_LIMITS["verify:email"])
+    possible = len(provider.alphabet) ** (length or provider.length)
+    hour, day = (rate.amount for rate in sorted(rates, key=lambda rate: rate.get_expiry()))
+    counts = [
+        ("one challenge", provider.attempts),
+        ("an hour", hour),
+        ("any 60 minutes, which may meet two windows", 2 * hour),
+        ("a day", day),
+        ("any 24 hours, which may meet two windows", 2 * day),
+        ("30 days without a pause", 30 * day),
+        ("a year without a pause", 365 * day),
+    ]
+    alive = (1, MAX_CODES)
+    return [[name, f"{count:,}", *(_chance(count, codes, possible) for codes in alive)] for name, count in counts]
+
+
+def _chance(count: int, codes: int, possible: int) -> str:
+    chance = 1 - (1 - codes / possible) ** count
+    return f"{100 * chance:.2g} %"
 
 
 def run(clients: int = 8, addresses: int = 20) -> None:
     """Measure and print."""
-    measured = _measure(clients, addresses)
-    rows: list[list[Any]] = [[name, str(count)] for name, count in measured]
+    rows = [[name, str(count)] for name, count in _measure(clients, addresses)]
     show("Wrong codes that were compared within one window", ["guessers", "compared"], rows)
-    provider = EmailCodeProvider()
-    possible = len(provider.alphabet) ** provider.length
-    hour = measured[0][1]
-    rows = []
-    for name, count in (
-        ("an hour", hour),
-        ("an hour that straddles two windows", 2 * hour),
-        ("a day", 24 * hour),
-        ("30 days without a pause", 720 * hour),
-    ):
-        rows.append([name, f"{count:,}", _one_in(count, 1, possible), _one_in(count, MAX_CODES, possible)])
-    head = ["in", "guesses", "chance, one code alive", f"chance, {MAX_CODES} codes alive"]
-    show(f"One address, {possible:,} codes", head, rows)
+    head = ["in", "guesses at most", "chance, one code alive", f"chance, {MAX_CODES} codes alive"]
+    for length in (EmailCodeProvider().length, 8):
+        show(f"One address, codes of {length} digits, computed from the limits", head, bounds(length))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,33 @@ MAX_BYTES = 191
 MAX_IMAGE = 2000
 """Characters in the address of a contact's picture, which lies in ``meta``."""
 
-_DIRECTION_CONTROLS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+MAX_MARKS = 3
+"""Combining marks on one letter. No script in use needs more; a pile of them covers the lines around a name."""
+
+_JOINERS = "\u200c\u200d"
+_FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u2800\u3164\uffa0"
+
+
+def clean_name(name: str) -> str:
+    """Return ``name`` without what shows nothing or spoils the text around it, and with single spaces.
+
+    Dropped are invisible characters, those that turn the direction of writing, fillers, and combining marks beyond
+    :data:`MAX_MARKS` on one letter. Joiners stay between letters and in emoji, which need them. Control characters stay, for
+    :func:`profile_problem` to refuse.
+    """
+    kept: list[str] = []
+    marks = 0
+    for each in unicodedata.normalize("NFC", name):
+        category = unicodedata.category(each)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        if each in _JOINERS:
+            if not kept or kept[-1] in _JOINERS or kept[-1].isspace():
+                continue
+        elif category == "Cf" or each in _FILLERS or (marks and not kept) or marks > MAX_MARKS:
+            continue
+        # Line ends and other controls are no spaces here: they are refused.
+        kept.append(" " if category == "Zs" else each)
+    return " ".join(part for part in "".join(kept).strip(_JOINERS + " ").split(" ") if part)
 
 
 def profile_problem(field: str, value: str, kind: Kind) -> str | None:
@@ -50,8 +76,8 @@ def _name_problem(name: str) -> str | None:
     if len(name.encode(errors="replace")) > MAX_BYTES:
         # Told in characters of the person's own script: nobody counts bytes.
         return _("This name is too long. Use a shorter one.")
-    # Control characters, line ends, halves of characters, and what turns the text around it.
-    if any(unicodedata.category(each) in ("Cc", "Zl", "Zp", "Cs") or each in _DIRECTION_CONTROLS for each in name):
+    # Control characters, line ends and halves of characters. What else shows nothing is dropped by `clean_name`.
+    if any(unicodedata.category(each) in ("Cc", "Zl", "Zp", "Cs") for each in name):
         return _("This name holds characters that cannot be shown. Type it again.")
     return None
 

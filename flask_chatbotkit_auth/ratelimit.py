@@ -109,6 +109,13 @@ class RateLimiter:
                 except self._errors as error:
                     raise StoreError(f"the rate limits cannot be cleared ({type(error).__name__})") from error
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes see the same counts."""
+        from limits.storage import MemoryStorage
+
+        return not isinstance(self._storage, MemoryStorage)
+
     def check(self) -> bool:
         """Return whether the storage answers."""
         return bool(self._storage.check())

@@ -10,6 +10,7 @@ from flask.cli import NoAppException, ScriptInfo
 from ..exceptions import ConfigurationError
 from ..state import current_auth
 from .administration import sessions, users
+from .limits import codes, limits
 from .repair import repair
 from .terminal import counted, json_option, plain, print_json, require_auth, with_app
 
@@ -106,3 +107,5 @@ def sandbox(port: int, secret: str) -> None:
 cli.add_command(repair)
 cli.add_command(users)
 cli.add_command(sessions)
+cli.add_command(limits)
+cli.add_command(codes)

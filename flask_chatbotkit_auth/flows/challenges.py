@@ -28,6 +28,7 @@ from ..mail.verification import VerificationRequest
 from ..signals import code_failed, code_sent, emit
 from ..state import current_auth
 from ..stores.base import Challenge, Outcome, State
+from ..stores.records import Purpose
 from ..user import User
 from . import counting
 
@@ -48,12 +49,24 @@ class Recipient:
     """Whether nobody may learn from the answer whether a code was sent."""
 
 
-def create(identifier: str) -> tuple[Challenge, str]:
-    """Make a challenge; return it with its first code, which is to be sent."""
+MAX_TRIES = 10
+"""How often completing a challenge may be begun: each try asks the API for the account."""
+
+
+def create(identifier: str, purpose: Purpose, user_id: str | None = None) -> tuple[Challenge, str]:
+    """Make a challenge; return it with its first code, which is to be sent.
+
+    :param user_id: whose account it is about, where the flow is a signed-in person's.
+    """
     auth = current_auth
     now = auth.clock()
     challenge = Challenge(
-        id=secrets.token_hex(16), identifier=identifier, sent_at=now, expires_at=now + auth.provider.lifetime
+        id=secrets.token_hex(16),
+        identifier=identifier,
+        sent_at=now,
+        expires_at=now + auth.provider.lifetime,
+        purpose=purpose,
+        user_id=user_id,
     )
     code = auth.provider.generate()
     auth.store.add_challenge(challenge, _digests(challenge, code)[0])
@@ -112,12 +125,12 @@ def add_code(challenge: Challenge) -> tuple[str, datetime]:
     return code, expires_at
 
 
-def deliver(challenge: Challenge, code: str, expires_at: datetime, recipient: Recipient, purpose: str) -> None:
+def deliver(challenge: Challenge, code: str, expires_at: datetime, recipient: Recipient) -> None:
     """Send a code to the challenge's address, or only seem to, as the recipient has it.
 
     :raises MailError: it could not be sent. The challenge stays, and may send another at once.
     """
-    about = VerificationRequest.of(challenge, code, expires_at, user=recipient.user, purpose=purpose)
+    about = VerificationRequest.of(challenge, code, expires_at, user=recipient.user)
     try:
         if recipient.hidden:
             _deliver_hidden(about, recipient)
@@ -142,7 +155,7 @@ def try_code(challenge: Challenge, typed: str) -> None:
     """
     auth = current_auth
     code = auth.provider.normalize(typed)
-    was_verified = challenge.state is State.VERIFIED
+    was_verified = challenge.state is not State.OPEN
     if not auth.provider.has_length(code):
         raise used_error() if was_verified else InvalidCode(attempts_left(challenge))
     if was_verified:

@@ -8,8 +8,9 @@ from ..login import leave
 from ..state import current_auth
 from ..stores.base import Challenge, State
 from ..user import User
+from . import challenges
 from .challenges import Recipient
-from .pending import DELETION, Pending
+from .pending import Pending
 
 
 def request_code(user: User) -> Challenge:
@@ -22,7 +23,8 @@ def request_code(user: User) -> Challenge:
     """
     _require_switch()
     challenge = pending(user)
-    if challenge is None or (challenge.state is not State.OPEN and not _pending(user).proved(challenge)):
+    # One that another browser has verified, or that a request claimed and never gave back, is of no use here.
+    if challenge is None or not (challenge.state is State.OPEN or proved(user)):
         return _pending(user).request_code(user.email, lambda _email: Recipient(user=user))
     return _pending(user).resend_code(lambda _email: Recipient(user=user))
 
@@ -48,10 +50,18 @@ def delete_account(user: User, typed: str, confirmation: str) -> None:
     confirmed = same_identifier(confirmation, user.email)
     if not confirmed and not typed:
         raise InvalidConfirmation
-    _pending(user).prove(typed)
+    challenge = _pending(user).prove(typed)
     if not confirmed:
         raise InvalidConfirmation
-    current_auth.delete_user(user)
+    auth = current_auth
+    if not auth.store.claim(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES):
+        raise challenges.used_error()
+    try:
+        auth.delete_user(user)
+    except BaseException:
+        auth.store.unclaim(challenge.id)
+        raise
+    auth.store.finish(challenge.id)
     leave()
 
 
@@ -66,11 +76,11 @@ def pending(user: User) -> Challenge | None:
 def proved(user: User) -> bool:
     """Return whether this browser has typed the right code, and needs none to delete the account."""
     challenge = pending(user)
-    return challenge is not None and _pending(user).proved(challenge)
+    return challenge is not None and challenge.state is State.VERIFIED and _pending(user).proved(challenge)
 
 
 def _pending(user: User) -> Pending:
-    return Pending(DELETION, user_id=user.id, email=user.email)
+    return Pending("deletion", user_id=user.id, email=user.email)
 
 
 def _require_switch() -> None:

@@ -12,11 +12,9 @@ from ..identifier import has_special_domain, normalize_identifier, same_identifi
 from ..login import renew
 from ..state import current_auth
 from ..stores.base import Challenge, State
+from ..stores.records import Purpose
 from . import challenges, counting
 from .challenges import Recipient, refusals_told
-
-SIGN_IN = "sign_in"
-DELETION = "deletion"
 
 LookUp = Callable[[str], Recipient]
 """Returns whom a code for this address goes to; it may raise ``APIError``."""
@@ -63,7 +61,7 @@ class Pending:
     """
 
     def __init__(
-        self, purpose: str, *, user_id: str | None = None, email: str | None = None, holder: Holder | None = None
+        self, purpose: Purpose, *, user_id: str | None = None, email: str | None = None, holder: Holder | None = None
     ) -> None:
         self._purpose = purpose
         self._user_id = user_id
@@ -85,9 +83,9 @@ class Pending:
             counting.count("request", identifier)
         with counting.request_refunded(identifier):
             recipient = look_up(identifier)
-            challenge, code = challenges.create(identifier)
+            challenge, code = challenges.create(identifier, self._purpose, self._user_id)
             self._begin(challenge, next)
-            challenges.deliver(challenge, code, challenge.expires_at, recipient, self._purpose)
+            challenges.deliver(challenge, code, challenge.expires_at, recipient)
         return challenge
 
     def resend_code(self, look_up: LookUp) -> Challenge:
@@ -115,7 +113,7 @@ class Pending:
             with counting.request_refunded(challenge.identifier):
                 recipient = look_up(challenge.identifier)
                 code, expires_at = challenges.add_code(challenge)
-                challenges.deliver(challenge, code, expires_at, recipient, self._purpose)
+                challenges.deliver(challenge, code, expires_at, recipient)
         return self.latest() or challenge
 
     def prove(self, typed: str) -> Challenge:
@@ -152,11 +150,9 @@ class Pending:
 
     def latest(self) -> Challenge | None:
         """Return the challenge whatever has become of it, for a page about an error; ``None`` without one."""
-        id = self._entry().get("challenge")
+        id = self._holder.read().get("challenge")
         challenge = current_auth.store.get_challenge(id) if isinstance(id, str) else None
-        if challenge is None or (self._email is not None and not same_identifier(self._email, challenge.identifier)):
-            return None
-        return challenge
+        return challenge if challenge is not None and self._fits(challenge) else None
 
     def proved(self, challenge: Challenge) -> bool:
         """Return whether this holder has typed the challenge's code, and needs none to go on.
@@ -165,26 +161,27 @@ class Pending:
         An attacker who plants their cookie in somebody's browser, and has them type the code there, must not come in
         while the API is slow.
         """
-        return challenge.state is State.VERIFIED and bool(self._entry().get("proved"))
+        return challenge.state in (State.VERIFIED, State.CLAIMED) and bool(self._holder.read().get("proved"))
 
     @property
     def next(self) -> str | None:
         """The checked path that the flow is to end at."""
-        return self._entry().get("next")
+        return self._holder.read().get("next")
 
     def forget(self) -> None:
         """Have the holder forget the challenge."""
         self._holder.write({})
 
     def _begin(self, challenge: Challenge, next: str | None) -> None:
-        entry = {"challenge": challenge.id, "purpose": self._purpose, "user": self._user_id, "next": next}
-        self._holder.write({key: value for key, value in entry.items() if value is not None})
+        self._holder.write({"challenge": challenge.id, **({"next": next} if next else {})})
 
-    def _entry(self) -> Mapping[str, Any]:
-        entry = self._holder.read()
-        # An entry of release 0.1 names no purpose; it was a sign-in.
-        fits = entry.get("purpose", SIGN_IN) == self._purpose and entry.get("user") == self._user_id
-        return entry if fits else {}
+    def _fits(self, challenge: Challenge) -> bool:
+        # What a challenge is for, and whose, stands in the store, where nobody can change it.
+        return (
+            challenge.purpose == self._purpose
+            and challenge.user_id == self._user_id
+            and (self._email is None or same_identifier(self._email, challenge.identifier))
+        )
 
 
 def _identifier(email: str) -> str:

@@ -30,7 +30,7 @@ from ..stores.base import Challenge
 from ..user import User
 from . import challenges
 from .challenges import Recipient
-from .pending import SIGN_IN, Pending
+from .pending import Pending
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
@@ -66,7 +66,8 @@ def resend_code() -> Challenge:
 def sign_in_by_code(typed: str) -> User:
     """Sign this browser in by a code; one that it typed before, and that was right, is not needed again.
 
-    When the API fails, this can be tried again without a code for as long as the challenge lasts; it succeeds once.
+    When the API fails, this can be tried again without a code for as long as the challenge lasts, ten times at most; it
+    succeeds once. An exception of one of the application's hooks propagates, and leaves the challenge as it is.
 
     :raises NoChallenge: this browser has no challenge, or another request has used it.
     :raises InvalidCode: it is wrong, and counted; one of another length than codes have is not counted.
@@ -87,6 +88,8 @@ def complete_sign_in(challenge: Challenge) -> User:
     """
     auth = current_auth
     identifier = challenge.identifier
+    if not auth.store.count_try(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES):
+        raise challenges.used_error()
     try:
         user, created = _resolve(identifier)
         mapped = auth.hooks.user(user) if auth.hooks.user else None
@@ -97,6 +100,9 @@ def complete_sign_in(challenge: Challenge) -> User:
         level = logging.ERROR if isinstance(error, APIError) else logging.INFO
         _log.log(level, "sign-in of %s failed: %s", mask(identifier), error)
         emit(sign_in_failed, _app(), identifier=identifier, error=error)
+        if isinstance(error, (SignInDenied, SignUpDisabled)):
+            # Another try would ask the API and the application the same again.
+            auth.store.end_challenge(challenge.id)
         raise
     _open_session(challenge, user, entering)
     remember_device(identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
@@ -156,7 +162,7 @@ def may_sign_up(identifier: str) -> bool:
 
 
 def _pending() -> Pending:
-    return Pending(SIGN_IN)
+    return Pending("sign_in")
 
 
 def _look_up(identifier: str) -> Recipient:
@@ -181,7 +187,10 @@ def _resolve(identifier: str) -> tuple[User, bool]:
         if found is not None:
             approved.add(found.id)
 
-    user, created = current_auth.adapter.resolve(identifier, approve)
+    hook = current_auth.hooks.new_user
+    # An adapter of the application's own need not know the fields, unless the application gives some.
+    fields = () if hook is None else (lambda: dict(hook(identifier) or {}),)
+    user, created = current_auth.adapter.resolve(identifier, approve, *fields)
     if not created and user.id not in approved:
         approve(user)
     return user, created

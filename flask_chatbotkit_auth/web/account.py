@@ -12,12 +12,12 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from ..device import device_name
 from ..exceptions import APIStatusError, InvalidConfirmation, LifecycleDisabled
-from ..flows import deletion
+from ..flows import deletion, profile
 from ..flows import sign_in as flows
 from ..languages import current_language
 from ..languages import gettext as _
 from ..login import current_session
-from ..profile import profile_problem, refusal
+from ..profile import clean_name, profile_problem, refusal
 from ..state import current_auth
 from ..stores.base import SessionRecord
 from .blueprint import after_sign_out, blueprint, challenge_json, page
@@ -79,13 +79,15 @@ def account_profile(record: SessionRecord) -> AnyResponse:
     user = record.user
     # Of what was sent, only what differs from what the person saw, so that nothing newer is put back.
     typed = {key: value.strip() for key in ("name", "image") if (value := given(key)) is not None}
+    if "name" in typed:
+        typed["name"] = clean_name(typed["name"])
     changes = {key: value for key, value in typed.items() if value != (getattr(user, key) or "")}
     errors = {key: sentence for key, value in changes.items() if (sentence := profile_problem(key, value, user.kind))}
     if errors:
         return failed(400, "invalid_profile", next(iter(errors.values())), errors=errors, fields=errors)
     if changes:
         try:
-            user = current_auth.update_user(user, **changes)
+            user = profile.change(user, changes)
         except APIStatusError as error:
             if error.field not in changes:
                 raise

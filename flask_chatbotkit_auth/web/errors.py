@@ -201,6 +201,8 @@ def _rate_limit_sentence(error: RateLimited) -> str:
         return _("That was the last code we can send for this sign-in. Use the newest one, or start again.")
     if error.limit.startswith("verify"):
         return _("Too many wrong codes. Wait %(time)s, then try again.", time=_in_words(error.retry_after))
+    if error.limit.startswith("profile"):
+        return _("Too many changes. Wait %(time)s, then try again.", time=_in_words(error.retry_after))
     return _("Too many codes were asked for. Wait %(time)s, then try again.", time=_in_words(error.retry_after))
 
 

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -560,6 +561,73 @@ def test_the_application_may_refuse(
     assert asked == [(ADA, "")]
     assert chatbotkit_sandbox.users == {}
     assert not signed_in(client)
+
+
+@pytest.mark.parametrize("refusal", ["callback", "inactive", "no account"])
+def test_a_refusal_ends_the_challenge(
+    make_app: MakeApp, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox, refusal: str
+) -> None:
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False)
+    auth: ChatBotKitAuth = app.extensions["test_auth"]
+    record = chatbotkit_sandbox.add_user(ADA)
+    client = app.test_client()
+    ask(client)
+    if refusal == "callback":
+        auth.sign_in_callback(lambda identifier, user: "Not today.")
+    elif refusal == "inactive":
+        auth.user_callback(lambda user: SimpleNamespace(is_active=False))
+    else:
+        del chatbotkit_sandbox.users[record["id"]]
+    chatbotkit_sandbox.requests.clear()
+    assert verify(client, read_code(chatbotkit_outbox[0])).status_code == 403
+    for _ in range(5):
+        assert error(verify(client, "")) == (400, "no_challenge")
+    assert len(chatbotkit_sandbox.requests) <= 1
+
+
+def test_completing_is_tried_ten_times_at_most(
+    make_app: MakeApp, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
+) -> None:
+    client = make_app(CHATBOTKIT_API_RETRIES=0).test_client()
+    ask(client)
+    chatbotkit_sandbox.fail("*", status=401)
+    codes = [read_code(chatbotkit_outbox[0]), *[""] * 14]
+    statuses = [verify(client, code).status_code for code in codes]
+    assert statuses == [503] * 10 + [400] * 5
+    assert len(chatbotkit_sandbox.requests) == 10
+
+
+def test_an_exception_of_the_callbacks_own_propagates_and_keeps_the_code(
+    make_app: MakeApp, chatbotkit_outbox: Outbox
+) -> None:
+    app = make_app(PROPAGATE_EXCEPTIONS=False)
+    client = app.test_client()
+    auth: ChatBotKitAuth = app.extensions["test_auth"]
+
+    @auth.sign_in_callback
+    def fail(identifier: str, user: object) -> None:
+        raise ZeroDivisionError
+
+    ask(client)
+    assert verify(client, read_code(chatbotkit_outbox[0])).status_code == 500
+    auth.sign_in_callback(lambda identifier, user: None)
+    assert verify(client, "").status_code == 200
+
+
+def test_an_account_that_an_adapter_found_unasked_goes_through_the_callback(
+    app: Flask,
+    client: FlaskClient,
+    chatbotkit_sandbox: Sandbox,
+    chatbotkit_outbox: Outbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chatbotkit_sandbox.add_user(ADA, meta={"suspended": True})
+    adapter = app.extensions["chatbotkit_auth"].adapter
+    found = adapter.get_by_email(ADA)
+    monkeypatch.setattr(adapter, "resolve", lambda email, approve: (found, False))
+    app.extensions["test_auth"].sign_in_callback(lambda identifier, user: not user.meta.get("suspended"))
+    ask(client)
+    assert error(verify(client, read_code(chatbotkit_outbox[0]))) == (403, "sign_in_denied")
 
 
 # Faults
