@@ -242,6 +242,9 @@ class Config:
         "Where codes and sessions are kept; by default ``chatbotkit_auth.db`` (SQLite) in the instance folder.",
         secret=True,  # it holds the database's password
     )
+    store_pool: int = _option(
+        "CHATBOTKIT_AUTH_STORE_POOL", _whole(1), 5, "How many connections to a SQL database a worker may hold at once."
+    )
     code_length: int = _option("CHATBOTKIT_AUTH_CODE_LENGTH", _whole(1), 6, "Characters in a code.")
     code_alphabet: str = _option(
         "CHATBOTKIT_AUTH_CODE_ALPHABET", _text, "0123456789", "The characters that codes are made of."

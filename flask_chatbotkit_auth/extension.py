@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask_mail
 from flask import Flask, g
@@ -34,6 +34,9 @@ from .web import account  # noqa: F401  # account adds its pages to the blueprin
 from .web import sign_in as views
 from .web.blueprint import blueprint
 from .web.errors import problem
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
@@ -90,7 +93,7 @@ class ChatBotKitAuth:
         provider = self._provider or _provider(config)
         client = self._client or _client(config, required=not isinstance(self._adapter, UserAdapter))
         adapter = _adapter(self._adapter or config.adapter, client, config)
-        store = self._store or open_store(config.store_url or _default_store_url(app))
+        store = self._store or open_store(config.store_url or _default_store_url(app), pool=config.store_pool)
         hooks = self._hooks
         mailer = Mailer(config, lambda: hooks.send_verification_request, lambda: hooks.queue_mail, utcnow)
         state = AuthState(
@@ -251,8 +254,11 @@ def _adapter(adapter: UserAdapter | str, client: ChatBotKitClient | None, config
     )
 
 
-def _default_store_url(app: Flask) -> str:
-    return f"sqlite:///{os.path.join(app.instance_path, 'chatbotkit_auth.db')}"
+def _default_store_url(app: Flask) -> URL:
+    from sqlalchemy.engine import URL
+
+    # Not as text: the path may have a % or a ? in it.
+    return URL.create("sqlite", database=os.path.join(app.instance_path, "chatbotkit_auth.db"))
 
 
 def _prepare_login(app: Flask, given: LoginManager | None) -> None:

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ..exceptions import ConfigurationError
+from ..exceptions import ConfigurationError, StoreError
 from . import schema
-from .engines import check_url, make_engines, refuse_autocommit
-from .sql_errors import lost_against_another, made_by_another, no_table, store_error
+from .engines import check_engine, check_url, make_engines
+from .sql_errors import lost_against_another, made_by_another, no_table, store_error, too_many_connections
 
 Result = TypeVar("Result")
 Values = Mapping[str, object]
@@ -40,10 +40,12 @@ class Database:
 
     :param bind: a URL (``postgresql://`` and ``mysql://`` choose our drivers), an ``Engine``, or a ``flask_sqlalchemy.
         SQLAlchemy`` object, whose engine is looked up in the current application at each use.
+    :param pool: how many connections an engine of our own may hold at once.
     :raises ConfigurationError: the URL is not one, or its driver is not installed.
     """
 
-    def __init__(self, bind: object) -> None:
+    def __init__(self, bind: object, *, pool: int = 5) -> None:
+        self.pool: int = pool
         self.metadata: sa.MetaData = sa.MetaData()
         self.migrated: bool = False
         """Whether the tables belong to the application's own migrations."""
@@ -58,7 +60,7 @@ class Database:
         self._shared = _Shared()
         self._own: tuple[Engine, Engine] | None = None
         if isinstance(bind, Engine):
-            refuse_autocommit(bind)
+            check_engine(bind)
             self.maybe_mysql = bind.dialect.name in _MYSQL
             self._find: Callable[[], tuple[Engine, Engine]] = lambda: (bind, bind)
         elif isinstance(bind, (str, URL)):
@@ -107,6 +109,8 @@ class Database:
                     # Dropped while we run, as by a migration that does not know of them.
                     made_again = True
                     self.create_tables()
+                elif tries_left and too_many_connections(error):
+                    time.sleep(_PAUSE * (_TRIES - tries_left))
                 elif not (tries_left and lost_against_another(error)):
                     raise store_error(error) from error
             except SQLAlchemyError as error:
@@ -196,6 +200,11 @@ class Database:
                 time.sleep(_PAUSE * (_TRIES - tries_left))
             except SQLAlchemyError as error:
                 raise store_error(error) from error
+            except schema.AnotherIsAtIt:
+                if not tries_left:
+                    raise StoreError(
+                        "another process has been making the tables of the sign-in store for long; try again later"
+                    ) from None
 
     def _prepare(self) -> None:
         """Make what is missing, at the first use: once, however many threads come at once."""
@@ -208,11 +217,15 @@ class Database:
     def _prepare_alone(self) -> None:
         if self._ready:
             return
-        try:
-            with self._engines()[0].connect() as connection:
-                self._ready = schema.is_current(connection, self.metadata)
-        except SQLAlchemyError as error:
-            raise store_error(error) from error
+        for tries_left in range(_TRIES - 1, -1, -1):
+            try:
+                with self._engines()[0].connect() as connection:
+                    self._ready = schema.is_current(connection, self.metadata)
+                break
+            except SQLAlchemyError as error:
+                if not (tries_left and isinstance(error, DBAPIError) and too_many_connections(error)):
+                    raise store_error(error) from error
+                time.sleep(_PAUSE * (_TRIES - tries_left))
         if not self._ready:
             self.create_tables()
 
@@ -232,6 +245,8 @@ class Database:
             self._process = os.getpid()
             self._forked = True
         engines = self._find()
+        if self.migrated:
+            check_engine(engines[0])
         if self._forked and engines[0] not in self._safe:
             _forget_connections(engines[0])
             self._safe.add(engines[0])
@@ -247,7 +262,7 @@ class Database:
     def _make(self, url: URL) -> tuple[Engine, Engine]:
         with self._lock:
             if self._own is None:
-                self._own = make_engines(url)
+                self._own = make_engines(url, self.pool)
                 self._safe.add(self._own[0])
                 # An application that is thrown away, as in tests, leaves no connection for Python 3.13 to complain about.
                 weakref.finalize(self, self._own[0].dispose).atexit = False

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from ..exceptions import ConfigurationError, StoreError
 
@@ -32,13 +32,24 @@ def check_url(text: str | URL) -> URL:
 
     :raises ConfigurationError: it is not one, or its driver is not installed.
     """
+    if isinstance(text, str) and "," in text.partition("://")[2].partition("/")[0]:
+        raise ConfigurationError(
+            "CHATBOTKIT_AUTH_STORE_URL has several hosts with commas between. Write each as an option: "
+            "postgresql+psycopg://user:password@/database?host=a:5432&host=b:5432&target_session_attrs=read-write"
+        )
     try:
         url = make_url(text)
         name, _, driver = url.drivername.partition("+")
         if not driver and name in _DRIVERS:
             name = "postgresql" if name == "postgres" else name
             url = url.set(drivername=f"{name}+{_DRIVERS[name]}")
-        url.get_dialect().import_dbapi()
+        dialect = url.get_dialect()
+        if dialect.is_async or url.drivername == "postgresql+psycopg_async":
+            raise ConfigurationError(
+                f"{url.drivername}:// is an asynchronous driver, and Flask is not asynchronous. Write "
+                f"{name}+{_DRIVERS.get(name, 'pysqlite')}:// in CHATBOTKIT_AUTH_STORE_URL."
+            )
+        dialect.import_dbapi()
     except (ArgumentError, NoSuchModuleError):
         raise ConfigurationError(
             "CHATBOTKIT_AUTH_STORE_URL is not a URL of a store. Give one such as sqlite:///file.db, "
@@ -53,11 +64,18 @@ def check_url(text: str | URL) -> URL:
     return url
 
 
-def refuse_autocommit(engine: Engine) -> None:
-    """Do nothing if transactions can be made with an application's own engine.
+def check_engine(engine: Engine) -> None:
+    """Raise unless transactions of our own can be made with an application's engine.
 
-    :raises ConfigurationError: it commits after each statement.
+    :raises ConfigurationError: it commits after each statement, or all of its users share one connection.
     """
+    if isinstance(engine.pool, StaticPool):
+        raise ConfigurationError(
+            "The engine of the sign-in store has one connection for everybody (StaticPool, as Flask-SQLAlchemy's SQLite in "
+            "memory has): what the store commits would commit your view's rows, too. Give the tests a file, such as "
+            'SQLALCHEMY_DATABASE_URI="sqlite:///" + str(tmp_path / "test.db"), or the store another place, such as '
+            'CHATBOTKIT_AUTH_STORE_URL="memory://".'
+        )
     options = engine.get_execution_options()
     level = options.get("isolation_level") or getattr(engine.dialect, "_on_connect_isolation_level", None)
     if level == "AUTOCOMMIT":
@@ -67,22 +85,29 @@ def refuse_autocommit(engine: Engine) -> None:
         )
 
 
-def make_engines(url: URL) -> tuple[Engine, Engine]:
-    """Return an engine for single statements and one for transactions; they share their connections."""
+def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
+    """Return an engine for single statements and one for transactions; they share their connections.
+
+    :param pool: how many connections they may hold at once.
+    """
     backend = url.get_backend_name()
     if backend == "sqlite":
-        engine = _make_sqlite_engine(url)
+        engine = _make_sqlite_engine(url, pool)
         transactional = engine.execution_options()
         event.listen(transactional, "begin", _begin_sqlite)
         return engine, transactional
     # A server closes idle connections and restarts: ask each one for a sign of life before it is used.
     options: dict[str, Any] = {"pool_pre_ping": True, "pool_timeout": BUSY_TIMEOUT, **_DISCREET}
+    # No overflow: connections above the pool's size would be opened and closed again for each use.
+    options.update(pool_size=pool, max_overflow=0)
     given = _CONNECT_ARGS.get(url.get_driver_name(), {})
     options["connect_args"] = {key: value for key, value in given.items() if key not in url.query}
     if backend == "postgresql":
         engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", **options)
-        event.listen(engine, "connect", _prepare_postgresql)
-        return engine, engine.execution_options(isolation_level="READ COMMITTED")
+        transactional = engine.execution_options(isolation_level="READ COMMITTED")
+        if "options" not in url.query:
+            _bound_waiting(engine, transactional)
+        return engine, transactional
     # Every step is one conditional write: the gap locks of the stricter default only make deadlocks. Every transaction
     # has ended before its connection goes back to the pool, so that another ROLLBACK there is a wasted round trip.
     engine = sa.create_engine(url, isolation_level="READ COMMITTED", pool_reset_on_return=None, **options)
@@ -90,7 +115,8 @@ def make_engines(url: URL) -> tuple[Engine, Engine]:
 
 
 _CONNECT_ARGS: dict[str, dict[str, Any]] = {
-    "psycopg": {"connect_timeout": BUSY_TIMEOUT, "tcp_user_timeout": 1000 * _SILENCE},
+    # Nothing is prepared on the server: behind PgBouncer each transaction may meet another one.
+    "psycopg": {"connect_timeout": BUSY_TIMEOUT, "tcp_user_timeout": 1000 * _SILENCE, "prepare_threshold": None},
     "pymysql": {
         "connect_timeout": BUSY_TIMEOUT,
         "read_timeout": _SILENCE,
@@ -100,7 +126,7 @@ _CONNECT_ARGS: dict[str, dict[str, Any]] = {
 }
 
 
-def _make_sqlite_engine(url: URL) -> Engine:
+def _make_sqlite_engine(url: URL, pool: int) -> Engine:
     if url.database in (None, "", ":memory:"):
         # One connection is the whole database. It serves one thread at a time, or their transactions would mingle.
         one: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT}
@@ -120,6 +146,8 @@ def _make_sqlite_engine(url: URL) -> Engine:
         url,
         isolation_level="AUTOCOMMIT",
         pool_timeout=BUSY_TIMEOUT,
+        pool_size=pool,
+        max_overflow=0,
         pool_reset_on_return=None,
         connect_args={"timeout": BUSY_TIMEOUT},
         **_DISCREET,
@@ -148,7 +176,28 @@ def _begin_sqlite(connection: Connection) -> None:
         raise OperationalError(begin, None, error) from error
 
 
-def _prepare_postgresql(connection: Any, _record: object) -> None:
-    # Not as a parameter of the connection, which PgBouncer refuses. By default PostgreSQL waits for a lock without end.
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET lock_timeout = '{BUSY_TIMEOUT}s'")
+def _bound_waiting(engine: Engine, transactional: Engine) -> None:
+    """Have PostgreSQL wait for a lock for some seconds, where by default it waits without end.
+
+    The setting belongs to the connection from its first moment on. PgBouncer refuses that, since its connections are many
+    clients' in turn; behind it each transaction has the setting for itself, and leaves nothing behind.
+    """
+    pooled: list[bool] = []
+    setting = f"lock_timeout={1000 * BUSY_TIMEOUT}"
+
+    def connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:
+        if not pooled:
+            try:
+                return dialect.connect(*arguments, **options, options=f"-c {setting}")
+            except dialect.dbapi.OperationalError as error:
+                if "unsupported startup parameter" not in str(error):
+                    raise
+                pooled.append(True)
+        return dialect.connect(*arguments, **options)
+
+    def begin(connection: Connection) -> None:
+        if pooled:
+            connection.exec_driver_sql(f"SET LOCAL {setting}")
+
+    event.listen(engine, "do_connect", connect)
+    event.listen(transactional, "begin", begin)

@@ -104,6 +104,13 @@ SCRIPTS = {
         {_ADD_SESSION}
         add_session(2, #KEYS, 1, #ARGV)
     """,
+    # The first key is the set of all events; those of one account or address keep the newest alone.
+    "add_event": """
+        for place, key in ipairs(KEYS) do
+            redis.call('ZADD', key, ARGV[1], ARGV[2])
+            if place > 1 then redis.call('ZREMRANGEBYRANK', key, 0, -ARGV[3] - 1) end
+        end
+    """,
     "list_sessions": """
         local found = {}
         for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
@@ -248,5 +255,19 @@ PASSKEY_SCRIPTS = {
         else
             redis.call('ZADD', KEYS[2], 'NX', ARGV[3], ARGV[2])
         end
+    """,
+}
+
+# A window begins with its first hit, and never below zero: it would let one more pass than the limit.
+LIMIT_SCRIPTS = {
+    "count": """
+        local hits = tonumber(redis.call('GET', KEYS[1]))
+        if not hits then
+            hits = math.max(0, tonumber(ARGV[1]))
+            redis.call('SET', KEYS[1], hits, 'PX', ARGV[2])
+            return hits
+        end
+        local new = math.max(0, hits + ARGV[1])
+        return redis.call('INCRBY', KEYS[1], new - hits)
     """,
 }

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..clock import to_milliseconds
-from ..exceptions import ConfigurationError, StoreError
+from ..exceptions import ConfigurationError
 from ..user import User
 from .base import Store
 from .documents import KEPT, spent_key
-from .lua import PASSKEY_SCRIPTS, SCRIPTS
+from .lua import LIMIT_SCRIPTS, PASSKEY_SCRIPTS, SCRIPTS
 from .records import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, snapshot_of
+from .redis_connect import connector, store_error
 from .redis_events import RedisEvents
 from .redis_passkeys import RedisPasskeys
 from .redis_values import fields, flat, text
@@ -24,44 +25,52 @@ if TYPE_CHECKING:
 
     from .events import Event
 
-TIMEOUT = 5
-"""Seconds to wait for Redis to take a connection, and to answer."""
-
-_IDLE = 15
-"""Seconds after which a connection is asked for a sign of life before it is used."""
-
 
 class RedisStore(RedisPasskeys, RedisEvents, Store):
-    """Remembers in Redis 5 or newer, or in what speaks its protocol; not in a cluster.
+    """Remembers in Redis 5 or newer, in Valkey, or in what speaks their protocol; in a cluster, too.
 
     Let Redis keep what it is given: with an eviction policy such as ``allkeys-lru`` it forgets sessions when it is full.
 
-    :param bind: the URL of a server, such as ``redis://host:6379/0``, ``rediss://…`` or ``unix://…``, or a ``redis.Redis``.
-        A client of the application's keeps its own time-outs and retries; let it retry nothing, since a code that is sent
-        again is counted again.
-    :param prefix: begins every key.
+    :param bind: the URL of a server, such as ``redis://host:6379/0``, ``rediss://…`` or ``unix://…``; of the primary that
+        Sentinel knows, ``redis+sentinel://host:26379,host:26379/mymaster``; of a cluster, ``redis+cluster://host:6379,…``;
+        or a ``redis.Redis`` or ``redis.RedisCluster``. A client of the application's keeps its own time-outs and retries;
+        let it retry nothing, since a code that is sent again is counted again.
+    :param prefix: begins every key; by default ``chatbotkit-auth:``, and in a cluster ``{chatbotkit-auth}:``, one hash tag,
+        so that all keys are in one slot.
     :raises ConfigurationError: the URL is wrong, or the driver is not installed.
     """
 
-    def __init__(self, bind: str | redis.Redis, prefix: str = "chatbotkit-auth:") -> None:
+    def __init__(self, bind: str | redis.Redis | redis.RedisCluster, prefix: str | None = None) -> None:
         try:
             import redis
         except ModuleNotFoundError:
             raise ConfigurationError(
                 'The driver of redis:// is not installed. Install it with: pip install "flask-chatbotkit-auth[redis]"'
             ) from None
-        self._error = redis.RedisError
+        # A cluster that cannot be reached has errors of its own.
+        self._errors = (redis.RedisError, OSError)
         self._own = isinstance(bind, str)
-        self.client: Any
+        self._client: Any = None
+        in_cluster = isinstance(bind, redis.RedisCluster)
         if isinstance(bind, str):
-            self.client = _connect(bind)
-        elif isinstance(bind, redis.Redis):
-            self.client = bind
+            self._connect = connector(bind)
+            in_cluster = bind.startswith("redis+cluster:")
+        elif isinstance(bind, (redis.Redis, redis.RedisCluster)):
+            self._connect = lambda: bind
         else:
             raise ConfigurationError(f"Give Redis as a URL or a redis.Redis, not as {type(bind).__name__}.")
-        self._prefix = prefix
-        scripts = {**SCRIPTS, **PASSKEY_SCRIPTS}
-        self._scripts = {name: self.client.register_script(script) for name, script in scripts.items()}
+        self._prefix = prefix or ("{chatbotkit-auth}:" if in_cluster else "chatbotkit-auth:")
+        self._scripts: dict[str, Any] = {}
+
+    @property
+    def client(self) -> Any:
+        """The client, made at the first use."""
+        if self._client is None:
+            client = self._connect()
+            scripts = {**SCRIPTS, **PASSKEY_SCRIPTS, **LIMIT_SCRIPTS}
+            self._scripts = {name: client.register_script(script) for name, script in scripts.items()}
+            self._client = client
+        return self._client
 
     # Challenges
 
@@ -75,7 +84,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
         self._run("add_challenge", keys, lasts, challenge.id, expires_at, *parts)
 
     def get_challenge(self, challenge_id: str) -> Challenge | None:
-        found = fields(self._ask(self.client.hgetall, self._challenge_key(challenge_id)))
+        found = fields(self._ask("hgetall", self._challenge_key(challenge_id)))
         return Challenge.from_json({**found, "id": challenge_id}) if found else None
 
     def add_code(
@@ -130,7 +139,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
         return self._move(challenge_id, State.COMPLETED)
 
     def end_challenges(self, identifier: str, *, now: datetime) -> int:
-        ids = self._ask(self.client.zrange, self._address_key(identifier), 0, -1)
+        ids = self._ask("zrange", self._address_key(identifier), 0, -1)
         return sum(self._move(text(id), State.COMPLETED, now=to_milliseconds(now)) for id in ids)
 
     def _move(self, challenge_id: str, state: State, *, only_from: str = "", now: int | None = None) -> bool:
@@ -154,7 +163,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
     # Sessions
 
     def get_session(self, session_id: str, *, now: datetime) -> SessionRecord | None:
-        record = _session(session_id, self._ask(self.client.hgetall, self._session_key(session_id)))
+        record = _session(session_id, self._ask("hgetall", self._session_key(session_id)))
         return record if record and record.expires_at > now else None
 
     def add_session(self, session: SessionRecord, *, now: datetime) -> None:
@@ -168,7 +177,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
         return sorted(live, key=lambda record: record.seen_at, reverse=True)[:limit]
 
     def count_sessions(self, user_id: str, *, now: datetime) -> int:
-        return int(self._ask(self.client.zcount, self._user_key(user_id), f"({to_milliseconds(now)}", "+inf"))
+        return int(self._ask("zcount", self._user_key(user_id), f"({to_milliseconds(now)}", "+inf"))
 
     def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
         times = [to_milliseconds(each) for each in (seen_at, expires_at)]
@@ -203,7 +212,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
     def end_all_sessions(self) -> int:
         # By user, so that the indexes go with the sessions.
         pattern = self._user_key("*")
-        users = {text(key) for key in self._ask(lambda: list(self.client.scan_iter(pattern, count=1000)))}
+        users = {text(key) for key in self._try(lambda: list(self.client.scan_iter(pattern, count=1000)))}
         return sum(len(self.end_sessions(key.removeprefix(self._user_key("")))) for key in users)
 
     # What may happen once, or by one at a time
@@ -218,35 +227,32 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
     # Care
 
     def close(self) -> None:
-        if self._own:
-            self.client.close()
+        if self._own and self._client is not None:
+            self._client.close()
 
     def ping(self) -> None:
-        self._ask(self.client.ping)
+        self._ask("ping")
 
     def purge(self, *, now: datetime, limit: int = 1000) -> int:
         """Forget nothing and return 0: in Redis everything expires by itself."""
         return 0
 
     def limits_storage(self) -> LimitsStorage:
-        from limits.storage import RedisStorage
+        from .redis_limits import RedisLimits
 
-        storage = RedisStorage("redis://", connection_pool=self.client.connection_pool)
-        # Before its version 5 the library knows the first of these names only.
-        storage.PREFIX = storage.key_prefix = f"{self._prefix}limits"
-        return storage
+        return RedisLimits(self._run, self._ask, self._prefix)
 
     def _run(self, script: str, keys: Sequence[str], *arguments: str | int) -> Any:
-        return self._ask(self._scripts[script], keys, arguments)
+        return self._try(lambda: self.client and self._scripts[script](keys, arguments))
 
-    def _ask(self, command: Callable[..., Any], *arguments: object) -> Any:
+    def _ask(self, command: str, *arguments: Any, **options: Any) -> Any:
+        return self._try(lambda: getattr(self.client, command)(*arguments, **options))
+
+    def _try(self, command: Callable[[], Any]) -> Any:
         try:
-            return command(*arguments)
-        except self._error as error:
-            raise StoreError(
-                f"Redis, the sign-in store, failed ({type(error).__name__}); check that it runs, has room and may be "
-                "written to, and that CHATBOTKIT_AUTH_STORE_URL is right"
-            ) from error
+            return command()
+        except self._errors as error:
+            raise store_error(error) from error
 
     def _challenge_key(self, id: str) -> str:
         return f"{self._prefix}challenge:{id}"
@@ -259,28 +265,6 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
 
     def _user_key(self, id: str) -> str:
         return f"{self._prefix}user:{id}"
-
-
-def _connect(url: str) -> redis.Redis:
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    try:
-        return redis.Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            health_check_interval=_IDLE,
-            # Never a second time by itself: a code that was sent may have been counted, or accepted, before the
-            # connection broke. One that the server dropped while idle is noticed, and replaced, before it is used.
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError:
-        raise ConfigurationError(
-            "CHATBOTKIT_AUTH_STORE_URL is not a URL of Redis. Give one such as redis://:password@host:6379/0."
-        ) from None
 
 
 def _milliseconds(duration: timedelta) -> int:

@@ -24,22 +24,14 @@ _PAGE = 200
 class RedisEvents(EventStore):
     """The part of the store in Redis that keeps events."""
 
-    client: Any
     _prefix: str
     _ask: Callable[..., Any]
+    _run: Callable[..., Any]
 
     def add_event(self, event: Event) -> None:
         places, text = self._event_parts(event)
 
-        def add() -> None:
-            pipeline = self.client.pipeline(transaction=False)
-            for key in places:
-                pipeline.zadd(key, {text: to_milliseconds(event.at)})
-            for key in places[1:]:
-                pipeline.zremrangebyrank(key, 0, -KEPT_EACH - 1)
-            pipeline.execute()
-
-        self._ask(add)
+        self._run("add_event", places, to_milliseconds(event.at), text, KEPT_EACH)
 
     def _event_parts(self, event: Event | None) -> tuple[list[str], str]:
         """Return the keys of the sets that an event belongs to, and its text."""
@@ -73,7 +65,7 @@ class RedisEvents(EventStore):
         found: list[Event] = []
         start = 0
         while len(found) < limit:
-            texts = self._ask(lambda: self.client.zrevrangebyscore(key, newest, oldest, start=start, num=_PAGE))  # noqa: B023
+            texts = self._ask("zrevrangebyscore", key, newest, oldest, start=start, num=_PAGE)
             for text in texts:
                 event = Event.from_json(json.loads(text))
                 if (
@@ -88,15 +80,12 @@ class RedisEvents(EventStore):
         return found[:limit]
 
     def purge_events(self, *, before: datetime, limit: int = 1000) -> int:
-        oldest = self._ask(
-            lambda: self.client.zrangebyscore(
-                self._events_key(), "-inf", f"({to_milliseconds(before)}", start=0, num=limit
-            )
-        )
+        newest = f"({to_milliseconds(before)}"
+        oldest = self._ask("zrangebyscore", self._events_key(), "-inf", newest, start=0, num=limit)
         for text in oldest:
             places, _ = self._event_parts(Event.from_json(json.loads(text)))
             for key in places:
-                self._ask(self.client.zrem, key, text)
+                self._ask("zrem", key, text)
         return len(oldest)
 
     def _events_key(self, *parts: str) -> str:

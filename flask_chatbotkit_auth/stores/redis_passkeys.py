@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 class RedisPasskeys(PasskeyStore):
     """The part of the store in Redis that keeps passkeys."""
 
-    client: Any
     _prefix: str
     _ask: Callable[..., Any]
     _run: Callable[..., Any]
@@ -53,11 +52,11 @@ class RedisPasskeys(PasskeyStore):
         return Used(text(answer))
 
     def get_passkey(self, passkey_id: str) -> Passkey | None:
-        record = fields(self._ask(self.client.hgetall, self._passkey_key(passkey_id)))
+        record = fields(self._ask("hgetall", self._passkey_key(passkey_id)))
         return Passkey.from_json(record) if record else None
 
     def list_passkeys(self, user_id: str) -> list[Passkey]:
-        ids = self._ask(self.client.zrange, self._passkeys_key(user_id), 0, -1)
+        ids = self._ask("zrange", self._passkeys_key(user_id), 0, -1)
         found = [self.get_passkey(text(id)) for id in ids]
         return sorted((each for each in found if each), key=lambda each: each.created_at)
 
@@ -81,7 +80,7 @@ class RedisPasskeys(PasskeyStore):
 
     def gone_passkeys(self, *, before: datetime, limit: int = 100) -> list[str]:
         newest = f"({to_milliseconds(before)}"
-        gone = self._ask(lambda: self.client.zrangebyscore(self._gone_key(), "-inf", newest, start=0, num=limit))
+        gone = self._ask("zrangebyscore", self._gone_key(), "-inf", newest, start=0, num=limit)
         return [text(each) for each in gone]
 
     def _passkey_key(self, id: str) -> str:

@@ -14,18 +14,20 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.schema import CreateColumn
 
-from ..exceptions import StoreError
-
 VERSION = 2
 """The schema that this release makes. That of 0.1, which had no table to say so, is 1."""
 
 _NAME = "chatbotkit_auth_schema"
 
-_PATIENCE = 30
-"""Seconds to wait while another process makes the tables. MySQL alone; elsewhere the engine's own bound counts."""
+_PATIENCE = 5
+"""Seconds to wait at once while another process makes the tables. MySQL alone; elsewhere the engine's own bound counts."""
 
 _UNUSED = {"ix_chatbotkit_auth_sessions_expires_at"}
 """Indexes of 0.1 that this release does without."""
+
+
+class AnotherIsAtIt(Exception):
+    """Another process makes the tables, and has not come to an end yet."""
 
 
 def is_current(connection: Connection, metadata: sa.MetaData) -> bool:
@@ -91,9 +93,7 @@ def _alone(connection: Connection) -> Iterator[None]:
         # Statements that make tables end its transactions: this lock is the connection's. The names are the whole server's.
         name = sa.func.concat(f"{_NAME}:", sa.func.left(sa.func.sha1(sa.func.database()), 20))
         if not connection.execute(sa.select(sa.func.get_lock(name, _PATIENCE))).scalar():
-            raise StoreError(
-                "another process has been making the tables of the sign-in store for half a minute; try again when it is done"
-            )
+            raise AnotherIsAtIt
         try:
             yield
         finally:

@@ -41,11 +41,12 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
     application's migrations, or to its ``db.create_all()``.
 
     :param bind: a database URL, a SQLAlchemy ``Engine``, or a Flask-SQLAlchemy ``db``.
+    :param pool: how many connections a worker may hold at once, where ``bind`` is a URL.
     :raises ConfigurationError: the URL is wrong or its driver is not installed; the text names the extra to install.
     """
 
-    def __init__(self, bind: object) -> None:
-        self.database: Database = Database(bind)
+    def __init__(self, bind: object, *, pool: int = 5) -> None:
+        self.database: Database = Database(bind, pool=pool)
         self._challenges = challenges = tables.challenges(self.database)
         self._sessions = sessions = tables.sessions(self.database)
         self._spent = tables.spent(self.database)
@@ -317,33 +318,33 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         # The tables too, with every column: a database without them serves nobody.
         for table in self.database.metadata.tables.values():
             if table.name.startswith("chatbotkit_auth_"):
-                self.database.first(sa.select(table).limit(1).where(sa.false()))
+                (key,) = table.primary_key
+                nobody = -1 if isinstance(key.type, sa.Integer) else ""
+                self.database.first(sa.select(table).where(key == nobody))
 
     def purge(self, *, now: datetime, limit: int = 1000) -> int:
         moment = to_milliseconds(now)
-        sessions = self._sessions
-        # Those that 0.1 has written tell no day.
-        due = [(table, table.c.expires_at <= moment) for table in (self._challenges, self._counters, self._spent)]
-        due += [
-            (sessions, sessions.c.expires_day <= moment // tables.DAY),
-            (sessions, sessions.c.expires_day.is_(None)),
-        ]
         forgotten = 0
-        for table, condition in due:
-            forgotten += self._purge(table, condition, moment, limit - forgotten)
+        for table in (self._challenges, self._counters, self._spent):
+            found = sa.select(*table.primary_key).order_by(table.c.expires_at)
+            forgotten += self._purge(table, found, moment, limit - forgotten)
+        ids, day = self._sessions.c.id, self._sessions.c.expires_day
+        # Sessions that 0.1 has written tell no day.
+        for due in (day <= moment // tables.DAY, day.is_(None)):
+            forgotten += self._purge(self._sessions, sa.select(ids).where(due).order_by(day), moment, limit - forgotten)
         return forgotten
 
     def limits_storage(self) -> LimitsStorage:
         return SQLAlchemyStorage(database=self.database)
 
-    def _purge(self, table: sa.Table, due: sa.ColumnElement[bool], now: int, limit: int) -> int:
+    def _purge(self, table: sa.Table, found: sa.Select[Any], now: int, limit: int) -> int:
         (key,) = table.primary_key
         expired = table.c.expires_at <= now
         forgotten = 0
         # In batches, each a transaction of its own, so that no lock is held for long.
         while forgotten < limit:
             size = min(limit - forgotten, _BATCH)
-            keys = [row[0] for row in self.database.all(sa.select(key).where(due, expired).limit(size))]
+            keys = [row[0] for row in self.database.all(found.where(expired).limit(size))]
             if keys:
                 # Once more with the condition: a session may have been used since we looked.
                 forgotten += self.database.change(sa.delete(table).where(key.in_(sorted(keys)), expired))

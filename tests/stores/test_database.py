@@ -196,6 +196,85 @@ def test_no_lock_is_waited_for_without_end(database: Database) -> None:
         assert str(connection.exec_driver_sql(setting[connection.dialect.name]).scalar()).rstrip("s") == "5"
 
 
+def test_an_engine_with_one_connection_for_everybody_is_refused() -> None:
+    app = Flask("shop")
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    db = SQLAlchemy(app)
+    store = SQLAlchemyStore(db)
+    with app.app_context(), pytest.raises(ConfigurationError, match="StaticPool"):
+        store.ping()
+    engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
+    with pytest.raises(ConfigurationError, match="StaticPool"):
+        SQLAlchemyStore(engine)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:secret@a:5432,b:5432/name",
+        "postgresql+psycopg://user:secret@a,b/name",
+        "mysql+pymysql://a,b/name",
+    ],
+)
+def test_hosts_with_commas_between_are_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"\?host=a:5432&host=b:5432") as caught:
+        SQLAlchemyStore(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "instead"),
+    [
+        ("postgresql+asyncpg://host/name", r"postgresql\+psycopg://"),
+        ("postgresql+psycopg_async://host/name", r"postgresql\+psycopg://"),
+        ("sqlite+aiosqlite:///x.db", r"sqlite\+pysqlite://"),
+        ("mysql+aiomysql://host/name", r"mysql\+pymysql://"),
+        ("mysql+asyncmy://host/name", r"mysql\+pymysql://"),
+    ],
+)
+def test_an_asynchronous_driver_is_refused(url: str, instead: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"asynchronous.*{instead}"):
+        SQLAlchemyStore(url)
+
+
+@every_server
+def test_no_more_connections_are_held_than_the_pool_has(store_url: str) -> None:
+    store = SQLAlchemyStore(store_url, pool=3)
+    store.ping()
+    opened: list[object] = []
+    event.listen(store.database.engine, "connect", lambda connection, _record: opened.append(connection))
+    at_once(20, lambda _: [store.get_challenge("unknown") for _ in range(5)])
+    assert len(opened) <= 3
+    assert store.database.engine.pool.checkedin() <= 3  # type: ignore[attr-defined]
+    store.close()
+
+
+@every_server
+def test_too_many_connections_are_waited_for(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SQLAlchemyStore(store_url)
+    store.ping()
+    store.close()
+    pauses: list[float] = []
+    monkeypatch.setattr("flask_chatbotkit_auth.stores.database.time.sleep", pauses.append)
+    codes = {"postgresql": "53300", "mysql": 1040}
+    dialect = store.database.engine.dialect
+
+    connect = dialect.connect
+
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        if len(pauses) < 3:
+            error: Any = dialect.dbapi.OperationalError(codes[dialect.name], "Too many connections")  # type: ignore[union-attr]
+            error.sqlstate = codes[dialect.name]
+            raise error
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(dialect, "connect", refuse)
+    assert store.get_challenge("unknown") is None
+    assert len(pauses) == 3
+    assert pauses == sorted(pauses)
+    store.close()
+
+
 # Transactions
 
 
@@ -366,9 +445,9 @@ def test_an_index_that_is_missing_is_made(store_url: str) -> None:
     store.close()
 
 
-def test_the_tables_of_the_applications_migrations_are_not_made() -> None:
+def test_the_tables_of_the_applications_migrations_are_not_made(tmp_path: Path) -> None:
     app = Flask("shop")
-    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/shop.db"
     db = SQLAlchemy(app)
     store = SQLAlchemyStore(db)
     with app.app_context():

@@ -22,8 +22,7 @@ from sqlalchemy import event
 
 from flask_chatbotkit_auth import User
 from flask_chatbotkit_auth.exceptions import StoreError
-from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, State, Store, engines
-from flask_chatbotkit_auth.stores import redis as redis_module
+from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, State, Store, engines, redis_connect
 from flask_chatbotkit_auth.stores.redis import RedisStore
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 
@@ -135,7 +134,7 @@ def test_a_row_locked_by_somebody_else_is_waited_for_and_then_given_up(store: SQ
     other = sa.create_engine(store_url)
     with other.begin() as connection:
         connection.execute(sa.select(store._challenges.c.id).with_for_update()).all()
-        with pytest.raises(StoreError, match="not locked"):
+        with pytest.raises(StoreError, match="has been locked for five seconds"):
             store.try_code("c", ["wrong"], now=NOW, max_attempts=5)
     other.dispose()
     assert state(store) == (State.OPEN, 0)
@@ -271,7 +270,7 @@ def test_connections_to_redis_dropped_while_idle_go_unnoticed(redis: Redis) -> N
 
 
 def test_a_redis_that_does_not_answer_is_given_up(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_module, "TIMEOUT", 0.2)
+    monkeypatch.setattr(redis_connect, "TIMEOUT", 0.2)
     store = RedisStore(redis.url)
     begin(store)
     # It takes the command and keeps quiet for longer than the time-out.
@@ -333,7 +332,7 @@ def test_sqlite_is_locked_by_another_process(tmp_path: Path) -> None:
     begin(store)
     with locked(path):
         for step in (begin, verify, finish):
-            with pytest.raises(StoreError, match="not locked"):
+            with pytest.raises(StoreError, match="has been locked for five seconds"):
                 step(store, "c")
         assert state(store) == (State.OPEN, 0)
     assert verify(store) is Outcome.ACCEPTED

@@ -276,7 +276,11 @@ def test_workers_make_the_tables_at_once(store: Store, store_url: str, prefix: s
             inspector = sa.inspect(database.engine)
             indexes = {name: len(inspector.get_indexes(name)) for name in inspector.get_table_names()}
             assert indexes == {
-                "chatbotkit_auth_challenges": 1,
+                "chatbotkit_auth_challenges": 2,
                 "chatbotkit_auth_sessions": 2,
                 "chatbotkit_auth_limits": 1,
+                "chatbotkit_auth_spent": 1,
+                "chatbotkit_auth_passkeys": 2,
+                "chatbotkit_auth_events": 3,
+                "chatbotkit_auth_schema": 0,
             }

@@ -1,0 +1,142 @@
+"""From a URL to a client of Redis: one server, Sentinel, or a cluster; and what an error of it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ..exceptions import ConfigurationError, StoreError
+
+TIMEOUT = 5
+"""Seconds to wait for Redis to take a connection, and to answer."""
+
+_IDLE = 15
+"""Seconds after which a connection is asked for a sign of life before it is used."""
+
+_CURES = (
+    (("CROSSSLOT",), "the keys are not in one slot; begin the prefix with one hash tag, such as {chatbotkit-auth}:"),
+    (
+        ("MOVED", "ASK ", "cluster mode", "CLUSTERDOWN", "Cluster doesn't cover"),
+        "this is a node of a Redis Cluster, or the cluster is not whole; write redis+cluster://host:port,… in "
+        "CHATBOTKIT_AUTH_STORE_URL, and look at CLUSTER INFO",
+    ),
+    (
+        ("NOPERM", "no permissions", "has no permission"),
+        "the user of Redis may not do this; let it run EVALSHA, EVAL, SCRIPT and the commands of hashes, strings and sorted "
+        "sets on all keys that begin with the prefix",
+    ),
+    (
+        ("WRONGPASS", "NOAUTH", "AUTH", "invalid username", "invalid password", "Authentication required"),
+        "Redis refuses the user or the password; correct them in CHATBOTKIT_AUTH_STORE_URL",
+    ),
+    (("OOM",), "Redis is full; give it more memory (maxmemory)"),
+    (
+        ("READONLY", "read only replica", "No master found", "MASTERDOWN"),
+        "this is a replica that may only be read, or there is no primary now; give CHATBOTKIT_AUTH_STORE_URL the primary, or "
+        "redis+sentinel://…",
+    ),
+    (("MISCONF",), "Redis cannot save to its disk and takes no writes; make room there"),
+    (("max number of clients",), "Redis has too many connections; raise maxclients, or lower the number of workers"),
+    (("LOADING",), "Redis is loading its data; try again in a moment"),
+    (("certificate", "CERTIFICATE"), "the certificate of Redis is not trusted; add ?ssl_ca_certs=… to the URL"),
+)
+
+
+def store_error(error: Exception) -> StoreError:
+    """Return the error of the store for one of the driver, whose text may quote keys and is left out."""
+    text = f"{type(error).__name__} {error}"
+    for signs, cure in _CURES:
+        sign = next((each for each in signs if each in text), None)
+        if sign:
+            return StoreError(f"Redis, the sign-in store, failed ({type(error).__name__} {sign.strip()}): {cure}")
+    return StoreError(
+        f"Redis, the sign-in store, failed ({type(error).__name__}): check that it runs, has room and may be written to, and "
+        "that CHATBOTKIT_AUTH_STORE_URL is right"
+    )
+
+
+def connector(url: str) -> Callable[[], Any]:
+    """Return what makes a client for a URL; a cluster is asked for its nodes by it, the others at the first use.
+
+    :param url: ``redis://``, ``rediss://`` or ``unix://`` and one server; ``redis+sentinel://host:port,…/name`` with the
+        name of the primary, and ``/db`` after it; ``redis+cluster://host:port,…``. Options of the driver follow a ``?``.
+    :raises ConfigurationError: it is no such URL.
+    """
+    import redis
+
+    scheme = url.partition(":")[0]
+    try:
+        if scheme == "redis+cluster":
+            return _cluster(url)
+        if scheme == "redis+sentinel":
+            return _sentinel(url)
+        client = redis.Redis.from_url(url, **_options())
+    except ValueError:
+        raise ConfigurationError(
+            "CHATBOTKIT_AUTH_STORE_URL is not a URL of Redis. Give one such as redis://:password@host:6379/0, "
+            "redis+sentinel://host:26379,host:26379/mymaster or redis+cluster://host:6379,host:6379."
+        ) from None
+    return lambda: client
+
+
+def _options() -> dict[str, Any]:
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return {
+        "decode_responses": True,
+        "socket_timeout": TIMEOUT,
+        "socket_connect_timeout": TIMEOUT,
+        "health_check_interval": _IDLE,
+        # Never a second time by itself: a code that was sent may have been counted, or accepted, before the connection
+        # broke. One that the server dropped while idle is noticed, and replaced, before it is used.
+        "retry": Retry(NoBackoff(), 0),
+    }
+
+
+def _cluster(url: str) -> Callable[[], Any]:
+    from redis.cluster import ClusterNode, RedisCluster
+
+    hosts, _, options = _parts(url, 6379)
+    nodes = [ClusterNode(host, port) for host, port in hosts]  # type: ignore[no-untyped-call]
+    # A node that says MOVED or ASK has not run the command: to follow it repeats nothing.
+    return lambda: RedisCluster(startup_nodes=nodes, **{**_options(), **options})
+
+
+def _sentinel(url: str) -> Callable[[], Any]:
+    from redis.sentinel import Sentinel
+
+    hosts, path, options = _parts(url, 26379)
+    name, _, database = path.partition("/")
+    if not name:
+        raise ValueError("the name of the primary is missing")
+    sentinel_options = {
+        key.removeprefix("sentinel_"): options.pop(key) for key in list(options) if key.startswith("sentinel_")
+    }
+    timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+    sentinel: Any = Sentinel(hosts, sentinel_kwargs={**timeouts, **sentinel_options})  # type: ignore[no-untyped-call]
+    client = sentinel.master_for(name, db=int(database or 0), **{**_options(), **options})
+    return lambda: client
+
+
+def _parts(url: str, default_port: int) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
+    """Return the hosts with their ports, the path, and the options of a URL with several hosts."""
+    found = urlsplit(url)
+    login, _, addresses = found.netloc.rpartition("@")
+    username, _, password = login.partition(":")
+    hosts = []
+    for address in addresses.split(","):
+        one = urlsplit(f"//{address}")
+        if not one.hostname:
+            raise ValueError("a host is missing")
+        hosts.append((one.hostname, one.port or default_port))
+    options: dict[str, Any] = {key: _value(value) for key, value in parse_qsl(found.query)}
+    options.update({key: unquote(value) for key, value in (("username", username), ("password", password)) if value})
+    return hosts, found.path.strip("/"), options
+
+
+def _value(text: str) -> object:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return int(text) if text.isdecimal() else text
