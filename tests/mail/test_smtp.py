@@ -1,0 +1,282 @@
+"""The way to the mail server: certificates, the one deadline, logins, and servers that cannot be one."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.smtp import AuthResult, LoginPassword
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from flask_chatbotkit_auth import ConfigurationError
+from flask_chatbotkit_auth.cli.doctor.mail import mail as look
+from flask_chatbotkit_auth.mail import smtp
+from flask_chatbotkit_auth.testing import Sandbox
+from tests.support.apps import MakeApp
+from tests.support.mail import MailServer, serving
+
+Post = Callable[..., TestResponse]
+ADA = {"email": "ada@example.com"}
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
+    """Make a self-signed certificate for ``name``; return its path and a server's context with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{name}.pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return path, context
+
+
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """Have this process trust a certificate as if the system did."""
+
+    def trust(path: Path) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        smtp._context.cache_clear()
+
+    smtp._context.cache_clear()
+    yield trust
+    smtp._context.cache_clear()
+
+
+def _seen(app: Flask) -> tuple[str, str]:
+    with app.app_context():
+        return look()
+
+
+@pytest.mark.parametrize("way", ["MAIL_USE_TLS", "MAIL_USE_SSL"])
+@pytest.mark.parametrize("trusted", [False, True], ids=["unknown", "of another name"])
+def test_a_certificate_that_is_not_the_servers_gets_neither_password_nor_code(
+    make_app: MakeApp,
+    post: Post,
+    tmp_path: Path,
+    trusting: Callable[[Path], None],
+    caplog: pytest.LogCaptureFixture,
+    way: str,
+    trusted: bool,
+) -> None:
+    path, context = certificate(tmp_path, "mail.other.example" if trusted else "localhost")
+    if trusted:
+        trusting(path)
+    server, logins = MailServer(), []
+
+    def authenticate(*_: Any) -> AuthResult:
+        logins.append(1)
+        return AuthResult(success=True)
+
+    options = {"tls_context": context} if way == "MAIL_USE_TLS" else {"ssl_context": context}
+    with serving(server, authenticator=authenticate, auth_require_tls=False, **options) as config:
+        config |= {"MAIL_SERVER": "localhost", way: True, "MAIL_USERNAME": "shop", "MAIL_PASSWORD": "secret"}
+        app = make_app(**config)
+        answer = post(app.test_client(), "/auth/sign-in", ADA)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+        assert (server.mails, logins) == ([], [])
+        assert "the certificate of the mail server localhost is not trusted" in caplog.text
+        assert _seen(app)[0] == "failure"
+        assert "CHATBOTKIT_AUTH_MAIL_TLS_VERIFY" in _seen(app)[1]
+        loose = make_app(**config, CHATBOTKIT_AUTH_MAIL_TLS_VERIFY=False)
+        assert post(loose.test_client(), "/auth/sign-in", ADA).status_code == 200
+        assert len(server.mails) == 1
+        assert _seen(loose)[0] == "warning"
+        assert "CHATBOTKIT_AUTH_MAIL_TLS_VERIFY is off" in _seen(loose)[1]
+
+
+@pytest.mark.parametrize("way", ["MAIL_USE_TLS", "MAIL_USE_SSL"])
+def test_a_right_certificate_is_taken(
+    make_app: MakeApp, post: Post, tmp_path: Path, trusting: Callable[[Path], None], way: str
+) -> None:
+    path, context = certificate(tmp_path, "localhost")
+    trusting(path)
+    server = MailServer()
+    options = {"tls_context": context} if way == "MAIL_USE_TLS" else {"ssl_context": context}
+    with serving(server, **options) as config:
+        app = make_app(**{**config, "MAIL_SERVER": "localhost", way: True})
+        assert post(app.test_client(), "/auth/sign-in", ADA).status_code == 200
+    assert len(server.mails) == 1
+
+
+def test_a_server_without_starttls_gets_no_code_where_it_is_asked_for(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], post: Post
+) -> None:
+    server, config = mail_server
+    assert post(make_app(**config, MAIL_USE_TLS=True).test_client(), "/auth/sign-in", ADA).status_code == 503
+    assert server.mails == []
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_a_user_name_and_a_password_may_hold_any_character(make_app: MakeApp, post: Post, mechanism: str) -> None:
+    server, seen = MailServer(), []
+
+    def authenticate(_server: Any, _session: Any, _envelope: Any, _mechanism: str, given: LoginPassword) -> AuthResult:
+        seen.append((given.login.decode(), given.password.decode()))
+        return AuthResult(success=True)
+
+    other = {"PLAIN": "LOGIN", "LOGIN": "PLAIN"}[mechanism]
+    with serving(server, authenticator=authenticate, auth_require_tls=False, auth_exclude_mechanism=[other]) as config:
+        app = make_app(**config, MAIL_USERNAME="läden@shop.example", MAIL_PASSWORD="pässwörd€密码")
+        assert post(app.test_client(), "/auth/sign-in", ADA).status_code == 200
+    assert len(server.mails) == 1
+    assert seen == [("läden@shop.example", "pässwörd€密码")]
+
+
+def test_a_refused_login_says_what_to_check(make_app: MakeApp, post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    server = MailServer()
+    refuse = {"authenticator": lambda *_: AuthResult(success=False, handled=False), "auth_require_tls": False}
+    with serving(server, **refuse) as config:
+        app = make_app(**config, MAIL_USERNAME="shop", MAIL_PASSWORD="wröng-secret")
+        assert post(app.test_client(), "/auth/sign-in", ADA).status_code == 503
+        assert "check MAIL_USERNAME and MAIL_PASSWORD" in caplog.text
+        assert _seen(app)[0] == "failure"
+    assert "wröng-secret" not in caplog.text
+    assert b64encode("wröng-secret".encode()).decode() not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"MAIL_SERVER": "smtp..example.com"},
+        {"MAIL_SERVER": "x" * 70 + ".example.com"},
+        {"MAIL_SERVER": "no-such-host.invalid"},
+        {"MAIL_PORT": 99999},
+        {"MAIL_PORT": "smtp-no-such"},
+        {"MAIL_PORT": 1},
+        {"MAIL_DEFAULT_SENDER": ("Shop", None)},
+        {"MAIL_DEFAULT_SENDER": ("Shop", "no address")},
+        {"MAIL_DEFAULT_SENDER": "Shop GmbH, Berlin <no-reply@shop.example>"},
+        {"MAIL_DEFAULT_SENDER": "ä@shop.example"},
+        {"MAIL_DEFAULT_SENDER": 5},
+    ],
+    ids=str,
+)
+def test_a_setting_that_cannot_be_right_is_a_sentence_and_never_a_traceback(
+    make_app: MakeApp,
+    mail_server: tuple[MailServer, dict[str, Any]],
+    post: Post,
+    chatbotkit_sandbox: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    setting: dict[str, Any],
+) -> None:
+    server, config = mail_server
+    chatbotkit_sandbox.add_user("ada@example.com")
+    app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, **{**config, **setting})
+    for email in ("ada@example.com", "nobody@example.com"):
+        answer = post(app.test_client(), "/auth/sign-in", {"email": email})
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
+    assert server.mails == []
+    state, text = _seen(app)
+    assert state == "failure"
+    assert "MAIL_S" in text or "MAIL_PORT" in text
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1, "one line, though it failed twice"
+    assert errors[0].exc_info is None
+
+
+def _dribbling(seconds: float) -> tuple[socket.socket, threading.Thread]:
+    """A server that says one more byte of an endless greeting every few milliseconds."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            end = time.monotonic() + seconds
+            try:
+                while time.monotonic() < end:
+                    connection.sendall(b"2")
+                    connection.settimeout(0.02)
+                    try:
+                        if connection.recv(1) == b"":
+                            return
+                    except TimeoutError:
+                        continue
+            except OSError:
+                return
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return listening, thread
+
+
+def test_a_server_that_dribbles_holds_no_worker_beyond_the_deadline(
+    make_app: MakeApp, post: Post, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # No step of it is slow, so that a time-out of each step would never end it.
+    monkeypatch.setattr(smtp, "TIMEOUT", 0.3)
+    listening, thread = _dribbling(20)
+    with listening:
+        app = make_app(MAIL_SERVER="127.0.0.1", MAIL_PORT=listening.getsockname()[1], MAIL_SUPPRESS_SEND=False)
+        assert post(app.test_client(), "/auth/sign-in", ADA).status_code == 503
+    assert "did not answer in time (0.3 seconds)" in caplog.text
+    thread.join(5)
+    assert not thread.is_alive(), "the connection was left open"
+
+
+@pytest.mark.parametrize(("missing", "value"), [("MAIL_SERVER", None), ("MAIL_SERVER", "")])
+def test_a_mail_server_that_is_set_to_nothing_is_none(
+    make_app: MakeApp, post: Post, capsys: pytest.CaptureFixture[str], missing: str, value: str | None
+) -> None:
+    app = make_app(TESTING=False, MAIL_SUPPRESS_SEND=False, **{missing: value})
+    assert _seen(app)[0] == "failure"
+    assert post(app.test_client(), "/auth/sign-in", ADA).status_code == 503
+    app.debug = True
+    assert _seen(app)[0] == "warning"
+    assert post(app.test_client(), "/auth/sign-in", ADA).status_code == 200
+    assert "Sign-in code for ada@example.com" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [None, "unset"])
+def test_the_environment_names_the_mail_server_where_the_application_does_not(
+    make_app: MakeApp,
+    mail_server: tuple[MailServer, dict[str, Any]],
+    post: Post,
+    monkeypatch: pytest.MonkeyPatch,
+    value: str | None,
+) -> None:
+    server, config = mail_server
+    monkeypatch.setenv("MAIL_SERVER", config["MAIL_SERVER"])
+    monkeypatch.setenv("MAIL_PORT", str(config["MAIL_PORT"]))
+    monkeypatch.setenv("MAIL_DEFAULT_SENDER", "Shop <hello@shop.example>")
+    monkeypatch.setenv("MAIL_USE_TLS", "false")
+    app = make_app(MAIL_SUPPRESS_SEND=False, **({} if value else {"MAIL_SERVER": None}))
+    assert post(app.test_client(), "/auth/sign-in", ADA).status_code == 200
+    assert server.mails[0]["From"] == "Shop <hello@shop.example>"
+    own = make_app(MAIL_SUPPRESS_SEND=False, MAIL_DEFAULT_SENDER="own@shop.example")
+    assert own.extensions["mail"].default_sender == "own@shop.example"
+
+
+def test_a_port_in_the_environment_that_is_none_is_told(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIL_PORT", "smtp")
+    with pytest.raises(ConfigurationError, match="MAIL_PORT"):
+        make_app()
