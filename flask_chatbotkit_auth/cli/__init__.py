@@ -21,11 +21,13 @@ def cli() -> None:
 
 
 @cli.command()
+@click.option("--mail", "with_mail", is_flag=True, help="Score our mail with SpamAssassin, where it is installed.")
 @json_option
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
+def doctor(context: click.Context, as_json: bool, with_mail: bool) -> None:
     """Check what sign-in needs; exit 1 where something is broken."""
     from .doctor import Finding, examine
+    from .doctor.mail import spam
 
     def findings() -> Iterator[Finding]:
         try:
@@ -45,7 +47,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
             return
         with app.app_context():
             require_auth()
-            yield from examine()
+            yield from examine({"spam": spam} if with_mail else None)
 
     found = []
     for each in findings():

@@ -124,6 +124,20 @@ class Mailer:
         else:
             _log.info("no MAIL_SERVER is set: the mail %r to %s is not sent", template, mask(recipient))
 
+    def sample(self) -> Mail:
+        """Return a mail with a code as people get it, to look at.
+
+        :raises MailError: the sender cannot be one.
+        """
+        request = VerificationRequest(
+            identifier="someone@example.com",
+            code="123456",
+            expires_at=self._clock() + timedelta(minutes=10),
+            device="Chrome on Android",
+            language=current_language(),
+        )
+        return self._code_message(request)
+
     def send(self, message: flask_mail.Message) -> None:
         """Hand a mail to the mail server.
 

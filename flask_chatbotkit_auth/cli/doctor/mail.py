@@ -7,6 +7,7 @@ from typing import Any
 from flask import current_app
 
 from ...exceptions import MailError
+from ...mail.score import spam_score
 from ...state import current_auth
 from .findings import Look, from_hints
 
@@ -32,3 +33,14 @@ def mail() -> Look:
             "CHATBOTKIT_AUTH_MAIL_TLS_VERIFY is off: whoever answers at that address reads the password and the codes."
         )
     return from_hints(hints, f"{mail.server} takes mail")
+
+
+def spam() -> Look:
+    """Have SpamAssassin, where it is installed, score our mail by the rules that need no network."""
+    score = spam_score(current_auth.mailer.sample())
+    if score is None:
+        return "ok", "not scored: SpamAssassin is not installed here"
+    text = (
+        f"SpamAssassin gives our mail {score.points} points of {score.required} ({', '.join(score.rules) or 'no rule'})"
+    )
+    return ("warning" if score.points >= score.required / 2 else "ok"), text
