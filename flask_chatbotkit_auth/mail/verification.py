@@ -54,7 +54,7 @@ class VerificationRequest:
             expires_at=expires_at,
             user=user,
             url=url,
-            purpose=getattr(challenge, "purpose", purpose),
+            purpose=purpose,
             device=device_name(request.user_agent.string, language) if request else None,
             language=language,
         )
