@@ -37,7 +37,7 @@ def parsed(sent: bytes) -> EmailMessage:
     assert sent.isascii(), "no server needs to offer 8BITMIME"
     assert not {b"\r", b"\n"} & set(re.findall(rb"[\r\n]", sent.replace(b"\r\n", b"")))
     assert max(map(len, sent.split(b"\r\n"))) <= 998
-    message = BytesParser(policy=default).parsebytes(sent)  # type: ignore[arg-type]
+    message = BytesParser(policy=default).parsebytes(sent)
     assert isinstance(message, EmailMessage)
     for name, value in message.items():
         assert value.defects == (), (name, value)
