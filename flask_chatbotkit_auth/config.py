@@ -337,12 +337,6 @@ class Config:
         timedelta(hours=1),
         "How old a proof may be for ending other sessions, and for Flask-Login's ``fresh_login_required``.",
     )
-    remember_choice: bool = _option(
-        "CHATBOTKIT_AUTH_REMEMBER_CHOICE",
-        _switch,
-        False,
-        'Whether the pages show a "Keep me signed in" box.',
-    )
     session_lifetime: timedelta = _option(
         "CHATBOTKIT_AUTH_SESSION_LIFETIME", _duration(60), timedelta(days=30), "The longest a session can last."
     )
@@ -368,7 +362,22 @@ class Config:
         "How old a user may be while the API cannot be reached.",
     )
     site_name: str | None = _option(
-        "CHATBOTKIT_AUTH_SITE_NAME", _text, None, "The product's name on pages and mails; the application's name."
+        "CHATBOTKIT_AUTH_SITE_NAME",
+        _text,
+        None,
+        "The product's name on pages and mails. Default: ``SERVER_NAME``, or the application's name in title case.",
+    )
+    profile_picture: bool = _option(
+        "CHATBOTKIT_AUTH_PROFILE_PICTURE",
+        _switch,
+        False,
+        "Whether the account page takes the web address of a picture.",
+    )
+    remember_choice: bool = _option(
+        "CHATBOTKIT_AUTH_REMEMBER_CHOICE",
+        _switch,
+        False,
+        'Whether the pages show a "Keep me signed in" box.',
     )
     origin: str | None = _option(
         "CHATBOTKIT_AUTH_ORIGIN",

@@ -6,13 +6,14 @@ import logging
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flask import current_app, has_request_context
+from markupsafe import escape
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -32,6 +33,7 @@ class Language:
     :param tag: for ``lang`` attributes (BCP 47), such as ``"pt-BR"``.
     :param direction: for ``dir`` attributes, ``"ltr"`` or ``"rtl"``.
     :param date: returns the day of an aware moment in words; the zone is the moment's own.
+    :param ago: returns how long ago something was, such as ``"2 hours ago"``; never "0 minutes ago".
     :param samples: for each plural category of the language (CLDR) a number that is in it, so that a script with
         ``Intl.PluralRules`` can choose among finished sentences.
     """
@@ -39,12 +41,22 @@ class Language:
     tag: str
     direction: str
     date: Callable[[datetime], str]
+    ago: Callable[[timedelta], str]
     samples: Mapping[str, int]
     _catalogue: NullTranslations
 
     def gettext(self, message: str, /, **values: object) -> str:
-        """Return ``message`` in this language with ``values`` filled in."""
+        """Return ``message`` in this language with ``values`` filled in.
+
+        A value that is markup makes markup of the whole, so that a sentence can hold an address in bold wherever the
+        language puts it; all else in it is escaped.
+        """
         sentence = self._catalogue.gettext(message)
+        return _fill(sentence, message, values) if values else sentence
+
+    def pgettext(self, context: str, message: str, /, **values: object) -> str:
+        """Return ``message`` as it reads in ``context``: one English sentence may be two in another language."""
+        sentence = self._catalogue.pgettext(context, message)
         return _fill(sentence, message, values) if values else sentence
 
     def ngettext(self, singular: str, plural: str, number: int, /, **values: object) -> str:
@@ -53,7 +65,21 @@ class Language:
         return _fill(sentence, singular if number == 1 else plural, {"num": number, **values})
 
 
-ENGLISH = Language("en", "ltr", lambda day: f"{day.day} {day:%B %Y}", {"one": 1, "other": 0}, NullTranslations())
+def _english_ago(time: timedelta) -> str:
+    minutes = max(1, round(time.total_seconds() / 60))
+    size, unit = (1, "minute") if minutes < 60 else (60, "hour") if minutes < 24 * 60 else (24 * 60, "day")
+    number = round(minutes / size)
+    return f"{number} {unit}{'' if number == 1 else 's'} ago"
+
+
+ENGLISH = Language(
+    "en",
+    "ltr",
+    lambda day: f"{day.day} {day:%B %Y}",
+    _english_ago,
+    {"one": 1, "other": 0},
+    NullTranslations(),
+)
 """What everybody reads where the application does not use Flask-Babel, and what the terminal speaks."""
 
 
@@ -82,6 +108,11 @@ def gettext(message: str, /, **values: object) -> str:
     return current_language().gettext(message, **values)
 
 
+def pgettext(context: str, message: str, /, **values: object) -> str:
+    """Return ``message`` as it reads in ``context``, in the language of this request."""
+    return current_language().pgettext(context, message, **values)
+
+
 def ngettext(singular: str, plural: str, number: int, /, **values: object) -> str:
     """Return the form for ``number`` in the language of this request, as :meth:`Language.ngettext` does."""
     return current_language().ngettext(singular, plural, number, **values)
@@ -95,7 +126,7 @@ def N_(message: str) -> str:
 @lru_cache(maxsize=128)
 def _language(locale: Locale, directories: tuple[str, ...]) -> Language:
     from babel import Locale
-    from babel.dates import format_date
+    from babel.dates import format_date, format_timedelta
 
     # One behind the other and not merged into one, since each catalogue has a rule of its own for its plural forms.
     catalogue = NullTranslations()
@@ -118,6 +149,7 @@ def _language(locale: Locale, directories: tuple[str, ...]) -> Language:
         tag="-".join(filter(None, (locale.language, locale.script, locale.territory))),
         direction=locale.text_direction,
         date=lambda moment: format_date(moment, "long", locale),
+        ago=lambda time: format_timedelta(-max(time, timedelta(minutes=1)), add_direction=True, locale=locale),
         samples={locale.plural_form(number): number for number in range(100, -1, -1)},
         _catalogue=catalogue,
     )
@@ -136,6 +168,8 @@ def _inherited(locale: Locale) -> Iterator[str]:
 
 
 def _fill(sentence: str, english: str, values: Mapping[str, object]) -> str:
+    if any(hasattr(value, "__html__") for value in values.values()):
+        sentence, english = escape(sentence), escape(english)
     try:
         return sentence % values
     except (KeyError, TypeError, ValueError):

@@ -60,10 +60,10 @@ def profile_problem(field: str, value: str, kind: Kind) -> str | None:
 def refusal(field: str) -> str:
     """Return the sentence about a value that the API refuses, though :func:`profile_problem` finds nothing."""
     if field == "name":
-        return _("This name cannot be kept. Try a shorter one.")
+        return _("This name can't be saved. Try a shorter one.")
     if field == "image":
-        return _("This picture's address cannot be kept. Try a shorter one.")
-    return _("This cannot be kept as it is. Change it, then try again.")
+        return _("This picture's address can't be saved. Try a shorter one.")
+    return _("This can't be saved as it is. Change it, then try again.")
 
 
 def _name_problem(name: str) -> str | None:
@@ -78,14 +78,14 @@ def _name_problem(name: str) -> str | None:
         return _("This name is too long. Use a shorter one.")
     # Control characters, line ends and halves of characters. What else shows nothing is dropped by `clean_name`.
     if any(unicodedata.category(each) in ("Cc", "Zl", "Zp", "Cs") for each in name):
-        return _("This name holds characters that cannot be shown. Type it again.")
+        return _("This name has characters that can't be shown")
     return None
 
 
 def _image_problem(image: str, kind: Kind) -> str | None:
     if not image:
         return None
-    sentence = _("That is not the address of a picture. Give one that starts with https://, or leave it empty.")
+    sentence = _("Enter an address that starts with https://, or leave this empty")
     if kind == "partner" and len(image.encode(errors="replace")) > MAX_BYTES:
         return ngettext(
             "This address of a picture is too long. Use one of at most %(num)s character.",

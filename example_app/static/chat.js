@@ -7,12 +7,42 @@ const send = document.querySelector("#send");
 const stop = document.querySelector("#stop");
 const status = document.querySelector("#status");
 
-const messages = []; // {type: "user" or "bot", text}, as ChatBotKit has it
+const messages = remembered(); // {type: "user" or "bot", text}, as ChatBotKit has it
+let announced = 0; // characters of the answer that screen readers have been told
 let call = null; // the AbortController of the answer under way
 
 class Problem extends Error {} // its message is a sentence for the person
 
+if (messages.length) welcome.remove();
+for (const { type, text } of messages) show(type).textContent = text;
 field.focus();
+// A question whose answer a reload has broken off.
+if (messages.at(-1)?.type === "user") complain("The answer broke off.");
+
+// What was said survives a reload, in this tab, until its writer signs out.
+function remembered() {
+  try {
+    return JSON.parse(sessionStorage.getItem(form.dataset.history)) ?? [];
+  } catch {
+    return []; // storage is blocked, or holds something else
+  }
+}
+
+function remember() {
+  try {
+    sessionStorage.setItem(form.dataset.history, JSON.stringify(messages));
+  } catch {
+    // Blocked or full: the talk goes on.
+  }
+}
+
+document.querySelector("nav form").addEventListener("submit", () => {
+  try {
+    sessionStorage.clear();
+  } catch {
+    // Blocked: there is nothing in it.
+  }
+});
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -37,6 +67,7 @@ function say(text) {
   welcome.remove();
   log.querySelector(".problem")?.remove();
   messages.push({ type: "user", text });
+  remember();
   show("user").textContent = text;
   answer();
 }
@@ -48,12 +79,13 @@ async function answer() {
   try {
     for await (const { type, data } of completion(call.signal)) {
       if (type === "token") bubble.textContent = text += data.token;
+      if (type === "token") announce(text.match(/^[^]*[.!?…。！？](?=\s)/u)?.[0]);
       if (type === "error") throw new Problem(data.message);
       if (type === "result") bubble.dataset.done = true;
       follow();
     }
     if (!bubble.dataset.done) throw new Problem("The answer broke off.");
-    status.textContent = text;
+    announce(text);
   } catch (error) {
     if (call.signal.aborted) {
       status.textContent = "Stopped.";
@@ -65,7 +97,15 @@ async function answer() {
   }
   if (text) messages.push({ type: "bot", text });
   else bubble.remove();
+  remember();
   busy(null);
+}
+
+// Screen readers hear an answer by whole sentences as they are there: what is new is added, and the region reads additions.
+function announce(sentences = "") {
+  if (announced === 0 && sentences) status.replaceChildren();
+  if (sentences.length > announced) status.append(sentences.slice(announced));
+  announced = Math.max(announced, sentences.length);
 }
 
 // The events of the answer: one JSON object to a line, {"type": …, "data": …}.
@@ -93,8 +133,9 @@ async function* completion(signal) {
 }
 
 function show(type) {
-  const bubble = document.createElement("p");
+  const bubble = document.createElement("article");
   bubble.className = `message ${type}`;
+  bubble.setAttribute("aria-label", type === "user" ? "You" : "Parley");
   bubble.dir = "auto";
   log.append(bubble);
   log.scrollTop = log.scrollHeight;
@@ -123,7 +164,10 @@ function busy(controller) {
   log.setAttribute("aria-busy", Boolean(call));
   send.hidden = Boolean(call);
   stop.hidden = !call;
-  if (call) status.textContent = "Answering …";
+  if (call) {
+    announced = 0;
+    status.textContent = "Answering …";
+  }
   // The button that had the focus may be gone.
   if (focused === stop || focused === send || !focused.isConnected) field.focus();
 }

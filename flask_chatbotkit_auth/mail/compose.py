@@ -33,6 +33,7 @@ def compose(
         "language": language,
         "_": language.gettext,
         "ngettext": language.ngettext,
+        "pgettext": language.pgettext,
         "marked": _marked(language),
         **context,
     }
@@ -59,8 +60,17 @@ def compose(
 
 
 def site_name(config: Config) -> str:
-    """Return the product's name for pages and mails."""
-    return config.site_name or current_app.name
+    """Return the product's name for pages and mails: the configured one, or one that a person can read.
+
+    That is the host of ``SERVER_NAME`` without its port, or else the application's name in title case.
+    """
+    if config.site_name:
+        return config.site_name
+    host = str(current_app.config.get("SERVER_NAME") or "").partition(":")[0].removeprefix("www.")
+    if "." in host and not host.replace(".", "").isdecimal():
+        return host
+    words = current_app.name.partition(".")[0].replace("_", " ").replace("-", " ").split()
+    return " ".join(words).title() or "App"
 
 
 def sender(config: Config) -> Mailbox:

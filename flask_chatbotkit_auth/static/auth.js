@@ -4,31 +4,68 @@
   const forms = document.querySelectorAll(".auth-page form");
   const language = document.documentElement.lang || undefined;
 
-  // One press, one request. The lock opens by itself in case the request was stopped, and when the page comes back.
-  const lock = (form, on) => form.toggleAttribute("data-busy", on);
-  for (const form of forms) {
-    form.addEventListener("submit", (event) => {
-      if (form.hasAttribute("data-busy") || form.querySelector("[aria-disabled]")) return event.preventDefault();
-      lock(form, true);
-      setTimeout(lock, 10000, form, false);
-    });
+  // Few screen readers read a status that is there from the start: it comes in a moment later, into the room it has.
+  for (const note of document.querySelectorAll(".auth-note[role=status]")) {
+    const words = note.lastElementChild;
+    const text = words.textContent;
+    note.style.minHeight = `${note.offsetHeight}px`;
+    words.textContent = "";
+    setTimeout(() => { words.textContent = text; }, 100);
   }
-  addEventListener("pageshow", (event) => {
-    if (event.persisted) for (const form of forms) lock(form, false);
-  });
 
-  // A whole code that arrives at once (pasted, or filled in by the phone) is sent; a typed one waits for its writer.
+  // One press, one request, and the button says what it does. The lock opens as soon as anything is typed, with Escape, when
+  // the page comes back, and by itself in case the request was stopped.
+  const free = (form) => {
+    if (!form.hasAttribute("data-busy")) return;
+    form.removeAttribute("data-busy");
+    clearTimeout(form.slow);
+    form.label.replaceChildren(form.words);
+    form.querySelector(".auth-slow")?.remove();
+  };
+  for (const form of forms) {
+    const button = form.label = form.querySelector("button");
+    if (!button) continue;
+    form.words = button.textContent;
+    button.setAttribute("aria-live", "polite");
+    form.addEventListener("submit", (event) => {
+      if (form.hasAttribute("data-busy") || button.hasAttribute("aria-disabled")) return event.preventDefault();
+      form.setAttribute("data-busy", "");
+      setTimeout(free, 20000, form);
+      if (!button.dataset.busy) return;
+      button.textContent = button.dataset.busy;
+      const slow = document.createElement("p");
+      slow.className = "auth-hint auth-wait auth-slow";
+      slow.setAttribute("role", "status");
+      button.after(slow);
+      form.slow = setTimeout(() => { slow.textContent = button.dataset.slow; }, 4000);
+    });
+    form.addEventListener("input", () => free(form));
+  }
+  addEventListener("keydown", (event) => { if (event.key === "Escape") forms.forEach(free); });
+  addEventListener("pageshow", (event) => { if (event.persisted) forms.forEach(free); });
+
+  // A whole code is sent when it arrives at once (pasted, or filled in by the phone), and when its last character is typed.
+  // The latter once a page, and never after a wrong code, which its writer is about to correct.
   const field = document.querySelector("[data-code-length]");
   if (field) {
-    const valid = field.inputMode === "numeric" ? /^\d+$/ : /^[a-z\d]+$/i;
+    const valid = field.inputMode === "numeric" ? /^\p{Nd}+$/u : /^[a-z\d]+$/i;
     const plain = () => field.value.normalize("NFKC").replace(/[\s\p{Pd}]/gu, "");
-    let before = plain().length;
-    field.addEventListener("input", (event) => {
+    let before = 0;
+    let typed = field.hasAttribute("aria-invalid");
+    const look = (event) => {
       const code = plain();
-      const atOnce = event.inputType === "insertFromPaste" || code.length > before + 1;
+      const atOnce = event && (event.inputType === "insertFromPaste" || code.length > before + 1);
+      const added = code.length > before;
       before = code.length;
-      if (atOnce && code.length === Number(field.dataset.codeLength) && valid.test(code)) field.form.requestSubmit();
-    });
+      if (code.length !== Number(field.dataset.codeLength) || !valid.test(code)) return;
+      if (!atOnce && (typed || !added)) return;
+      typed = true;
+      field.form.requestSubmit();
+    };
+    field.addEventListener("input", look);
+    // What was there before this script was; but nothing that a browser puts back when it goes back or loads again.
+    if (performance.getEntriesByType("navigation")[0]?.type === "navigate") look();
+    else before = plain().length;
   }
 
   // Count down until another code may be asked for; by the clock, since a hidden page's timers run late.
@@ -54,9 +91,22 @@
     tick();
   }
 
-  // Times in the reader's own zone, in the page's language.
+  // The exact time behind "2 hours ago", in the reader's own zone.
   for (const time of document.querySelectorAll(".auth-page time[datetime]")) {
     const moment = new Date(time.dateTime);
-    if (!isNaN(moment)) time.textContent = moment.toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
+    if (!isNaN(moment)) time.title = moment.toLocaleString(language, { dateStyle: "long", timeStyle: "short" });
+  }
+
+  // A picture that does not load makes room for what it stands for.
+  for (const picture of document.querySelectorAll(".auth-logo, .auth-portrait")) {
+    const replace = () => {
+      const words = document.createElement("span");
+      words.className = picture.alt ? "auth-name" : "auth-monogram";
+      words.textContent = picture.alt || picture.dataset.letter;
+      if (!picture.alt) words.setAttribute("aria-hidden", "true");
+      picture.replaceWith(words);
+    };
+    if (picture.complete && !picture.naturalWidth) replace();
+    else picture.addEventListener("error", replace);
   }
 })();

@@ -37,7 +37,7 @@ def _own(view: View) -> View:
         if record is not None:
             return view(record, **values)
         if wants_json():
-            return failed(401, "not_signed_in", _("You are not signed in, or no longer. Sign in to go on."))
+            return failed(401, "not_signed_in", _("You're not signed in. Sign in to continue."))
         # Only a page can be gone back to; a form that was sent meanwhile leads to the page that it is on.
         back = url_for("chatbotkit_auth.account")
         if request.method == "GET":
@@ -66,6 +66,8 @@ def account(record: SessionRecord) -> AnyResponse:
         sessions=_sessions(record),
         can_update=current_auth.adapter.auto_update,
         can_delete=current_auth.adapter.auto_delete,
+        profile_picture=current_auth.config.profile_picture,
+        now=current_auth.clock(),
         name=typed.get("name", user.name),
         image=typed.get("image", user.image),
     )
@@ -78,7 +80,8 @@ def account_profile(record: SessionRecord) -> AnyResponse:
         raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_UPDATE")
     user = record.user
     # Of what was sent, only what differs from what the person saw, so that nothing newer is put back.
-    typed = {key: value.strip() for key in ("name", "image") if (value := given(key)) is not None}
+    fields = ("name", "image") if current_auth.config.profile_picture or wants_json() else ("name",)
+    typed = {key: value.strip() for key in fields if (value := given(key)) is not None}
     if "name" in typed:
         typed["name"] = clean_name(typed["name"])
     changes = {key: value for key, value in typed.items() if value != (getattr(user, key) or "")}
@@ -94,7 +97,7 @@ def account_profile(record: SessionRecord) -> AnyResponse:
             sentence = refusal(error.field)
             errors = {error.field: sentence}
             return failed(400, "invalid_profile", sentence, errors=errors, fields=errors)
-    return jsonify(user=user.public()) if wants_json() else done(_("Your profile is saved."))
+    return jsonify(user=user.public()) if wants_json() else done(_("Profile saved."))
 
 
 @blueprint.post("/account/sessions/<session_id>/end")
@@ -107,7 +110,7 @@ def account_end_session(record: SessionRecord, session_id: str) -> AnyResponse:
     if current_auth.end_session(record.user, session_id):
         return jsonify(ended=1) if wants_json() else done(_("That device is signed out."))
     # Another person's session reads the same as one that nobody has.
-    return failed(404, "no_session", _("You are not signed in on that device, or no longer."))
+    return failed(404, "no_session", _("You're no longer signed in on that device."))
 
 
 @blueprint.post("/account/sessions/end-others")
@@ -131,6 +134,7 @@ def account_delete(record: SessionRecord) -> AnyResponse:
         proved=deletion.proved(record.user),
         confirm=shown.typed.get("confirm", "") if shown else "",
         numeric=current_auth.provider.numeric,
+        code_length=current_auth.provider.length,
     )
 
 
@@ -149,11 +153,17 @@ def account_delete_post(record: SessionRecord) -> AnyResponse:
     try:
         deletion.delete_account(record.user, text("code"), text("confirm"))
     except InvalidConfirmation as error:
-        sentence = _("That is not the e-mail address of this account. Type it in full.")
+        # A page asks for one thing at a time: for the code, and once that is right for the confirmation.
+        if given("confirm") is None and not wants_json():
+            if deletion.proved(record.user):
+                return redirect(url_for("chatbotkit_auth.account_delete"), 303)
+            sentence = _("Enter the code")
+            return failed(400, "invalid_code", sentence, errors={"code": sentence})
+        sentence = _("That isn't the email address of this account")
         return failed(error.http_status, error.error_code, sentence, errors={"confirm": sentence})
     if wants_json():
         return jsonify(deleted=True, redirect=url_for("chatbotkit_auth.sign_in"))
-    message = _("Everything in it is gone, and you are signed out on every device.")
+    message = _("Everything in it is gone, and you're signed out everywhere.")
     return done(message, "sign_in", title=_("Your account is deleted"), action_label=_("Go to sign-in"))
 
 

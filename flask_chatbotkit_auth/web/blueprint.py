@@ -18,6 +18,7 @@ from ..state import current_auth
 from ..stores.base import Challenge
 from .flash import Flash
 from .redirects import mounted
+from .templates import template
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body; nothing that a person sends here comes near."""
@@ -82,7 +83,7 @@ def _protect(response: Response) -> Response:
     return response
 
 
-def page(template: str, shown: Flash | None = None, /, **context: Any) -> Response:
+def page(name: str, shown: Flash | None = None, /, **context: Any) -> Response:
     """Return a page of ours, or the application's own of the same name.
 
     :param shown: what happened, which the page tells under the status that belongs to it.
@@ -103,8 +104,9 @@ def page(template: str, shown: Flash | None = None, /, **context: Any) -> Respon
         language=language,
         _=language.gettext,
         ngettext=language.ngettext,
+        pgettext=language.pgettext,
     )
-    response = make_response(render_template(f"chatbotkit_auth/{template}.html", **context), shown.status)
+    response = make_response(render_template(template(f"{name}.html"), **context), shown.status)
     if shown.retry_after is not None:
         response.headers["Retry-After"] = str(shown.retry_after)
     return response

@@ -140,17 +140,19 @@ def explain(error: ChatBotKitAuthError) -> str:
 
 def _explain(error: ChatBotKitAuthError) -> str:
     if isinstance(error, InvalidCode):
+        if not text("code").strip():
+            return _("Enter the code")
         if error.attempts_left == 0:
-            return _("That code is not right, and this was the last try. Start again to get a new code.")
-        return _("That code is not right. Check the mail and type the newest code.")
+            return _("That code isn't right, and that was the last try.")
+        return _("That code isn't right")
     if isinstance(error, RateLimited):
         return _rate_limit_sentence(error)
     if isinstance(error, SignInDenied):
-        return error.reason or _("You may not sign in here. If that is a mistake, ask the people who run this site.")
+        return error.reason or _("You can't sign in here. If that's a mistake, contact the people who run this site.")
     if _refused(error):
-        return _("This was refused, and trying again will not help. Tell the people who run this site.")
+        return _("This was refused, and trying again won't help. Contact the people who run this site.")
     if isinstance(error, APIError) and request.endpoint == "chatbotkit_auth.sign_in_post":
-        return _("We cannot reach our user directory just now. Try again in a moment.")  # no code has been typed yet
+        return _("We can't reach our servers right now. Try again in a moment.")  # no code has been typed yet
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
             return _(sentence)
@@ -160,7 +162,7 @@ def _explain(error: ChatBotKitAuthError) -> str:
 def _explain_to_signed_in(error: ChatBotKitAuthError) -> str:
     """Return the sentence on a page of the account, where nobody is about to sign in."""
     if isinstance(error, InvalidCode) and error.attempts_left == 0:
-        return _("That code is not right, and this was the last try. Ask for another code.")
+        return _("That code isn't right, and that was the last try. Send a new code.")
     if isinstance(error, RateLimited) and error.limit == "resend:max":
         return _("That was the last code we can send for now. Use the newest one.")
     for kind, sentence in _ACCOUNT_SENTENCES:
@@ -175,43 +177,46 @@ def _refused(error: ChatBotKitAuthError) -> bool:
 
 
 _SENTENCES: tuple[tuple[type[ChatBotKitAuthError], str], ...] = (
-    (InvalidEmail, N_("That is not an e-mail address we can write to. Type one address, such as ada@example.com.")),
-    (NoChallenge, N_("This sign-in is over, or was started in another browser. Start again to get a new code.")),
-    (CodeExpired, N_("This code has expired. Start again and we will send you a new one.")),
-    (TooManyAttempts, N_("Too many wrong codes. This sign-in has ended; start again to get a new code.")),
-    (SignUpDisabled, N_("There is no account for this address. If you need one, ask the people who run this site.")),
-    (LifecycleDisabled, N_("This is switched off here. If you need it, ask the people who run this site.")),
+    (InvalidEmail, N_("Enter a valid email address")),
+    (NoChallenge, N_("This sign-in is over, or was started in another browser. Send a new code.")),
+    (CodeExpired, N_("This code has expired")),
+    (TooManyAttempts, N_("Too many wrong codes. Send a new code.")),
+    (SignUpDisabled, N_("There's no account for this address. If you need one, contact the people who run this site.")),
+    (LifecycleDisabled, N_("This is turned off here. If you need it, contact the people who run this site.")),
     (EmailTaken, N_("This address has an account already. Use another one, or sign in with this one.")),
-    (MailError, N_("We could not send the mail just now. Wait a moment, then ask for another code.")),
-    (APIError, N_("We cannot reach your account just now. Your code is still good: try again in a moment.")),
-    (StoreError, N_("We cannot sign anybody in just now. Try again in a moment.")),
+    (MailError, N_("We couldn't send the email. Wait a moment, then send a new code.")),
+    (APIError, N_("We can't reach our servers right now. Your code is still good. Try again in a moment.")),
+    (StoreError, N_("We can't sign anyone in right now. Try again in a moment.")),
 )
 
 _ACCOUNT_SENTENCES: tuple[tuple[type[ChatBotKitAuthError], str], ...] = (
-    (TooManyAttempts, N_("Too many wrong codes. Ask for another code.")),
-    (CodeExpired, N_("This code has expired. Ask for another one.")),
-    (NoChallenge, N_("This code was for something else, or for another browser. Ask for a new one here.")),
-    (InvalidEmail, N_("Your account has no e-mail address that we can write to. Ask the people who run this site.")),
-    (APIError, N_("We cannot reach your account just now. Try again in a moment.")),
+    (TooManyAttempts, N_("Too many wrong codes. Send a new code.")),
+    (CodeExpired, N_("This code has expired")),
+    (NoChallenge, N_("That code was for something else, or for another browser. Send a new code.")),
+    (InvalidEmail, N_("Your account has no email address we can write to. Contact the people who run this site.")),
+    (APIError, N_("We can't reach our servers right now. Try again in a moment.")),
 )
 
 
 def _rate_limit_sentence(error: RateLimited) -> str:
     if error.limit == "resend:max":
-        return _("That was the last code we can send for this sign-in. Use the newest one, or start again.")
+        return _("That was the last code we can send for now. Use the newest one.")
     if error.limit.startswith("verify"):
-        return _("Too many wrong codes. Wait %(time)s, then try again.", time=_in_words(error.retry_after))
+        return _("Too many wrong codes. Wait %(time)s.", time=_in_words(error.retry_after))
     if error.limit.startswith("profile"):
-        return _("Too many changes. Wait %(time)s, then try again.", time=_in_words(error.retry_after))
-    return _("Too many codes were asked for. Wait %(time)s, then try again.", time=_in_words(error.retry_after))
+        return _("Too many changes. Wait %(time)s.", time=_in_words(error.retry_after))
+    return _("You've asked for too many codes. Wait %(time)s.", time=_in_words(error.retry_after))
 
 
 def _in_words(seconds: int) -> str:
     if seconds < 90:
-        # Translators: in "Wait %(time)s, then try again."
+        # Translators: in "Wait %(time)s."
         return ngettext("%(num)s second", "%(num)s seconds", seconds)
-    # Translators: in "Wait %(time)s, then try again."
-    return ngettext("%(num)s minute", "%(num)s minutes", -(-seconds // 60))
+    if seconds <= 90 * 60:
+        # Translators: in "Wait %(time)s."
+        return ngettext("%(num)s minute", "%(num)s minutes", -(-seconds // 60))
+    # Translators: in "Wait %(time)s."
+    return ngettext("%(num)s hour", "%(num)s hours", -(-seconds // 3600))
 
 
 def flash_of(error: ChatBotKitAuthError) -> Flash:
@@ -220,7 +225,7 @@ def flash_of(error: ChatBotKitAuthError) -> Flash:
     own: dict[str, Any] = {}
     if isinstance(error, LifecycleDisabled):
         # Only a signed-in person meets this one.
-        own = {"title": _("Switched off"), "action_label": _("Back to your account")}
+        own = {"title": _("Turned off"), "action_label": _("Back to your account")}
         own["action_url"] = url_for("chatbotkit_auth.account")
     elif isinstance(error, (SignInDenied, SignUpDisabled)):
         own = {"title": _title(error.http_status)}
@@ -230,7 +235,7 @@ def flash_of(error: ChatBotKitAuthError) -> Flash:
         "" if field else message,
         error.error_code,
         retry_after=error.retry_after if isinstance(error, (RateLimited, TooManyAttempts)) else None,
-        attempts_left=error.attempts_left if isinstance(error, InvalidCode) else None,
+        attempts_left=error.attempts_left if isinstance(error, InvalidCode) and text("code").strip() else None,
         errors={field: message} if field else {},
         typed=_typed(),
         **own,
@@ -255,12 +260,12 @@ def _typed() -> dict[str, str]:
 
 def _title(status: int) -> str:
     if status == 429:
-        return _("Please wait a little")
+        return _("Please wait")
     if status == 403:
-        return _("You cannot sign in")
+        return _("You can't sign in")
     if status >= 500:
-        return _("We will be right back")
-    return _("That did not work")
+        return _("We'll be right back")
+    return _("That didn't work")
 
 
 def _log_refusal(reason: object) -> None:
@@ -277,7 +282,7 @@ def _on_error(error: ChatBotKitAuthError) -> AnyResponse:
 def _on_csrf_error(error: CSRFError) -> AnyResponse:
     _log_refusal(error.description)
     if flash.cookies_work():
-        message = _("This page was out of date. We have refreshed it, and nothing is lost: try again.")
+        message = _("This page was out of date, so we refreshed it. Nothing is lost: try again.")
     else:
         message = _("Your browser sent no cookie. Allow cookies for this site, then try again.")
     return failed(403, "csrf", message)
@@ -285,7 +290,7 @@ def _on_csrf_error(error: CSRFError) -> AnyResponse:
 
 @blueprint.errorhandler(RequestEntityTooLarge)
 def _on_large_body(error: HTTPException) -> AnyResponse:
-    message = _("That is far more than this form takes. Type it again, shorter.")
+    message = _("That's more than this form can take. Make it shorter.")
     if wants_json():
         return make_response(jsonify(error={"code": "too_large", "message": message}), 413)
     return message_page(Flash(413, message, title=_("Too much text")))

@@ -118,7 +118,7 @@ def resend() -> AnyResponse:
     challenge = flows.resend_code()
     if wants_json():
         return challenge_json(challenge)
-    return done(_("Another code is on its way. The earlier ones still work."))
+    return done(_("New code sent. Earlier codes still work."))
 
 
 @blueprint.get("/sign-out")
@@ -159,6 +159,8 @@ def _sign_in_page(shown: Flash | None) -> Response:
         email=_email(shown, pending or flows.latest()),
         next=next_path() or "",
         pending=pending and pending.identifier,
+        creates_account=current_auth.adapter.auto_create,
+        remember_choice=current_auth.config.remember_choice,
     )
 
 
@@ -176,12 +178,12 @@ def _used_page() -> Response:
     """Return the page for a code that has signed somebody in, who may have pressed the button twice."""
     shown = Flash(
         NoChallenge.http_status,
-        _("If that was you a moment ago, you are signed in. If not, start again and we will send you a new code."),
+        _("If that was you a moment ago, you're signed in. If not, send a new code."),
         NoChallenge.error_code,
         title=_("This code has been used"),
         # Sends on who is signed in, and shows everybody else the form.
         action_url=url_for("chatbotkit_auth.sign_in", next=flows.pending_next()),
-        action_label=_("Go on"),
+        action_label=_("Continue"),
     )
     flows.forget()
     return message_page(shown)

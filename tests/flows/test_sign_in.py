@@ -112,7 +112,7 @@ def test_next_leads_nowhere_else(client: FlaskClient, chatbotkit_outbox: Outbox,
 def test_an_invalid_address_is_refused(client: FlaskClient, chatbotkit_outbox: Outbox, email: object) -> None:
     answer = ask(client, email)
     assert error(answer) == (400, "invalid_email")
-    assert "Type one address" in answer.get_json()["error"]["message"]
+    assert "Enter a valid email address" in answer.get_json()["error"]["message"]
     assert chatbotkit_outbox == []
 
 
@@ -534,10 +534,10 @@ def test_an_administrator_lets_somebody_in(
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (False, "You may not sign in here"),
+        (False, "You can't sign in here"),
         ("Your trial has ended.", "Your trial has ended."),
         (SignInDenied("Ask your teacher."), "Ask your teacher."),
-        (SignInDenied(), "You may not sign in here"),
+        (SignInDenied(), "You can't sign in here"),
     ],
 )
 def test_the_application_may_refuse(

@@ -148,7 +148,7 @@ def test_an_unknown_address_can_be_told(make_app: MakeApp, mail_server: tuple[Ma
     assert _request_code(app.test_client()).status_code == 200
     (message,) = server.mails
     assert message["To"] == "ada@example.com"
-    assert "There is no shop account for ada@example.com" in text_of(message, "plain")
+    assert "There is no Shop account for ada@example.com" in text_of(message, "plain")
 
 
 @pytest.mark.parametrize("auto_create", [True, False])
@@ -247,7 +247,7 @@ def test_html_says_what_to_do_when_the_mail_failed(make_app: MakeApp) -> None:
     app = make_app(MAIL_SERVER="127.0.0.1", MAIL_PORT=1, MAIL_SUPPRESS_SEND=False, WTF_CSRF_ENABLED=False)
     answer = app.test_client().post("/auth/sign-in", data={"email": "ada@example.com"})
     assert answer.status_code == 503
-    assert "ask for another code" in answer.text
+    assert "then send a new code" in answer.text
     assert "/auth/resend" in answer.text
 
 

@@ -37,6 +37,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 PHONE: ViewportSize = {"width": 360, "height": 740}
+LANDSCAPE: ViewportSize = {"width": 740, "height": 360}
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 
 
@@ -101,12 +102,17 @@ def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
 
     def ask(email: str = "ada@example.com", next: str = "/dashboard") -> None:
         go(f"/auth/sign-in?next={next}")
-        page.get_by_label("E-mail address").fill(email)
-        press("Send me a code")
+        page.get_by_label("Email address").fill(email)
+        press("Send code")
 
-    def answer(code: str | None = None, submit: str = "Sign in") -> None:
-        page.get_by_label("Code").press_sequentially(code or newest_code(app))
-        press(submit)
+    def answer(code: str | None = None) -> None:
+        # Filled in at once, it is sent by itself.
+        with page.expect_navigation():
+            page.get_by_label("Code").fill(code or newest_code(app))
+
+    def mistake() -> str:
+        code = newest_code(app)
+        return ("0" if code[0] != "0" else "1") + code[1:]
 
     def say(text: str) -> None:
         page.get_by_label("Your message").fill(text)
@@ -123,15 +129,15 @@ def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
     go(newest_mail(app))
     yield "mail"
     go("/auth/verify")
-    answer("wrong")
+    answer(mistake())
     yield "verify-error"
     for _ in range(auth.provider.attempts - 1):
-        answer("wrong")
+        answer(mistake())
     yield "verify-ended"
     usual = auth.config
     auth.config = replace(usual, resend_cooldown=timedelta(0), resend_max=1)
     ask()
-    press("Send another code")
+    press("Send a new code")
     yield "verify-sent-again"
     auth.config = usual
     answer()
@@ -200,17 +206,22 @@ def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
     page.get_by_label("Name").fill("Ben")
     press("Save")
     yield "account-saved"
-    page.get_by_label("Picture").fill("ben.png")
+    page.get_by_label("Name").fill("B" * 200)
     press("Save")
     yield "account-error"
     go("/auth/account/delete")
     yield "account-delete"
-    press("Send me a code")
+    press("Send code")
     yield "account-delete-code"
-    answer("wrong", "Delete my account for good")
+    answer(mistake())
     yield "account-delete-error"
-    page.get_by_label("Your e-mail address, to confirm").fill("ben@example.com")
-    answer(submit="Delete my account for good")
+    answer()
+    yield "account-delete-confirm"
+    page.get_by_label("Type your email address to confirm").fill("ben@example")
+    press("Delete my account")
+    yield "account-delete-confirm-error"
+    page.get_by_label("Type your email address to confirm").fill("ben@example.com")
+    press("Delete my account")
     yield "account-deleted"
 
     # Where nobody gets an account by signing in
@@ -241,7 +252,7 @@ def main(folder: Path) -> None:
     if path is None:
         raise SystemExit("This needs Chromium: install it, or name its path in TEST_CHROMIUM.")
     with chromium_at(path) as browser:
-        for size, viewport in (("phone", PHONE), ("desktop", DESKTOP)):
+        for size, viewport in (("phone", PHONE), ("landscape", LANDSCAPE), ("desktop", DESKTOP)):
             for colours in ("light", "dark"):
                 _fill_album(browser, folder, size, viewport, colours)
 

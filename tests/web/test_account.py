@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ Outbox = list[Message]
 
 @pytest.fixture
 def app(make_app: MakeApp) -> Flask:
-    return make_app(CHATBOTKIT_AUTH_AUTO_DELETE=True)
+    return make_app(CHATBOTKIT_AUTH_AUTO_DELETE=True, CHATBOTKIT_AUTH_USER_REFRESH=300)
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_the_page_shows_devices_and_marks_this_one(app: Flask, ada: FlaskClient,
         "192.0.2.7",
         "This device",
         ADA,
-        "Sign out all other devices",
+        "Sign out everywhere else",
         "Save",
     ):
         assert text in page.text
@@ -161,13 +162,13 @@ def test_switches_that_are_off_leave_their_parts_out(make_app: MakeApp, sign_in:
     sign_in(client, ADA)
     page = client.get("/auth/account").text
     assert "Save" not in page
-    assert "Delete your account" not in page
+    assert "Delete my account" not in page
     assert (account(client)["can_update"], account(client)["can_delete"]) == (False, False)
     for path in ("/profile", "/delete", "/delete/code"):
         assert error(post(client, path, name="Ada", confirm=ADA, code="000000")) == (403, "lifecycle_disabled")
     refused = client.get("/auth/account/delete")
     assert refused.status_code == 403
-    assert "Switched off" in refused.text
+    assert "Turned off" in refused.text
     assert "/auth/account" in refused.text
 
 
@@ -211,9 +212,9 @@ def test_a_profile_is_changed_and_seen_everywhere(
 def test_the_form_saves_and_says_so(ada: FlaskClient) -> None:
     answer = submit(ada, "/profile", follow=False, name="Ada", image="")
     page = ada.get(answer.location).text
-    assert "Your profile is saved." in page
+    assert "Profile saved." in page
     assert 'value="Ada"' in page
-    assert "Your profile is saved." not in ada.get(answer.location).text, "a reload claims nothing"
+    assert "Profile saved." not in ada.get(answer.location).text, "a reload claims nothing"
 
 
 def test_what_is_not_sent_stays_and_what_is_blank_is_blanked(ada: FlaskClient, chatbotkit_sandbox: Sandbox) -> None:
@@ -285,12 +286,35 @@ def test_an_image_that_is_no_https_address_is_refused(ada: FlaskClient, image: s
     assert error(post(ada, "/profile", image=image)) == (400, "invalid_profile")
 
 
-def test_a_mistake_stays_to_be_corrected(ada: FlaskClient) -> None:
+def test_a_mistake_stays_to_be_corrected(make_app: MakeApp, sign_in: SignIn) -> None:
+    ada = make_app(CHATBOTKIT_AUTH_PROFILE_PICTURE=True).test_client()
+    sign_in(ada, ADA)
     page = submit(ada, "/profile", name="Ada", image="ftp://example.com")
     assert page.status_code == 400
     assert 'value="Ada"' in page.text
     assert 'value="ftp://example.com"' in page.text
     assert "image-error" in page.text
+
+
+def test_a_picture_is_no_part_of_the_page_unless_it_is_switched_on(
+    make_app: MakeApp, sign_in: SignIn, chatbotkit_sandbox: Sandbox
+) -> None:
+    for switch, shown, kept in ((False, 0, None), (True, 1, "https://example.com/a.png")):
+        client = make_app(CHATBOTKIT_AUTH_PROFILE_PICTURE=switch).test_client()
+        sign_in(client, ADA)
+        assert client.get("/auth/account").text.count('name="image"') == shown
+        submit(client, "/profile", name="Ada", image="https://example.com/a.png")
+        assert account(client)["user"]["image"] == kept
+
+
+def test_times_are_told_as_people_do(app: Flask, ada: FlaskClient, sign_in: SignIn, clock: Clock) -> None:
+    sign_in(app.test_client(), ADA)
+    clock.advance(timedelta(hours=2))
+    page = ada.get("/auth/account").text
+    assert page.count("Active now") == 1
+    assert "2 hours ago" in page
+    assert re.search(r"Account since <time[^>]*>\d+ \w+ \d{4}</time>", page)
+    assert page.count(ADA) == 1
 
 
 def test_an_outage_loses_nothing_that_was_typed(
@@ -303,7 +327,7 @@ def test_an_outage_loses_nothing_that_was_typed(
     page = submit(client, "/profile", name="Ada")
     assert page.status_code == 503
     assert 'value="Ada"' in page.text
-    assert "We cannot reach your account just now. Try again in a moment." in page.text
+    assert "reach our servers right now. Try again in a moment." in page.text
 
 
 # Sessions
@@ -326,7 +350,7 @@ def test_one_other_session_is_ended(app: Flask, ada: FlaskClient, sign_in: SignI
     assert error(post(ada, f"/sessions/{id}/end")) == (404, "no_session")
     again = submit(ada, f"/sessions/{id}/end")
     assert again.status_code == 404
-    assert "You are not signed in on that device, or no longer." in again.text
+    assert "no longer signed in on that device." in again.text
 
 
 def test_nobody_ends_another_persons_session(app: Flask, ada: FlaskClient, sign_in: SignIn) -> None:
@@ -378,10 +402,10 @@ def test_an_account_is_deleted_by_hand(
         heard.append(user_id)
 
     (id,) = chatbotkit_sandbox.users
-    assert "Send me a code" in ada.get("/auth/account/delete").text
+    assert "First we send a code to" in ada.get("/auth/account/delete").text
     answer = submit(ada, "/delete/code", follow=False)
     assert (answer.status_code, answer.location) == (303, "/auth/account/delete")
-    assert "Delete my account for good" in ada.get(answer.location).text
+    assert "We sent a code to" in ada.get(answer.location).text
     assert chatbotkit_outbox[-1].recipients == [ADA]
     with user_deleted.connected_to(hear, app):
         page = submit(ada, "/delete", code=read_code(chatbotkit_outbox[-1]), confirm=" Ada@Example.com ")
@@ -407,11 +431,44 @@ def test_an_account_is_deleted_over_json(
     assert error(delete(ada, code)) == (401, "not_signed_in")
 
 
+def test_a_page_asks_for_one_thing_at_a_time(
+    ada: FlaskClient, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
+) -> None:
+    page = submit(ada, "/delete/code").text
+    assert 'name="code"' in page
+    assert 'name="confirm"' not in page
+    page = submit(ada, "/delete", code=read_code(chatbotkit_outbox[-1])).text
+    assert 'name="code"' not in page
+    assert 'name="confirm"' in page
+    assert chatbotkit_sandbox.users
+    wrong = submit(ada, "/delete", confirm="ada@example.org")
+    assert wrong.status_code == 400
+    assert 'value="ada@example.org"' in wrong.text
+    assert 'name="code"' not in wrong.text
+    assert "Your account is deleted" in submit(ada, "/delete", confirm=ADA).text
+    assert not chatbotkit_sandbox.users
+
+
+def test_a_right_code_is_kept_for_this_browser_alone(
+    app: Flask, ada: FlaskClient, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
+) -> None:
+    submit(ada, "/delete/code")
+    copy = app.test_client()  # with Ada's cookies of before she typed the code
+    for name in ("session", "remember_token"):
+        cookie = ada.get_cookie(name)
+        assert cookie is not None
+        copy.set_cookie(name, cookie.value)
+    submit(ada, "/delete", code=read_code(chatbotkit_outbox[-1]))
+    assert 'name="confirm"' not in copy.get("/auth/account/delete").text
+    submit(copy, "/delete", confirm=ADA)
+    assert chatbotkit_sandbox.users
+
+
 def test_without_a_code_nothing_is_deleted(ada: FlaskClient, chatbotkit_sandbox: Sandbox) -> None:
     assert error(delete(ada, "000000")) == (400, "no_challenge")
     page = submit(ada, "/delete", code="000000", confirm=ADA)
     assert page.status_code == 400
-    assert "Send me a code" in page.text
+    assert "First we send a code to" in page.text
     assert chatbotkit_sandbox.users
 
 
@@ -438,7 +495,7 @@ def test_wrong_codes_count_down_and_end_the_challenge(
     assert lefts == [4, 3, 2, 1]
     page = submit(ada, "/delete", code="zzzzzz", confirm=ADA)
     assert page.status_code == 400
-    assert "this was the last try" in page.text
+    assert "that was the last try" in page.text
     answer = delete(ada, code)
     assert error(answer) == (429, "too_many_attempts")
     assert answer.headers["Retry-After"]
@@ -619,7 +676,7 @@ def test_an_expired_code_deletes_nothing(
     post(ada, "/delete/code")
     clock.advance(600)
     assert error(delete(ada, read_code(chatbotkit_outbox[-1]))) == (400, "code_expired")
-    assert "Send me a code" in ada.get("/auth/account/delete").text
+    assert "First we send a code to" in ada.get("/auth/account/delete").text
     assert chatbotkit_sandbox.users
 
 
@@ -669,7 +726,7 @@ def test_a_code_for_an_address_of_before_deletes_nothing(
     record["email"] = ""
     clock.advance(900)
     assert error(post(ada, "/delete/code")) == (400, "invalid_email")
-    assert "no e-mail address that we can write to" in submit(ada, "/delete/code").text
+    assert "no email address we can write to" in submit(ada, "/delete/code").text
 
 
 def test_after_an_outage_no_new_code_is_needed(
@@ -681,7 +738,7 @@ def test_after_an_outage_no_new_code_is_needed(
     chatbotkit_sandbox.fail("*/delete", status=503)
     page = submit(client, "/delete", code=read_code(chatbotkit_outbox[-1]), confirm=ADA)
     assert page.status_code == 503
-    assert "We cannot reach your account just now" in page.text
+    assert "reach our servers right now" in page.text
     assert client.get("/dashboard").status_code == 200
     chatbotkit_sandbox.heal()
     assert post(client, "/delete/code").status_code == 200
@@ -701,7 +758,7 @@ def test_a_mail_that_cannot_be_sent_is_told(app: Flask, ada: FlaskClient) -> Non
     assert error(post(ada, "/delete/code")) == (503, "mail_unavailable")
     page = submit(ada, "/delete/code")
     assert page.status_code == 503
-    assert "We could not send the mail just now" in page.text
+    assert "send the email. Wait a moment" in page.text
 
 
 @contextmanager

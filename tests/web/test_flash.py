@@ -39,8 +39,8 @@ def begin(client: FlaskClient, email: str = ADA) -> None:
 @pytest.mark.parametrize(
     ("path", "fields", "status", "sentence"),
     [
-        ("sign-in", {"email": "wrong"}, 400, "Type one address"),
-        ("verify", {"code": "zzzzzz"}, 400, "That code is not right"),
+        ("sign-in", {"email": "wrong"}, 400, "Enter a valid email address"),
+        ("verify", {"code": "zzzzzz"}, 400, "4 tries left"),
         ("resend", {}, 429, "Wait"),
     ],
 )
@@ -63,10 +63,10 @@ def test_an_error_is_shown_once_under_its_own_status(
 def test_reload_tries_no_code_again(client: FlaskClient) -> None:
     begin(client)
     location = submit(client, "verify", code="zzzzzz").location
-    assert "You have 4 more tries." in client.get(location).text
+    assert "4 tries left" in client.get(location).text
     for _ in range(10):
         client.get(location)
-    assert "You have 3 more tries." in client.get(submit(client, "verify", code="zzzzzz").location).text
+    assert "3 tries left" in client.get(submit(client, "verify", code="zzzzzz").location).text
 
 
 def test_two_tabs_do_not_take_each_others_message(client: FlaskClient) -> None:
@@ -138,9 +138,9 @@ def test_another_code_is_announced_once(client: FlaskClient, clock: Clock) -> No
     begin(client)
     clock.advance(30)
     location = submit(client, "resend").location
-    assert "Another code is on its way" in client.get(location).text
-    assert "Another code is on its way" not in client.get(location).text
-    assert "Another code is on its way" not in client.get("/auth/verify?sent=1").text
+    assert "New code sent" in client.get(location).text
+    assert "New code sent" not in client.get(location).text
+    assert "New code sent" not in client.get("/auth/verify?sent=1").text
 
 
 def test_a_store_that_is_down_loses_nothing_that_was_typed(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_next_and_the_address_survive_second_thoughts(client: FlaskClient) -> No
 
 def test_a_pending_sign_in_is_remembered(client: FlaskClient, clock: Clock) -> None:
     begin(client)
-    assert f"Enter the code we sent to {ADA}." in client.get("/auth/sign-in").text
+    assert "Enter the code we sent to <strong" in client.get("/auth/sign-in").text
     clock.advance(601)
     assert "Enter the code we sent to" not in client.get("/auth/sign-in").text
 
@@ -219,7 +219,7 @@ def test_a_person_whom_the_application_refuses_is_not_sent_in_a_circle(app: Flas
     sign_in(client, ADA)
     page = client.get("/admin/", follow_redirects=True)
     assert page.status_code == 200
-    assert f"You are signed in as {ADA}." in page.text
+    assert "signed in as" in page.text
     assert client.get("/auth/sign-in?next=/dashboard").location == "/dashboard"
 
 
@@ -230,7 +230,7 @@ def test_a_second_tab_says_that_the_person_is_signed_in(client: FlaskClient, sig
     answer = client.post("/auth/verify", data={"csrf_token": old, "code": "123456"})
     page = client.get(answer.location)
     assert page.status_code == 403
-    assert f"You are signed in as {ADA}." in page.text
+    assert "signed in as" in page.text
 
 
 def test_a_mail_that_cannot_be_sent_leads_to_the_code_page(make_app: MakeApp, chatbotkit_sandbox: Sandbox) -> None:
@@ -244,5 +244,5 @@ def test_a_mail_that_cannot_be_sent_leads_to_the_code_page(make_app: MakeApp, ch
     answer = submit(client, "sign-in", email=ADA)
     page = client.get(answer.location)
     assert page.status_code == 503
-    assert "We could not send the mail just now." in page.text
+    assert "send the email. Wait a moment" in page.text
     assert 'action="/auth/resend"' in page.text

@@ -20,6 +20,7 @@ from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
 
 ADA = "ada@example.com"
+CODE_PAGE = f"Check your email – {ADA} – Shop"
 POSTS = ("/auth/sign-in", "/auth/verify", "/auth/resend", "/auth/sign-out")
 SignIn = Callable[..., TestResponse]
 
@@ -71,20 +72,20 @@ def browser(client: FlaskClient) -> Browser:
 
 def test_the_whole_way_by_hand(browser: Browser, chatbotkit_outbox: list[Message]) -> None:
     browser.open("/dashboard")
-    assert browser.title == "Sign in – shop"
+    assert browser.title == "Sign in to Shop"
     browser.submit("/auth/sign-in", email="Ada@Example.com")
-    assert browser.title == "Enter your code – shop"
+    assert browser.title == CODE_PAGE
     assert ADA in browser.text
     browser.submit("/auth/verify", code="zzzzzz")
     assert browser.status == 400
-    assert browser.title == "Error: Enter your code – shop"
-    assert "You have 4 more tries." in browser.text
+    assert browser.title == f"Error: {CODE_PAGE}"
+    assert "4 tries left" in browser.text
     browser.submit("/auth/verify", code=read_code(chatbotkit_outbox[0]))
     assert (browser.status, browser.text) == (200, f"Hello {ADA}")
     browser.open("/auth/sign-out").submit("/auth/sign-out")
-    assert browser.title == "Sign in – shop"
-    assert browser.open("/dashboard").title == "Sign in – shop"
-    assert browser.open("/auth/sign-out").title == "You are signed out – shop"
+    assert browser.title == "Sign in to Shop"
+    assert browser.open("/dashboard").title == "Sign in to Shop"
+    assert browser.open("/auth/sign-out").title == "You're signed out – Shop"
 
 
 def test_a_post_is_answered_by_a_redirect(browser: Browser, chatbotkit_outbox: list[Message]) -> None:
@@ -99,12 +100,12 @@ def test_a_post_is_answered_by_a_redirect(browser: Browser, chatbotkit_outbox: l
 def test_an_invalid_address_stays_to_be_corrected(browser: Browser) -> None:
     browser.open("/auth/sign-in?next=/dashboard").submit("/auth/sign-in", email='ada@"><script>')
     assert browser.status == 400
-    assert browser.title == "Error: Sign in – shop"
-    assert "Type one address" in browser.text
+    assert browser.title == "Error: Sign in to Shop"
+    assert "Enter a valid email address" in browser.text
     assert "<script>" not in browser.text_raw.replace("<script src", "")
     assert 'aria-invalid="true"' in browser.text_raw
     browser.submit("/auth/sign-in", email=ADA)
-    assert browser.title == "Enter your code – shop"
+    assert browser.title == CODE_PAGE
 
 
 def test_next_survives_a_mistake(browser: Browser, chatbotkit_outbox: list[Message]) -> None:
@@ -118,7 +119,7 @@ def test_the_last_wrong_code_offers_a_new_start(browser: Browser) -> None:
     for _ in range(5):
         browser.submit("/auth/verify", code="zzzzzz")
     assert browser.status == 400
-    assert "Start again" in browser.text
+    assert "Send a new code" in browser.text
     assert 'name="code"' not in browser.text_raw
 
 
@@ -128,8 +129,8 @@ def test_an_expired_code_offers_a_new_one(browser: Browser, clock: Clock, chatbo
     browser.submit("/auth/verify", code="3f9a2c")
     assert browser.status == 400
     assert "expired" in browser.text
-    assert browser.open("/auth/verify").title == "This code no longer works – shop"
-    assert browser.submit("/auth/resend").title == "Enter your code – shop"
+    assert browser.open("/auth/verify").title == f"This code has expired – {ADA} – Shop"
+    assert browser.submit("/auth/resend").title == f"New code sent – {ADA} – Shop"
     assert len(chatbotkit_outbox) == 2
     browser.submit("/auth/verify", code=read_code(chatbotkit_outbox[-1]))
     assert browser.text == f"Hello {ADA}", "the new code leads to where the first was to"
@@ -137,15 +138,15 @@ def test_an_expired_code_offers_a_new_one(browser: Browser, clock: Clock, chatbo
 
 def test_another_code_can_be_asked_for(browser: Browser, clock: Clock, chatbotkit_outbox: list[Message]) -> None:
     browser.open("/auth/sign-in").submit("/auth/sign-in", email=ADA)
-    assert "You can ask for another code in 30 seconds." in browser.text
+    assert "You can send a new code in 30 seconds." in browser.text
     browser.submit("/auth/resend")
     assert browser.status == 429
     clock.advance(30)
     browser.submit("/auth/resend")
     assert browser.status == 200
-    assert "Another code is on its way" in browser.text
+    assert "New code sent" in browser.text
     assert len(chatbotkit_outbox) == 2
-    assert browser.open("/auth/resend").title == "Enter your code – shop"
+    assert browser.open("/auth/resend").title == CODE_PAGE
 
 
 def test_after_an_outage_a_button_is_enough(
@@ -154,8 +155,8 @@ def test_after_an_outage_a_button_is_enough(
     browser.open("/dashboard").submit("/auth/sign-in", email=ADA)
     chatbotkit_sandbox.fail("*", status=401)
     browser.submit("/auth/verify", code=read_code(chatbotkit_outbox[0]))
-    assert (browser.status, browser.title) == (503, "Nearly there – shop")
-    assert browser.open("/auth/verify").title == "Nearly there – shop"
+    assert (browser.status, browser.title) == (503, f"Nearly there – {ADA} – Shop")
+    assert browser.open("/auth/verify").title == f"Nearly there – {ADA} – Shop"
     chatbotkit_sandbox.heal()
     assert browser.submit("/auth/verify").text == f"Hello {ADA}"
 
@@ -181,7 +182,7 @@ def test_too_many_requests_say_how_long(make_app: MakeApp) -> None:
 
 
 def test_without_a_challenge_the_code_page_is_the_sign_in_page(browser: Browser) -> None:
-    assert browser.open("/auth/verify").title == "Sign in – shop"
+    assert browser.open("/auth/verify").title == "Sign in to Shop"
 
 
 def test_who_is_signed_in_is_sent_on(client: FlaskClient, sign_in: SignIn) -> None:
@@ -399,5 +400,5 @@ def test_pages_are_the_applications_to_replace(make_app: MakeApp, tmp_path: Any)
 def test_the_brand_is_shown(make_app: MakeApp) -> None:
     app = make_app(CHATBOTKIT_AUTH_SITE_NAME="Ada & Co", CHATBOTKIT_AUTH_LOGO_URL="https://shop.example/logo.svg")
     page = app.test_client().get("/auth/sign-in").text
-    assert "Sign in – Ada &amp; Co" in page
+    assert "Sign in to Ada &amp; Co" in page
     assert 'src="https://shop.example/logo.svg"' in page

@@ -89,7 +89,7 @@ def _operation(operation: Operation, auth: AuthState) -> Json:
         "responses": {"200": _answer("Done.", ref("schemas", operation.answer)), **_refusals(codes)},
     }
     if operation.switch and not getattr(auth.adapter, operation.switch):
-        made["description"] = "Switched off here: the answer is `lifecycle_disabled`."
+        made["description"] = "Turned off here: the answer is `lifecycle_disabled`."
     if operation.next:
         made["responses"]["200"]["links"] = {id: _link(id) for id in operation.next.split()}
     if "{session_id}" in operation.path:

@@ -1,0 +1,39 @@
+"""Which template a page is made of: the application's own before ours, and ours beneath it when the two have one name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from flask import Flask, current_app
+from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, Template
+
+_OURS = "flask_chatbotkit_auth:"
+_KEY = "chatbotkit_auth_templates"
+
+
+def template(name: str) -> Template:
+    """Return the template ``chatbotkit_auth/<name>``: the application's, else ours.
+
+    One of the application that extends or includes the very name that it has itself gets ours, where Jinja would go round
+    for ever.
+    """
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    if _KEY not in app.extensions:
+        app.extensions[_KEY] = _overlay(app)
+    return cast(Environment, app.extensions[_KEY]).get_template(f"chatbotkit_auth/{name}")
+
+
+def _overlay(app: Flask) -> Environment:
+    # It shares filters, globals and extensions with the application's own, which stays as it is.
+    environment = app.jinja_env.overlay()
+    usual = environment.join_path
+    ours = FileSystemLoader(Path(__file__).parents[1] / "templates")
+    theirs = cast(BaseLoader, environment.loader)
+    environment.loader = ChoiceLoader([PrefixLoader({_OURS[:-1]: ours}, delimiter=":"), theirs])
+
+    def join_path(template: str, parent: str) -> str:
+        return _OURS + template if template == parent else usual(template, parent)
+
+    environment.join_path = join_path  # type: ignore[method-assign]
+    return environment
