@@ -137,12 +137,16 @@ class AuthState:
         return self.client.run_as(_id(user)) if self.kind == "partner" else self.client
 
     def browser_token(
-        self, user: User | str, *, seconds: int = 3600, allowed_routes: list[str] | None = None
+        self, user: User | str, *, seconds: int = 900, allowed_routes: list[str] | None = None
     ) -> dict[str, Any]:
         """Return a short-lived token that acts as a sub-account, fit for its own browser.
 
-        :param seconds: how long it can be used.
-        :param allowed_routes: routes of the API that it may be used for; by default all that the sub-account may.
+        It cannot be revoked: not by signing out, and not by ending the session. Keep its life short and its routes few.
+
+        :param seconds: how long it can be used, in whole seconds.
+        :param allowed_routes: patterns of the API's routes that it may be used for, such as ``/v1/conversation/*``: ``*``
+            stops at a slash, ``**`` does not, ``!`` excludes, and an empty list allows nothing. ``None`` allows all that the
+            sub-account may.
         :returns: ``{"id": …, "token": …, "expiresAt": milliseconds since the epoch}``.
         :raises ConfigurationError: users are contacts, which have no tokens.
         :raises APIError: the API could not be reached or refused.

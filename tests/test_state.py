@@ -187,7 +187,7 @@ def test_a_browser_token_opens_what_it_was_made_for(
         with pytest.raises(NotAuthorized):
             browser.get("/user/list")
         current_auth.browser_token(id)
-        assert chatbotkit_sandbox.requests[-1].json == {"durationInSeconds": 3600}
+        assert chatbotkit_sandbox.requests[-1].json == {"durationInSeconds": 900}
 
 
 @pytest.mark.parametrize("id", ["", "..", "../x", "a/../b"])

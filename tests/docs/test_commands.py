@@ -94,8 +94,8 @@ def test_the_migrations_make_the_tables(tmp_path: Path, surroundings: dict[str, 
 def test_contacts_are_repaired_as_shown(shop: Path, surroundings: dict[str, str], chatbotkit_sandbox: Sandbox) -> None:
     noon = 1767268800000  # 2026-01-01, 12:00
     add = chatbotkit_sandbox.add_contact
-    add(ADA, id="c-ada", name="Ada", meta={"email": "", "image": ""}, createdAt=noon)
-    older = add("bob@example.com", id="c-bob", meta={"email": ""}, createdAt=noon + 1)
+    add(ADA, id="c-ada", name="Ada", verifiedAt=noon, meta={"email": "", "image": ""}, createdAt=noon)
+    older = add("bob@example.com", id="c-bob", verifiedAt=noon, meta={"email": ""}, createdAt=noon + 1)
     add("bob@example.com", id="c-bob-2", meta={"email": "bob@example.com"}, createdAt=noon + 2)
     add(EVE, id="c-eve", meta={"email": EVE}, createdAt=noon + 3)
     surroundings["CHATBOTKIT_AUTH_ADAPTER"] = "contact"
@@ -105,7 +105,7 @@ def test_contacts_are_repaired_as_shown(shop: Path, surroundings: dict[str, str]
     assert older["meta"] == {"email": ""}
     # As the page says: without the address in the newer one's meta, he comes to the older one.
     chatbotkit_sandbox.contacts["c-bob-2"]["meta"] = {"email": ""}
-    run(shop, "flask --app shop chatbotkit-auth repair-contacts --apply", **surroundings)
+    run(shop, "flask --app shop chatbotkit-auth repair --apply", **surroundings)
     shown = run(shop, "flask --app shop chatbotkit-auth users show bob@example.com", **surroundings)
     assert re.match(r"id: +c-bob\n", shown)
 

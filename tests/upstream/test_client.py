@@ -24,6 +24,7 @@ from flask_chatbotkit_auth.exceptions import (
     NotFound,
     TooManyRequests,
 )
+from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.upstream.client import ChatBotKitClient, path_segment
 
 SECRET = "sk-5c1e0f7a"
@@ -977,3 +978,23 @@ def test_stream_error_in_the_middle(
     assert raised.value.__context__ is None
     assert list(events) == []
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "retry_after"),
+    [
+        ("You have exceeded your allocated rate limits: rate/poll", TooManyRequests, 60),
+        ("You have exceeded your allocated rate limits: rate/message", TooManyRequests, 60),
+        ("You have reached the limits of your plan", LimitsReached, None),
+    ],
+)
+def test_a_rate_is_to_wait_for_and_a_plan_is_not(
+    chatbotkit_sandbox: Sandbox, message: str, kind: type[APIStatusError], retry_after: int | None
+) -> None:
+    chatbotkit_sandbox.fail("*", status=429, code="LIMITS_REACHED", message=message)
+    client = ChatBotKitClient("sk-test", chatbotkit_sandbox.url)
+    with pytest.raises(APIStatusError) as raised:
+        client.get("/contact/list")
+    assert type(raised.value) is kind
+    assert getattr(raised.value, "retry_after", None) == retry_after
+    assert len(chatbotkit_sandbox.requests) == 1, "within ten seconds neither helps"
