@@ -8,26 +8,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask_mail
-from flask import Flask, g
-from flask_login import LoginManager, user_logged_out
+from flask import Flask
+from flask_login import LoginManager
 
-from . import failures, skew
+from . import failures, login, skew
 from .cli import cli
 from .clock import utcnow
 from .codes import EmailCodeProvider
 from .config import Config
-from .exceptions import ConfigurationError, StoreError
+from .exceptions import ConfigurationError, NotReady, StoreError
 from .hooks import Hooks, by_keyword
 from .keys import secret_keys
-from .login import load_user, renew_remember_cookie
 from .mail.mailer import Mailer
 from .mail.notices import Notices
 from .mail.smtp import prepare as prepare_mail
 from .ratelimit import FIXED_LIMITS, RateLimiter
-from .sessions import TOKEN_PREFIX, SessionRegistry
-from .signals import emit, user_signed_out
 from .state import AuthState, current_auth
-from .stores import SessionRecord, Store, open_store
+from .stores import Store, open_store
 from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .upstream.client import ChatBotKitClient, NoSecret
 from .web import account  # noqa: F401  # account adds its pages to the blueprint
@@ -109,20 +106,21 @@ class ChatBotKitAuth:
             optional_client=client,
             mailer=mailer,
             notices=Notices(config, mailer, lambda: hooks.send_notice, utcnow),
-            registry=SessionRegistry(store, adapter, config, utcnow),
+            audience=config.audience or app.name,
             clock=utcnow,
             hooks=hooks,
         )
         failures.prepare(app)
         skew.prepare(app)
-        _prepare_login(app, self._login_manager)
-        app.before_request(lambda: renew_remember_cookie(config.session_lifetime))
+        login.prepare(app, self._login_manager, lambda: current_auth)
+        login.guard_cookies(app, lambda: current_auth)
         prepare_mail(app, self._mail, os.environ)
-        _prepare_cookies(app)
+        _prepare_csrf(app)
         app.register_blueprint(blueprint, url_prefix=config.url_prefix)
         if config.openapi:
             app.add_url_rule(f"{config.url_prefix}/openapi.json", "chatbotkit_auth.openapi", views.openapi)
         app.register_error_handler(StoreError, problem)
+        app.register_error_handler(NotReady, problem)
         app.cli.add_command(cli)
         app.extensions["chatbotkit_auth"] = state
 
@@ -261,66 +259,7 @@ def _default_store_url(app: Flask) -> URL:
     return URL.create("sqlite", database=os.path.join(app.instance_path, "chatbotkit_auth.db"))
 
 
-def _prepare_login(app: Flask, given: LoginManager | None) -> None:
-    manager: Any = given or getattr(app, "login_manager", None)
-    if manager is None:
-        manager = LoginManager()
-        # Our sign-in page needs no flashed sentence, which would turn up on the application's next page instead.
-        manager.login_message = None
-        manager.needs_refresh_message = None
-    if getattr(app, "login_manager", None) is not manager:
-        manager.init_app(app)
-    manager.login_view = manager.login_view or "chatbotkit_auth.sign_in"
-    manager.refresh_view = manager.refresh_view or "chatbotkit_auth.sign_in"
-    others = manager._user_callback
-    if getattr(others, "knows_chatbotkit", False):
-        return
-
-    def load(user_id: str) -> Any:
-        if not user_id.startswith(TOKEN_PREFIX):
-            return others(user_id) if others is not None else None
-        auth = current_auth
-        try:
-            user = load_user(auth.registry, user_id)
-        except StoreError:
-            # The page about it is rendered with a `current_user`, too, and must not ask the store once more.
-            manager._update_request_context_with_user()
-            raise
-        if user is None or auth.hooks.user is None:
-            return user
-        mapped = auth.hooks.user(user)
-        if mapped is not None and not mapped.is_active:
-            del g.chatbotkit_auth_session
-            return None
-        return user if mapped is None else mapped
-
-    load.knows_chatbotkit = True  # type: ignore[attr-defined]
-    manager.user_loader(load)
-
-
-def _end_session(app: Flask, user: object) -> None:
-    # The application called Flask-Login's logout_user itself: a copy of the cookie must be as dead as after our own.
-    record: SessionRecord | None = g.pop("chatbotkit_auth_session", None)
-    if record is not None:
-        current_auth.registry.end(record.id)
-        emit(user_signed_out, app, user=user)
-
-
-user_logged_out.connect(_end_session)
-
-
-def _prepare_cookies(app: Flask) -> None:
-    # Flask-Login signs its remember cookie with the key as Latin-1, and fails, after the code is spent, where it is not.
-    # As the bytes that Flask itself makes of it, it suits both.
-    if isinstance(app.secret_key, str) and not app.secret_key.isascii():
-        app.secret_key = app.secret_key.encode()
-    # Only what the application has left open. `Secure` is for it to decide, who knows whether it is reached over HTTPS;
-    # `flask chatbotkit-auth doctor` reminds.
-    if app.config["SESSION_COOKIE_SAMESITE"] is None:
-        app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
-    app.config.setdefault("REMEMBER_COOKIE_SAMESITE", "Lax")
-    app.config.setdefault("REMEMBER_COOKIE_HTTPONLY", True)
-    app.config.setdefault("REMEMBER_COOKIE_SECURE", app.config["SESSION_COOKIE_SECURE"])
+def _prepare_csrf(app: Flask) -> None:
     # Flask-WTF's own defaults, for its check of our forms where the application does not use it itself.
     app.config.setdefault("WTF_CSRF_ENABLED", True)
     app.config.setdefault("WTF_CSRF_METHODS", {"POST", "PUT", "PATCH", "DELETE"})

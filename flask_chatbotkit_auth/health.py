@@ -54,8 +54,8 @@ def _play(store: Store, registry: SessionRegistry, now: datetime) -> None:
     user = User(
         id=f"doctor-{secrets.token_hex(8)}", email=_IDENTIFIER, name="Döctor 🩺", meta={"note": "é"}, kind="partner"
     )
-    token, draft = registry.draft(user, ip="2001:db8::1", user_agent="doctor")
-    record = replace(draft, id=session_id(token), expires_at=now + _MOMENT)
+    token, draft = registry.draft(user, identifier=_IDENTIFIER, method="code")
+    record = replace(draft, id=session_id(token), expires_at=now + _MOMENT, ip="2001:db8::1", user_agent="doctor")
     try:
         _expect(store.complete(challenge.id, record, now=now), "a challenge cannot be completed")
         read = store.get_session(record.id, now=now)

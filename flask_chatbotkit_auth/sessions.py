@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import secrets
-from collections.abc import Callable
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Lock
 
-from flask import current_app
+from flask import current_app, has_request_context, request
 
 from .clock import EPOCH
 from .config import Config
-from .exceptions import APIConnectionError, APIError, APITimeout, StoreError
-from .signals import emit, session_ended
-from .stores.base import SessionRecord, Store
+from .exceptions import NoChallenge, SignInDenied, StoreError
+from .identifier import same_identifier
+from .refresh import Directory, Gone, Known
+from .remote import client_address
+from .signals import emit, session_ended, user_deleted
+from .stores.base import Challenge, SessionRecord, Store
+from .stores.records import Client
 from .upstream.adapters.base import UserAdapter
 from .user import User
 
@@ -26,17 +31,26 @@ _log = logging.getLogger("flask_chatbotkit_auth")
 TOKEN_PREFIX = "cbk-"  # noqa: S105  # marks a token, is none
 """Begins every session token, so that an application's own user ids are never taken for one."""
 
-_TOUCH = timedelta(minutes=1)
+_TOUCH = timedelta(minutes=10)
+_TOUCH_NEW_ADDRESS = timedelta(minutes=1)
 _CLAIM = timedelta(seconds=15)
-_RETRY = timedelta(seconds=5)
+_UNUSED = timedelta(milliseconds=1)
+"""How long before its own beginning a session was seen that its client has not been given yet."""
+
+_LAG = 0.05
+"""Seconds that a node of a database cluster may be behind the one where the session was opened."""
+
 _CACHE_SIZE = 10_000
+
+
+class ForeignSession(Exception):  # an answer, no error
+    """The session is another application's, or of the other kind of account: nobody's here, and left alone."""
 
 
 @dataclass
 class _Cached:
     record: SessionRecord
     read_at: datetime
-    retry_at: datetime
 
 
 class SessionRegistry:
@@ -44,22 +58,80 @@ class SessionRegistry:
 
     A worker trusts a row that it read within ``CHATBOTKIT_AUTH_SESSION_CHECK``, and no longer. So what is ended on one
     worker is ended on each other one within that time.
+
+    :param audience: which application it is; a session of another one opens nothing here.
+    :param approve: asks the application whether a person may (still) come in, with the address that was proved; it raises
+        :exc:`~flask_chatbotkit_auth.exceptions.SignInDenied` to refuse.
     """
 
-    def __init__(self, store: Store, adapter: UserAdapter, config: Config, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        adapter: UserAdapter,
+        config: Config,
+        clock: Callable[[], datetime],
+        *,
+        audience: str,
+        approve: Callable[[str, User], object],
+    ) -> None:
         self._store = store
-        self._adapter = adapter
         self._config = config
         self._clock = clock
+        self._audience = audience
+        self._kind = adapter.kind
+        self._approve = approve
+        self._directory = Directory(adapter, clock)
         # However rarely the store is asked, a session in use must be noted as used before it counts as idle.
         self._check = min(config.session_check, config.session_idle / 4)
+        self._touch_after = min(_TOUCH, config.session_idle / 4)
         self._lock = Lock()
         self._cache: dict[str, _Cached] = {}
-        self._fetches: dict[str, Future[SessionRecord | None]] = {}
-        self._api_again_at = EPOCH
 
-    def draft(self, user: User, *, ip: str | None, user_agent: str | None) -> tuple[str, SessionRecord]:
-        """Return a new token of 128 random bits and the row for it, which is not stored yet."""
+    # Opened
+
+    def open(
+        self,
+        challenge: Challenge,
+        user: User,
+        *,
+        method: str = "code",
+        client: Client = "browser",
+        name: str | None = None,
+    ) -> tuple[str, SessionRecord]:
+        """Complete a verified challenge, once, and open the session that it leads to.
+
+        :param method: how the address was proved: ``"code"`` or ``"link"``.
+        :param client: who is to hold the token.
+        :param name: what an app calls itself.
+        :returns: the token, which only the client gets to know, and the row.
+        :raises NoChallenge: another request has completed the challenge, or it is past its lifetime.
+        """
+        token, record = self.draft(user, identifier=challenge.identifier, method=method, client=client, name=name)
+        if not self._store.complete(challenge.id, record, now=record.created_at):
+            raise NoChallenge("this challenge was used before")
+        self.opened(record)
+        return token, record
+
+    def add(self, user: User) -> tuple[str, SessionRecord]:
+        """Open a session that the application vouches for; return the token and the row. Nobody has proved anything."""
+        token, record = self.draft(user, identifier=None, method="application")
+        self._store.add_session(record, now=record.created_at)
+        self.opened(record)
+        return token, record
+
+    def draft(
+        self,
+        user: User,
+        *,
+        identifier: str | None,
+        method: str,
+        client: Client = "browser",
+        name: str | None = None,
+    ) -> tuple[str, SessionRecord]:
+        """Return a new token of 128 random bits and the row for it, which is not stored yet.
+
+        :param identifier: the address that was proved just now; ``None`` where none was.
+        """
         now = self._clock()
         token = TOKEN_PREFIX + secrets.token_hex(16)
         ends_at = now + self._config.session_lifetime
@@ -67,18 +139,49 @@ class SessionRegistry:
             id=session_id(token),
             user=user,
             created_at=now,
-            seen_at=now,
+            seen_at=now - _UNUSED,
             refreshed_at=now,
             ends_at=ends_at,
             expires_at=min(ends_at, now + self._config.session_idle),
-            ip=ip,
-            user_agent=user_agent,
+            ip=_client_address(),
+            user_agent=(request.user_agent.string[:400] or None) if has_request_context() else None,
+            identifier=identifier,
+            audience=self._audience,
+            adapter=self._kind,
+            client=client,
+            name=name,
+            method=method,
+            proved_at=None if identifier is None else now,
         )
         return token, record
+
+    def opened(self, record: SessionRecord) -> None:
+        """Note a row that was just stored, and end the oldest ones of its account where there are too many."""
+        self._directory.learn(record.user, record.refreshed_at)
+        self._remember(record, record.created_at)
+        if self._config.sessions_max is not None:
+            try:
+                self._forget(*self._store.end_oldest_sessions(record.user.id, keep=self._config.sessions_max))
+            except StoreError as error:
+                _log.warning("the oldest sessions of user %s could not be ended (%s)", record.user.id, error)
+
+    def confirm(self, record: SessionRecord) -> None:
+        """Note that the client has its token: only now the session shows among the person's devices.
+
+        A worker that is killed before leaves a session that nobody holds, and that nobody should wonder about.
+        """
+        self._remember(replace(record, seen_at=record.created_at), record.created_at)
+        try:
+            self._store.touch_session(record.id, seen_at=record.created_at, expires_at=record.expires_at)
+        except StoreError as error:
+            _log.warning("a new session could not be confirmed (%s)", error)
+
+    # Looked up
 
     def load(self, token: str) -> SessionRecord | None:
         """Return the session of ``token`` with its user, refreshed from the API when it is time; ``None`` when it ended.
 
+        :raises ForeignSession: it is another application's.
         :raises APIError: the user is older than ``CHATBOTKIT_AUTH_USER_STALE`` and cannot be fetched. The session goes on
             once that works again.
         :raises StoreError: the store cannot be reached.
@@ -88,56 +191,114 @@ class SessionRegistry:
         cached = self._cache.get(id)
         if cached is None or now - cached.read_at >= self._check:
             record = self._store.get_session(id, now=now)
+            if record is None and _is_token(token):
+                # A node that lags behind may not have it yet, and the cookies of a living session must not be dropped.
+                time.sleep(_LAG)
+                record = self._store.get_session(id, now=now)
             if record is None:
                 self._forget(id)
                 return None
-            cached = self._remember(self._touch(record, now), now)
-        record = cached.record
-        if record.expires_at <= now:
+            cached = self._remember(self._touch(self._stamp(record), now), now)
+        elif _unused(cached.record):
+            cached = self._remember(self._touch(cached.record, now), cached.read_at)
+        if cached.record.expires_at <= now:
             return None
-        age = now - record.refreshed_at
-        if age < self._config.user_refresh:
-            return record
-        if age >= self._config.user_stale:
-            return self._fetch_or_wait(cached, now)
-        if now < max(cached.retry_at, self._api_again_at):
-            return record
-        return self._refresh(cached, now)
+        return self._current(cached, now)
 
-    def remember(self, record: SessionRecord) -> None:
-        """Keep a row that was just stored, so that this worker's next request need not read it."""
-        self._remember(record, self._clock())
+    def user(self, user_id: str) -> User | None:
+        """Return a person by id as their sessions see them; ``None`` when there is no such account.
+
+        :raises APIError: nothing that is young enough is known of them, and the API cannot be reached.
+        """
+        now = self._clock()
+        known = self._directory.known(user_id)
+        age = timedelta.max if known is None else now - known.refreshed_at
+        if known is not None and age < self._config.user_refresh:
+            return known.user
+        try:
+            newest = self._directory.refresh(
+                user_id,
+                EPOCH if known is None else known.refreshed_at,
+                wait=age >= self._config.user_stale,
+                take=lambda user: self._take(user, known),
+                claim=lambda: True,
+            )
+        except Gone:
+            self._end_gone(user_id, known.user if known else None)
+            return None
+        except SignInDenied:
+            return None
+        newest = newest or known
+        return newest.user if newest else None
+
+    def last_known(self, user_id: str) -> User | None:
+        """Return the last that is known here of a person, without asking the API; ``None`` where nothing is."""
+        known = self._directory.known(user_id)
+        if known is not None:
+            return known.user
+        rows = self._store.list_sessions(user_id, now=self._clock(), limit=1)
+        return rows[0].user if rows else None
 
     def list(self, user_id: str) -> list[SessionRecord]:
-        """Return the sessions of a user, the most recently used first."""
-        return self._store.list_sessions(user_id, now=self._clock())
+        """Return the sessions of a user that are in use, the most recently used first."""
+        return [each for each in self._store.list_sessions(user_id, now=self._clock()) if not _unused(each)]
 
-    def end(self, id: str) -> bool:
-        """End one session by its id; return whether there was one."""
-        ended = self._store.end_session(id)
-        # Afterwards, or another request could read the row in between and keep it.
-        self._forget(id)
+    # Ended
+
+    def end(self, id: str, *, user_id: str | None = None) -> bool:
+        """End one session by its id, only if it is that user's where one is named; return whether there was one."""
+        ended = self._store.end_session(id, user_id=user_id)
+        if ended or user_id is None:
+            # Afterwards, or another request could read the row in between and keep it.
+            self._forget(id)
         return ended
 
     def end_all(self, user_id: str, *, reason: str, keep: str | None = None) -> int:
-        """End every session of a user but ``keep``; return how many there were."""
+        """End every session of a user but ``keep``, in every application; return how many there were."""
         ended = self._store.end_sessions(user_id, keep=keep)
         self._forget(*ended)
+        if reason in ("gone", "deleted"):
+            self._directory.forget(user_id)
         if ended:
             emit(session_ended, _app(), user_id=user_id, reason=reason)
         return len(ended)
 
+    def end_everybody(self) -> int:
+        """End every session of every user, in every application; return how many there were."""
+        ended = self._store.end_all_sessions()
+        with self._lock:
+            self._cache.clear()
+        return ended
+
     def save(self, user: User) -> None:
-        """Make ``user`` the snapshot in every session of theirs."""
+        """Make ``user`` the snapshot in every session of theirs; end those that were opened for another address."""
         now = self._clock()
+        self._end_moved(user)
         self._store.save_user(user, now=now)
+        self._directory.learn(user, now)
         with self._lock:
             for cached in self._cache.values():
                 if cached.record.user.id == user.id:
                     cached.record = replace(cached.record, user=user, refreshed_at=now)
 
+    # What is left to steps of their own
+
+    def _stamp(self, record: SessionRecord) -> SessionRecord:
+        """Return the row if it is this application's; one of 0.1, which does not say, becomes so.
+
+        :raises ForeignSession: it is not.
+        """
+        if record.audience is None:
+            try:
+                self._store.stamp_session(record.id, audience=self._audience, adapter=self._kind)
+            except StoreError as error:
+                _log.warning("a session of an earlier release could not be marked (%s)", error)
+        elif record.audience != self._audience or record.adapter not in (None, self._kind):
+            raise ForeignSession
+        return record
+
     def _touch(self, record: SessionRecord, now: datetime) -> SessionRecord:
-        if now - record.seen_at < min(_TOUCH, self._config.session_idle / 4):
+        if not _unused(record) and now - record.seen_at < self._touch_after:
             return record
         used = replace(record, seen_at=now, expires_at=min(record.ends_at, now + self._config.session_idle))
         try:
@@ -148,83 +309,110 @@ class SessionRegistry:
             _log.warning("the use of a session could not be noted (%s)", error)
         return used
 
-    def _refresh(self, cached: _Cached, now: datetime) -> SessionRecord | None:
-        """Fetch the user if nobody else does; whoever does not goes on with what there is."""
+    def _current(self, cached: _Cached, now: datetime) -> SessionRecord | None:
+        """Return the row with the newest user that this worker knows, fetched where that is due."""
         record = cached.record
-        if self._config.user_refresh > timedelta(0):
-            # Of this worker's requests, those that come meanwhile need not even ask for the task.
-            cached.retry_at = now + min(_RETRY, self._config.user_refresh)
-            due = now - self._config.user_refresh
-            try:
-                # Of all workers' requests, one has the task. Due is what was read at `due` or earlier.
-                claimed = self._store.claim_refresh(
-                    record.id,
-                    now=now,
-                    refreshed_before=due + timedelta(milliseconds=1),
-                    claim_until=now + min(_CLAIM, self._config.user_refresh),
+        known = self._directory.known(record.user.id)
+        since = record.refreshed_at if known is None else max(record.refreshed_at, known.refreshed_at)
+        age = now - since
+        try:
+            if age >= self._config.user_refresh:
+                known = (
+                    self._directory.refresh(
+                        record.user.id,
+                        since,
+                        wait=age >= self._config.user_stale,
+                        take=lambda user: self._take(user, known or Known(record.user, since, since), record),
+                        claim=lambda: self._claim(record, now),
+                    )
+                    or known
                 )
-            except StoreError as error:
-                _log.warning("the refresh of a user could not be claimed (%s)", error)
-                claimed = False
-            if not claimed:
-                return record
-        try:
-            return self._fetch(cached, now)
-        except APIError:
-            return record
-
-    def _fetch_or_wait(self, cached: _Cached, now: datetime) -> SessionRecord | None:
-        """Fetch a user who is too old to be served, or wait for the request of this worker that does."""
-        id = cached.record.id
-        if now < self._api_again_at:
-            raise APIError("the user is too old to be served, and the API could not be reached a moment ago")
-        with self._lock:
-            known = self._cache.get(id)
-            if known is not None and known.record.refreshed_at > cached.record.refreshed_at:
-                return known.record  # somebody came back with it since we looked
-            others = self._fetches.get(id)
-            if others is None:
-                mine = self._fetches[id] = Future()
-        if others is not None:
-            return others.result()
-        try:
-            mine.set_result(self._fetch(cached, now))
-        except BaseException as error:
-            mine.set_exception(error)
-            raise
-        finally:
-            with self._lock:
-                del self._fetches[id]
-        return mine.result()
-
-    def _fetch(self, cached: _Cached, now: datetime) -> SessionRecord | None:
-        record = cached.record
-        try:
-            user = self._adapter.get(record.user.id)
-        except APIError as error:
-            _log.warning("user %s could not be refreshed (%s)", record.user.id, error)
-            if isinstance(error, (APIConnectionError, APITimeout)):
-                # For nobody, for a moment: an API that hangs must not hold one request of each session.
-                self._api_again_at = now + min(_RETRY, self._config.user_refresh)
-            raise
-        if user is None:
-            self.end_all(record.user.id, reason="gone")
+        except Gone:
+            self._end_gone(record.user.id, record.user)
             self._forget(record.id)
             return None
+        except SignInDenied:
+            return None
+        user = record.user
+        if known is not None and known.refreshed_at > record.refreshed_at:
+            user = known.user
+        if _moved(record, user):
+            self._end_moved(user)
+            self._forget(record.id)
+            return None
+        if user is not record.user and known is not None:
+            # Still as of when the row was read: what the API says of the person tells nothing of the session.
+            record = cached.record = replace(record, user=user, refreshed_at=known.refreshed_at)
+        return record
+
+    def _claim(self, record: SessionRecord, now: datetime) -> bool:
+        """Take the task of fetching the user for this worker; of all workers' requests one has it."""
+        if self._config.user_refresh <= timedelta(0):
+            return True
+        due = now - self._config.user_refresh
         try:
-            self._store.save_user(user, now=now)
+            # Due is what was read at `due` or earlier.
+            return self._store.claim_refresh(
+                record.id,
+                now=now,
+                refreshed_before=due + timedelta(milliseconds=1),
+                claim_until=now + min(_CLAIM, self._config.user_refresh),
+            )
         except StoreError as error:
-            _log.warning("the refreshed user could not be stored (%s)", error)
-        # Still as of when the row was read: what the API says of the person tells nothing of the session.
-        return self._remember(replace(record, user=user, refreshed_at=now), cached.read_at).record
+            _log.warning("the refresh of a user could not be claimed (%s)", error)
+            return False
+
+    def _take(self, user: User, before: Known | None, record: SessionRecord | None = None) -> datetime | None:
+        """Ask the application about a user who was fetched, and store what has changed.
+
+        :returns: when the rows were last written; ``None`` where the application cannot say, and nothing was.
+        :raises SignInDenied: the application refuses the person by now. Their sessions here have ended.
+        """
+        proved = (record and record.identifier) or user.email
+        try:
+            self._approve(proved, user)
+        except SignInDenied:
+            self._end_ours(user.id)
+            raise
+        except Exception:  # noqa: BLE001  # the application's own code: anything may come
+            _log.exception("sign_in_callback failed at the refresh of user %s", user.id)
+            return None
+        if before is not None and before.user.email != user.email:
+            self._end_moved(user)
+        now = self._clock()
+        # The time alone is written rarely, and early enough for an outage to begin at any time.
+        due = before is None or now - before.written_at >= self._config.user_stale / 8
+        if before is None or due or before.user.to_json() != user.to_json():
+            try:
+                self._store.save_user(user, now=now)
+            except StoreError as error:
+                _log.warning("the refreshed user could not be stored (%s)", error)
+            return now
+        return before.written_at
+
+    def _end_moved(self, user: User) -> None:
+        """End the sessions that were opened for another address than the account has by now."""
+        moved = [each for each in self._store.list_sessions(user.id, now=self._clock()) if _moved(each, user)]
+        self._end_each(moved, user.id, "address_changed")
+
+    def _end_ours(self, user_id: str) -> None:
+        rows = self._store.list_sessions(user_id, now=self._clock())
+        self._end_each([each for each in rows if each.audience in (None, self._audience)], user_id, "denied")
+
+    def _end_each(self, rows: Sequence[SessionRecord], user_id: str, reason: str) -> None:
+        ended = [each.id for each in rows if self._store.end_session(each.id)]
+        self._forget(*(each.id for each in rows))
+        if ended:
+            emit(session_ended, _app(), user_id=user_id, reason=reason)
+
+    def _end_gone(self, user_id: str, user: User | None) -> None:
+        if self.end_all(user_id, reason="gone"):
+            emit(user_deleted, _app(), user_id=user_id, user=user)
 
     def _remember(self, record: SessionRecord, read_at: datetime) -> _Cached:
+        cached = _Cached(record, read_at)
         with self._lock:
-            known = self._cache.get(record.id)
-            if known is not None and known.record.refreshed_at > record.refreshed_at:
-                # A slow reader of the row must not bring an older user back.
-                record = replace(record, user=known.record.user, refreshed_at=known.record.refreshed_at)
-            cached = _Cached(record, read_at, EPOCH)
+            self._cache.pop(record.id, None)
             while len(self._cache) >= _CACHE_SIZE:
                 del self._cache[next(iter(self._cache))]
             self._cache[record.id] = cached
@@ -242,6 +430,29 @@ def session_id(token: str) -> str:
     A fast hash is enough, since the token has 128 random bits and cannot be guessed.
     """
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _is_token(token: str) -> bool:
+    return re.fullmatch(f"{TOKEN_PREFIX}[0-9a-f]{{32}}", token) is not None
+
+
+def _unused(record: SessionRecord) -> bool:
+    """Return whether the client has never come with its token."""
+    return record.seen_at < record.created_at
+
+
+def _moved(record: SessionRecord, user: User) -> bool:
+    """Return whether the account has another address than the one that the session was opened for.
+
+    A session of 0.1 was opened for the address of its first snapshot; one that the application opened itself for none. An
+    account without an address has not moved.
+    """
+    proved = record.identifier or (record.user.email if record.method is None else None)
+    return bool(proved and user.email and user.email != proved and not same_identifier(user.email, proved))
+
+
+def _client_address() -> str | None:
+    return client_address(request.remote_addr) if has_request_context() else None
 
 
 def _app() -> object:

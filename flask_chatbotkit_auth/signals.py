@@ -28,7 +28,8 @@ code_failed: NamedSignal = _signals.signal("chatbotkit-auth-code-failed")
 ``"verify"``, ``identifier`` (``""`` where there was none) and ``error``, the exception."""
 
 user_signed_in: NamedSignal = _signals.signal("chatbotkit-auth-user-signed-in")
-"""A person is signed in. Carries ``user`` and ``created``, whether the account was made just now."""
+"""A person is signed in. Carries ``user``, ``created``, whether the account was made just now, and ``method``: ``"code"``,
+``"link"``, ``"passkey"`` or ``"application"``."""
 
 sign_in_failed: NamedSignal = _signals.signal("chatbotkit-auth-sign-in-failed")
 """The code was right, the sign-in failed all the same: refused by the application, no such account, or the API could not

@@ -13,16 +13,19 @@ from flask import current_app
 from werkzeug.local import LocalProxy
 
 from . import health
+from .administration import Administration, id_of
 from .codes import EmailCodeProvider
 from .config import Config
-from .exceptions import ConfigurationError, LifecycleDisabled
+from .exceptions import ConfigurationError, DeletionDenied, LifecycleDisabled, NotFresh, SignInDenied
 from .hooks import Hooks
+from .login import enter, is_fresh
 from .mail.mailer import Mailer
 from .mail.notices import Notices
 from .pacing import Pace
+from .provisioning import Provisioning
 from .ratelimit import RateLimiter
 from .sessions import SessionRegistry
-from .signals import emit, session_ended, user_deleted, user_updated
+from .signals import emit, session_ended, user_signed_in
 from .stores.base import SessionRecord, Store
 from .upstream.adapters.base import UserAdapter
 from .upstream.client import ChatBotKitClient, path_segment
@@ -47,14 +50,28 @@ class AuthState:
     optional_client: ChatBotKitClient | None
     mailer: Mailer
     notices: Notices
-    registry: SessionRegistry
+    audience: str
+    """Which application sessions are for (``CHATBOTKIT_AUTH_AUDIENCE``)."""
+
     clock: Callable[[], datetime]
     """Returns the time now, aware, in UTC. Codes, sessions and the refresh of users all use it."""
 
     hooks: Hooks = field(default_factory=Hooks)
     pace: Pace = field(default_factory=Pace)
-    _made: int = 0
+    registry: SessionRegistry = field(init=False)
+    admin: Administration = field(init=False)
+    """What an administrator, a job or a webhook does with accounts, whatever the switches say."""
+
+    provisioning: Provisioning = field(init=False)
+    _made: int = field(default=0, init=False)
     _warned: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.registry = SessionRegistry(
+            self.store, self.adapter, self.config, self.clock, audience=self.audience, approve=self.approve
+        )
+        self.admin = Administration(self.adapter, self.registry, self.clock)
+        self.provisioning = Provisioning(self.hooks, self.adapter, self.store, self.registry, self.clock)
 
     def update_user(self, user: User | str, **fields: Any) -> User:
         """Change ``name``, ``image``, ``email``, ``limits`` or ``meta`` of an account; every session of theirs sees it.
@@ -72,27 +89,136 @@ class AuthState:
         """
         if not self.adapter.auto_update:
             raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_UPDATE")
-        strange = fields.keys() - {"name", "image", "email", "limits", "meta"}
-        if strange:
-            raise TypeError(f"a user has no field {sorted(strange)[0]!r} to update")
-        updated = self.adapter.update(_id(user), **fields)
-        self.registry.save(updated)
-        emit(user_updated, _app(), user=updated, fields=sorted(fields))
-        return updated
+        return self.admin.update(user, **fields)
 
     def delete_user(self, user: User | str) -> None:
         """Delete an account with all that is in it, for good, and end its sessions.
 
         :param user: the user or its id.
         :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_DELETE`` is off.
+        :raises DeletionDenied: your ``delete_callback`` refused.
         :raises APIError: the API could not be reached or refused.
         :raises StoreError: the account is gone; its sessions end at their next refresh.
         """
         if not self.adapter.auto_delete:
             raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_DELETE")
-        self.adapter.delete(_id(user))
-        self.registry.end_all(_id(user), reason="deleted")
-        emit(user_deleted, _app(), user_id=_id(user))
+        known: User | str = user
+        if self.hooks.delete is not None:
+            found = user if isinstance(user, User) else self.adapter.get(id_of(user))
+            answer = self.hooks.delete(found) if found is not None else None
+            if answer is False or isinstance(answer, str):
+                raise DeletionDenied(answer or None)
+            known = found or user
+        self.admin.delete(known)
+
+    def user(self, user_id: str) -> Any | None:
+        """Return a person by id, just as a request of theirs sees them: mapped through your ``user_callback``.
+
+        For jobs, API keys and the like. What a worker has read is used for ``CHATBOTKIT_AUTH_USER_REFRESH``.
+
+        :returns: ``None`` where there is no such account, or where it is suspended.
+        :raises APIError: the API could not be reached, and nothing that is young enough is known.
+        """
+        found = self.registry.user(id_of(user_id))
+        return None if found is None else self.present(found)
+
+    def sign_in(self, user: Any, *, remember: bool = True) -> User:
+        """Sign this browser in as ``user``, for another way in of the application's own. The old session ends.
+
+        Nobody proves an address here, so that the session is not fresh, and no device is remembered. Your
+        ``sign_in_callback`` and ``provision`` hooks run as ever.
+
+        :param user: a user, or the id of one; they are fetched.
+        :param remember: whether the browser stays signed in when it is closed.
+        :raises LookupError: there is no such account.
+        :raises SignInDenied: your ``sign_in_callback`` refused, or the account is suspended.
+        :raises NotReady: your ``provision`` hook failed.
+        :raises APIError: the API could not be reached.
+        :raises StoreError: the store cannot be reached.
+        """
+        token, record = self.adopt(user)
+        entering = self.present(record.user)
+        enter(self, record.user if entering is None else entering, token, record, remember=remember)
+        emit(user_signed_in, _app(), user=record.user, created=False, method="application")
+        return record.user
+
+    def adopt(self, user: Any) -> tuple[str, SessionRecord]:
+        """Open a session for somebody whom the application vouches for; :meth:`sign_in` gives it to the browser.
+
+        :returns: the token and the row.
+        """
+        id = id_of(user)
+        # As the API has them now: what the application holds may be a copy from long ago.
+        found = self.adapter.get(id)
+        if found is None:
+            raise LookupError(
+                "There is no ChatBotKit account with the id of the user that was to be signed in. Give login_user() or "
+                "current_auth.sign_in() a user of current_auth.adapter; for users of your own register a user_loader before "
+                "ChatBotKitAuth."
+            )
+        self.approve(found.email, found)
+        found = self.prepared(found)
+        if self.present(found) is None:
+            raise SignInDenied
+        return self.registry.add(found)
+
+    def approve(self, identifier: str, user: User | None) -> None:
+        """Ask the application whether a person may come in.
+
+        :param user: ``None`` where they have no account yet.
+        :raises SignInDenied: it refused.
+        """
+        if self.hooks.sign_in is None:
+            return
+        answer = self.hooks.sign_in(identifier, user or User(id="", email=identifier, kind=self.kind))
+        if answer is False:
+            raise SignInDenied
+        if isinstance(answer, str):
+            raise SignInDenied(answer)
+
+    def new_user_fields(self, identifier: str) -> dict[str, Any]:
+        """Return what the account of a new person begins with, as your ``new_user_callback`` says.
+
+        :raises TypeError: it returns a field that it cannot set.
+        """
+        fields = dict((self.hooks.new_user(identifier) if self.hooks.new_user else None) or {})
+        if strange := fields.keys() - {"name", "image", "limits", "meta"}:
+            raise TypeError(
+                f"new_user_callback returns {sorted(strange)[0]!r}; it can set name, image, limits and meta"
+            )
+        return fields
+
+    def present(self, user: User) -> Any | None:
+        """Return what ``current_user`` is for a user; ``None`` while they are suspended, here or by your own user."""
+        if not user.is_active:
+            return None
+        mapped = self.hooks.user(user) if self.hooks.user else None
+        shown = user if mapped is None else mapped
+        return shown if shown.is_active else None
+
+    def prepared(self, user: User) -> User:
+        """Return the user as they are once your ``provision`` hook has returned for them.
+
+        :raises NotReady: it failed, or runs for another request just now.
+        """
+        return self.provisioning.prepared(user)
+
+    def require_fresh(self, record: SessionRecord, *, max_age: timedelta | None = None) -> None:
+        """Raise unless the holder of a session has proved the address lately.
+
+        :param max_age: how old the proof may be, ``CHATBOTKIT_AUTH_FRESH`` unless given.
+        :raises NotFresh: it is older, or there is none.
+        """
+        if not is_fresh(record, self.clock(), max_age or self.config.fresh):
+            raise NotFresh
+
+    def suspend(self, user: User | str) -> User:
+        """Let nobody into an account: not at sign-in, and not in its sessions. See :meth:`resume`."""
+        return self.admin.suspend(user)
+
+    def resume(self, user: User | str) -> User:
+        """Let a suspended person in again. Sessions that have not ended meanwhile go on."""
+        return self.admin.resume(user)
 
     def sessions(self, user: User | str) -> list[SessionRecord]:
         """Return where the user is signed in, the most recently used session first.
@@ -100,7 +226,7 @@ class AuthState:
         :param user: the user or its id.
         :raises StoreError: the store cannot be reached.
         """
-        return self.registry.list(_id(user))
+        return self.registry.list(id_of(user))
 
     def end_sessions(self, user: User | str, *, keep: str | None = None) -> int:
         """Sign the user out everywhere; each worker knows within ``CHATBOTKIT_AUTH_SESSION_CHECK``.
@@ -110,7 +236,7 @@ class AuthState:
         :returns: how many sessions were ended.
         :raises StoreError: the store cannot be reached; nothing was ended.
         """
-        return self.registry.end_all(_id(user), reason="ended", keep=keep)
+        return self.registry.end_all(id_of(user), reason="ended", keep=keep)
 
     def end_session(self, user: User | str, session_id: str) -> bool:
         """Sign the user out of one browser; another person's session is left alone.
@@ -120,10 +246,9 @@ class AuthState:
         :returns: whether the user had such a session.
         :raises StoreError: the store cannot be reached; nothing was ended.
         """
-        theirs = any(each.id == session_id for each in self.registry.list(_id(user)))
-        if not theirs or not self.registry.end(session_id):
+        if not self.registry.end(session_id, user_id=id_of(user)):
             return False
-        emit(session_ended, _app(), user_id=_id(user), reason="ended")
+        emit(session_ended, _app(), user_id=id_of(user), reason="ended")
         return True
 
     def client_for(self, user: User | str) -> ChatBotKitClient:
@@ -134,7 +259,7 @@ class AuthState:
 
         :raises ConfigurationError: the extension was given an adapter of its own and no client.
         """
-        return self.client.run_as(_id(user)) if self.kind == "partner" else self.client
+        return self.client.run_as(id_of(user)) if self.kind == "partner" else self.client
 
     def browser_token(
         self, user: User | str, *, seconds: int = 900, allowed_routes: list[str] | None = None
@@ -156,7 +281,7 @@ class AuthState:
         body: dict[str, Any] = {"durationInSeconds": seconds}
         if allowed_routes is not None:
             body["config"] = {"allowedRoutes": allowed_routes}
-        return self.client.post(f"/user/{path_segment(_id(user))}/session/create", body)
+        return self.client.post(f"/user/{path_segment(id_of(user))}/session/create", body)
 
     def send_mail(self, message: flask_mail.Message) -> None:
         """Hand a mail that ``@auth.queue_mail`` has queued to the mail server, which may take some seconds.
@@ -218,13 +343,6 @@ class AuthState:
         :raises StoreError: the store cannot be reached.
         """
         return self.store.purge(now=self.clock() - timedelta(hours=1), limit=limit)
-
-
-def _id(user: User | str) -> str:
-    id = user if isinstance(user, str) else user.get_id()
-    if id is None:
-        raise ValueError("nobody is signed in: this needs a user, or the id of one")
-    return str(id)
 
 
 def _app() -> object:

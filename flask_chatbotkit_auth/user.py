@@ -27,6 +27,9 @@ else:
 
 Kind = Literal["partner", "contact"]
 
+SUSPENDED = "suspendedAt"
+"""The key of ``meta`` that tells since when an account is suspended, in milliseconds since the epoch."""
+
 _TIMES = ("email_verified", "created_at")
 
 
@@ -118,6 +121,11 @@ class User(UserMixin):
         # A worker hands one snapshot to many requests: what one of them writes, no other may read.
         object.__setattr__(self, "meta", frozen(self.meta))
         object.__setattr__(self, "limits", frozen(self.limits))
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the person may come in: ``False`` while they are suspended."""
+        return not self.meta.get(SUSPENDED)
 
     def __repr__(self) -> str:
         # Not the fields: a user that is printed or logged must not tell who they are.

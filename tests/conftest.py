@@ -16,13 +16,14 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_login import current_user, login_required
+from flask_login import current_user, fresh_login_required, login_fresh, login_required, logout_user
 
 from flask_chatbotkit_auth import ChatBotKitAuth, EmailCodeProvider, MemoryStore
 from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.apps import Clock, MakeApp
 from tests.support.leaks import LOGGER, Leaks
+from tests.support.sites import Worker
 from tests.support.workers import forget_everything, opened
 
 POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/test")
@@ -246,3 +247,22 @@ def app(make_app: MakeApp) -> Flask:
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def worker(make_app: MakeApp, tmp_path: Path) -> Iterator[Worker]:
+    """Make workers of one site: applications on one store."""
+    apps: list[Flask] = []
+
+    def worker(**config: Any) -> Flask:
+        config.setdefault("CHATBOTKIT_AUTH_STORE_URL", f"sqlite:///{tmp_path}/store.db")
+        app = make_app(**config)
+        app.add_url_rule("/fresh", "fresh", view_func=lambda: "fresh" if login_fresh() else "remembered")
+        app.add_url_rule("/bank", "bank", view_func=fresh_login_required(lambda: "vault"))
+        app.add_url_rule("/leave", "leave", view_func=lambda: str(logout_user()))
+        apps.append(app)
+        return app
+
+    yield worker
+    for app in apps:
+        app.extensions["chatbotkit_auth"].store.close()

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,71 +16,26 @@ import pytest
 from cachelib.file import FileSystemCache
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_login import encode_cookie, fresh_login_required, login_fresh, logout_user
+from flask_login import FlaskLoginClient, encode_cookie, login_user
 from flask_mail import Message
 from flask_session import Session
 from werkzeug.test import TestResponse
 
-from flask_chatbotkit_auth import ChatBotKitAuth, StoreError, User, session_ended, user_signed_out
+from flask_chatbotkit_auth import (
+    ChatBotKitAuth,
+    SignInDenied,
+    StoreError,
+    User,
+    session_ended,
+    user_signed_in,
+    user_signed_out,
+)
 from flask_chatbotkit_auth.exceptions import APIStatusError
 from flask_chatbotkit_auth.testing import Sandbox
-from flask_chatbotkit_auth.testing.plugin import _post
+from flask_chatbotkit_auth.testing.plugin import _post, read_code
 from tests.support.apps import Clock, MakeApp
+from tests.support.sites import ADA, DAY, SignIn, Worker, auth_of, copy_of, fetches, is_in, restarted
 from tests.support.workers import at_once
-
-ADA = "ada@example.com"
-DAY = 86400
-
-SignIn = Callable[..., TestResponse]
-Worker = Callable[..., Flask]
-
-
-@pytest.fixture
-def worker(make_app: MakeApp, tmp_path: Path) -> Iterator[Worker]:
-    """Make workers of one site: applications on one store."""
-    apps: list[Flask] = []
-
-    def worker(**config: Any) -> Flask:
-        config.setdefault("CHATBOTKIT_AUTH_STORE_URL", f"sqlite:///{tmp_path}/store.db")
-        app = make_app(**config)
-        app.add_url_rule("/fresh", "fresh", view_func=lambda: "fresh" if login_fresh() else "remembered")
-        app.add_url_rule("/bank", "bank", view_func=fresh_login_required(lambda: "vault"))
-        app.add_url_rule("/leave", "leave", view_func=lambda: str(logout_user()))
-        apps.append(app)
-        return app
-
-    yield worker
-    for app in apps:
-        app.extensions["chatbotkit_auth"].store.close()
-
-
-def is_in(client: FlaskClient) -> bool:
-    return client.get("/dashboard").status_code == 200
-
-
-def copy_of(client: FlaskClient, app: Flask | None = None) -> FlaskClient:
-    """Return another browser that holds a copy of the cookies, at the same worker or at another one."""
-    copy = (app or client.application).test_client()
-    for name in ("session", "remember_token"):
-        if cookie := client.get_cookie(name):
-            copy.set_cookie(name, cookie.value)
-    return copy
-
-
-def restarted(client: FlaskClient, app: Flask | None = None) -> FlaskClient:
-    """Return the browser after it was closed and opened: cookies without an expiry are gone."""
-    copy = copy_of(client, app)
-    copy.delete_cookie("session")
-    return copy
-
-
-def fetches(sandbox: Sandbox) -> int:
-    return sum(request.path.endswith("/fetch") for request in sandbox.requests)
-
-
-def auth_of(app: Flask) -> Any:
-    return app.extensions["chatbotkit_auth"]
-
 
 # The cookie
 
@@ -337,7 +292,7 @@ def test_while_one_request_refreshes_the_others_go_on(
         met.append(is_in(copy_of(client)))
         return User(id=id, email=ADA, name="Ada")
 
-    monkeypatch.setattr(auth_of(app).adapter, "get", get)
+    monkeypatch.setattr(auth_of(app).adapter, "refresh", get)
     assert client.get("/auth/session").get_json()["user"]["name"] == "Ada"
     assert met == [True]
 
@@ -365,6 +320,17 @@ def test_a_slow_reader_does_not_bring_an_older_user_back(
 
 
 # When something is away
+
+
+def test_a_secret_that_is_refused_about_everybody_signs_nobody_out(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn
+) -> None:
+    client = worker().test_client()
+    sign_in(client, ADA)
+    chatbotkit_sandbox.fail("*/fetch", status=403)
+    for _round in range(3):
+        clock.advance(900)
+        assert is_in(client)
 
 
 @pytest.mark.parametrize(
@@ -593,13 +559,18 @@ def test_event_deletion_upstream(
     worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn, refusal: str
 ) -> None:
     clients = four(worker, sign_in)
+    eve = clients[0].application.test_client()
+    sign_in(eve, "eve@example.com")
+    user_id = clients[0].get("/auth/session").get_json()["user"]["id"]
     if refusal == "gone":
-        chatbotkit_sandbox.users.clear()
+        del chatbotkit_sandbox.users[user_id]
     else:
-        chatbotkit_sandbox.fail("*/fetch", status=403)
+        chatbotkit_sandbox.fail(f"*/{user_id}/fetch", status=403)
     clock.advance(899)
     assert who_is_in(clients) == [True, True, True, True]
     clock.advance(1)
+    # Another account can be fetched by the same secret: so a 403 is about this one.
+    assert is_in(eve)
     chatbotkit_sandbox.requests.clear()
     # The first page ends the sessions in the store; the other worker knows within SESSION_CHECK.
     assert who_is_in(clients)[:3] == [False, False, False]
@@ -747,7 +718,315 @@ def test_too_old_a_user_whom_the_api_refuses_to_show_is_not_served(
     def fail(_id: str) -> None:
         raise APIStatusError(500, "", "broken")
 
-    monkeypatch.setattr(auth_of(app).adapter, "get", fail)
+    monkeypatch.setattr(auth_of(app).adapter, "refresh", fail)
     assert at_once(20, lambda _number: is_in(copy_of(client))) == [False] * 20
     monkeypatch.undo()
+    clock.advance(10)
     assert is_in(client)
+
+
+# Fresh
+
+
+def test_a_proof_is_fresh_for_an_hour(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
+    client = worker().test_client()
+    sign_in(client, ADA)
+    clock.advance(3599)
+    assert client.get("/bank").text == "vault"
+    clock.advance(1)
+    assert client.get("/bank").location == "/auth/sign-in?next=%2Fbank"
+    assert is_in(client)
+    sign_in(client, ADA)
+    assert client.get("/bank").text == "vault"
+
+
+@pytest.mark.parametrize("path", ["end-others", "{id}/end"])
+def test_ending_other_sessions_asks_for_a_fresh_proof(worker: Worker, clock: Clock, sign_in: SignIn, path: str) -> None:
+    app = worker(CHATBOTKIT_AUTH_FRESH=60)
+    client, other = app.test_client(), app.test_client()
+    sign_in(client, ADA)
+    user_id = sign_in(other, ADA).get_json()["user"]["id"]
+    clock.advance(60)
+    (other_id,) = (
+        each.id for each in auth_of(app).store.list_sessions(user_id, now=clock()) if not own(client, each.id)
+    )
+    target = f"/auth/account/sessions/{path.format(id=other_id)}"
+    refused = _post(client, target, "/auth", {})
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (403, "not_fresh")
+    assert is_in(other)
+    sign_in(client, ADA)
+    assert _post(client, target, "/auth", {}).get_json() == {"ended": 1}
+    assert not is_in(other)
+
+
+def own(client: FlaskClient, session_id: str) -> bool:
+    account = client.get("/auth/account", headers={"Accept": "application/json"}).get_json()
+    return any(each["id"] == session_id and each["current"] for each in account["sessions"])
+
+
+# Cookies that a neighbour planted, or that are the application's own
+
+
+def test_a_dead_planted_session_does_not_sign_the_person_out(worker: Worker, sign_in: SignIn) -> None:
+    app = worker()
+    client, eve = app.test_client(), app.test_client()
+    sign_in(client, ADA)
+    sign_in(eve, "eve@example.com")
+    planted = eve.get_cookie("session")
+    assert planted is not None
+    _post(eve, "/auth/sign-out", "/auth", {})
+    client.set_cookie("session", planted.value)
+    assert client.get("/dashboard").text == f"Hello {ADA}"
+    assert client.get_cookie("remember_token") is not None
+    assert client.get("/dashboard").text == f"Hello {ADA}"
+
+
+@pytest.mark.parametrize("cookie", ["Müller", "7"])
+def test_the_applications_own_remember_cookie_may_hold_any_id(worker: Worker, cookie: str) -> None:
+    app = worker()
+
+    class Member:
+        is_active, is_authenticated, is_anonymous = True, True, False
+        email = "member"
+
+        def get_id(self) -> str:
+            return cookie
+
+    loader: Any = app.login_manager._user_callback  # type: ignore[attr-defined]
+    loader.own = lambda user_id: Member() if user_id == cookie else None
+    client = app.test_client()
+    with app.test_request_context():
+        value = encode_cookie(cookie)
+    client.set_cookie("remember_token", value)
+    assert client.get("/dashboard").text == "Hello member"
+
+
+def test_an_id_that_is_a_number_is_the_applications_own(worker: Worker) -> None:
+    app = worker()
+
+    class Member:
+        is_active, is_authenticated, is_anonymous = True, True, False
+        email = "member"
+
+    loader: Any = app.login_manager._user_callback  # type: ignore[attr-defined]
+    loader.own = lambda user_id: Member() if user_id == 7 else None
+    client = app.test_client()
+    with client.session_transaction() as session:
+        session["_user_id"] = 7
+    assert client.get("/dashboard").text == "Hello member"
+
+
+def test_the_anonymous_session_is_kept_where_it_is_named(worker: Worker, sign_in: SignIn) -> None:
+    client = worker(CHATBOTKIT_AUTH_SESSION_KEEP=("cart",)).test_client()
+    with client.session_transaction() as session:
+        session.update(cart=["tea"], planted="by somebody who was here before")
+    sign_in(client, ADA)
+    with client.session_transaction() as session:
+        assert session["cart"] == ["tea"]
+        assert "planted" not in session
+
+
+@pytest.mark.parametrize(
+    ("settings", "attributes"),
+    [
+        ({"SESSION_COOKIE_SECURE": True, "SESSION_COOKIE_SAMESITE": "None"}, ["Secure", "SameSite=None", "Path=/"]),
+        ({"SESSION_COOKIE_SAMESITE": "Strict"}, ["SameSite=Strict"]),
+        ({"SESSION_COOKIE_DOMAIN": "localhost"}, ["Domain=localhost"]),
+        ({"SESSION_COOKIE_PATH": "/"}, ["Path=/"]),
+        ({"SESSION_COOKIE_SECURE": True, "SESSION_COOKIE_PARTITIONED": True}, ["Secure", "Partitioned"]),
+        ({"SESSION_COOKIE_SAMESITE": "Strict", "REMEMBER_COOKIE_SAMESITE": "Lax"}, ["SameSite=Lax"]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("late", [False, True], ids=["before init_app", "after init_app"])
+def test_the_remember_cookie_follows_the_session_cookie(
+    worker: Worker, sign_in: SignIn, settings: dict[str, Any], attributes: list[str], late: bool
+) -> None:
+    app = worker(**({} if late else settings))
+    if late and "REMEMBER_COOKIE_SAMESITE" not in settings:
+        app.config.update(settings)
+    elif late:
+        pytest.skip("the application's own value is read in init_app")
+    client = app.test_client()
+    for name in ("session_cookie", "remember_token"):
+        assert client.get_cookie(name) is None
+    answer = sign_in(client, ADA)
+    (remember,) = (each for each in answer.headers.getlist("Set-Cookie") if each.startswith("remember_token="))
+    for attribute in attributes:
+        assert attribute in remember.split("; "), remember
+
+
+# Keys
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_keys_may_be_any_text_and_come_late(worker: Worker, sign_in: SignIn, late: bool) -> None:
+    first = worker(SECRET_KEY="ключ старый")
+    client = first.test_client()
+    sign_in(client, ADA)
+    second = worker(**({} if late else {"SECRET_KEY": "ключ", "SECRET_KEY_FALLBACKS": ["ключ старый"]}))
+    if late:
+        second.config.update(SECRET_KEY="ключ", SECRET_KEY_FALLBACKS=["ключ старый"])
+    assert is_in(copy_of(client, second))
+    moved = restarted(client, second)
+    assert is_in(moved)
+    assert sign_in(second.test_client(), ADA).status_code == 200
+
+
+# Ways in of the application's own
+
+
+def test_login_user_opens_a_session_that_can_be_ended(worker: Worker, sign_in: SignIn) -> None:
+    app = worker()
+
+    @app.get("/other-way/<user_id>")
+    def other_way(user_id: str) -> str:
+        return str(login_user(auth_of(app).adapter.get(user_id), remember=True))
+
+    user_id = sign_in(app.test_client(), ADA).get_json()["user"]["id"]
+    client = app.test_client()
+    assert client.get(f"/other-way/{user_id}").text == "True"
+    assert is_in(client)
+    assert is_in(restarted(client))
+    # Nobody has proved an address here.
+    assert client.get("/bank").status_code == 302
+    with app.app_context():
+        (record,) = (each for each in auth_of(app).sessions(user_id) if each.method == "application")
+        assert (record.identifier, record.proved_at) == (None, None)
+        auth_of(app).end_sessions(user_id)
+    assert not is_in(client)
+
+
+def test_login_user_with_somebody_unknown_says_what_to_do(worker: Worker) -> None:
+    app = worker()
+
+    @app.get("/other-way")
+    def other_way() -> str:
+        with pytest.raises(LookupError, match=r"current_auth\.sign_in"):
+            login_user(User(id="nobody", email=ADA))
+        return "refused"
+
+    client = app.test_client()
+    assert client.get("/other-way").text == "refused"
+    assert not is_in(client)
+
+
+def test_an_application_signs_somebody_in_by_id(worker: Worker, sign_in: SignIn) -> None:
+    app = worker()
+    heard: list[tuple[str, str]] = []
+
+    @app.get("/become/<user_id>")
+    def become(user_id: str) -> str:
+        return str(auth_of(app).sign_in(user_id).email)
+
+    admin = app.test_client()
+    user_id = sign_in(app.test_client(), ADA).get_json()["user"]["id"]
+    sign_in(admin, "root@example.com")
+
+    def hear_in(_app: Flask, user: User, method: str, **_more: object) -> None:
+        heard.append((user.email, method))
+
+    def hear_out(_app: Flask, user: User) -> None:
+        heard.append((user.email, "out"))
+
+    before = copy_of(admin)
+    with user_signed_in.connected_to(hear_in, app), user_signed_out.connected_to(hear_out, app):
+        assert admin.get(f"/become/{user_id}").text == ADA
+        assert admin.get("/dashboard").text == f"Hello {ADA}"
+        assert admin.get("/leave").status_code == 200
+    assert heard == [(ADA, "application"), (ADA, "out")]
+    assert not is_in(before), "the session before was dropped"
+
+
+def test_nobody_becomes_somebody_who_is_suspended_or_refused(worker: Worker, sign_in: SignIn) -> None:
+    app = worker()
+
+    @app.get("/become/<user_id>")
+    def become(user_id: str) -> str:
+        with pytest.raises(SignInDenied):
+            auth_of(app).sign_in(user_id)
+        return "refused"
+
+    user_id = sign_in(app.test_client(), ADA).get_json()["user"]["id"]
+    with app.app_context():
+        auth_of(app).suspend(user_id)
+    assert app.test_client().get(f"/become/{user_id}").text == "refused"
+    with app.app_context():
+        auth_of(app).resume(user_id)
+    app.extensions["test_auth"].sign_in_callback(lambda identifier, user: False)
+    assert app.test_client().get(f"/become/{user_id}").text == "refused"
+
+
+def test_flask_logins_test_client_signs_in(worker: Worker, sign_in: SignIn) -> None:
+    app = worker()
+    user_id = sign_in(app.test_client(), ADA).get_json()["user"]["id"]
+    user = auth_of(app).adapter.get(user_id)
+    app.test_client_class = FlaskLoginClient
+    client = app.test_client(user=user)
+    assert client.get("/dashboard").text == f"Hello {ADA}"
+    assert client.get("/dashboard").text == f"Hello {ADA}"
+
+
+def test_the_users_of_an_own_test_client_are_nobody_in_production(worker: Worker, sign_in: SignIn) -> None:
+    app = worker()
+    user_id = sign_in(app.test_client(), ADA).get_json()["user"]["id"]
+    app.testing = False
+    client = app.test_client()
+    with client.session_transaction() as session:
+        session["_user_id"] = user_id
+    assert not is_in(client)
+
+
+def test_a_sign_out_by_strong_protection_ends_the_row(worker: Worker, sign_in: SignIn) -> None:
+    app = worker(SESSION_PROTECTION="strong")
+    client = app.test_client()
+    user_id = sign_in(client, ADA).get_json()["user"]["id"]
+    copy = copy_of(client)
+    assert copy.get("/dashboard", headers={"User-Agent": "a thief's"}).status_code == 302
+    with app.app_context():
+        assert auth_of(app).sessions(user_id) == []
+    assert not is_in(client)
+
+
+@pytest.mark.parametrize("away", ["get_session", "end_session"])
+def test_a_sign_in_ends_well_where_the_session_before_cannot_be_ended(
+    worker: Worker, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    app = worker()
+    client = app.test_client()
+    sign_in(client, ADA)
+    complete = auth_of(app).store.complete
+
+    def fail(*_args: object, **_named: object) -> None:
+        raise StoreError("gone for a moment")
+
+    def complete_and_break(*args: Any, **named: Any) -> bool:
+        done = bool(complete(*args, **named))
+        monkeypatch.setattr(auth_of(app).store, away, fail)
+        return done
+
+    monkeypatch.setattr(auth_of(app).store, "complete", complete_and_break)
+    assert sign_in(client, ADA).status_code == 200
+    monkeypatch.undo()
+    assert is_in(client)
+
+
+# Remembered
+
+
+@pytest.mark.parametrize("when", ["sign-in", "verify"])
+@pytest.mark.parametrize("value", [False, "false", "0"])
+def test_remember_false_is_for_this_browser_session_only(
+    worker: Worker, sign_in: SignIn, chatbotkit_outbox: list[Message], when: str, value: object
+) -> None:
+    client = worker().test_client()
+    sign_in(client, ADA)
+    assert client.get_cookie("remember_token") is not None
+    fields = {"remember": value}
+    _post(client, "/auth/sign-in", "/auth", {"email": ADA, **(fields if when == "sign-in" else {})})
+    code = read_code(chatbotkit_outbox[-1])
+    answer = _post(client, "/auth/verify", "/auth", {"code": code, **(fields if when == "verify" else {})})
+    assert answer.status_code == 200
+    assert client.get_cookie("remember_token") is None
+    assert is_in(client)
+    assert not is_in(restarted(client))

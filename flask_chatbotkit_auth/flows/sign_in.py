@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from flask import current_app, request
-from flask_login import current_user
+from flask import current_app, session
 
 from ..devices import remember_device
 from ..exceptions import (
@@ -22,8 +21,7 @@ from ..exceptions import (
     TooManyAttempts,
 )
 from ..identifier import mask
-from ..login import current_session, enter, leave
-from ..remote import client_address
+from ..login import enter, held_session, leave
 from ..signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
 from ..state import current_auth
 from ..stores.base import Challenge
@@ -34,8 +32,10 @@ from .pending import Pending
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
+_REMEMBER_KEY = "chatbotkit_auth_remember"
 
-def request_code(email: str, *, next: str | None = None) -> Challenge:
+
+def request_code(email: str, *, next: str | None = None, remember: bool = True) -> Challenge:
     """Begin a sign-in: make a challenge for ``email`` and send its first code.
 
     Whether an account exists shows in nothing that comes back, nor in how long it takes.
@@ -46,6 +46,10 @@ def request_code(email: str, *, next: str | None = None) -> Challenge:
     :raises APIError: the account had to be looked up and could not be; no challenge was made.
     :raises MailError: the code could not be sent. The challenge stays, and :func:`resend_code` works at once.
     """
+    if remember:
+        session.pop(_REMEMBER_KEY, None)
+    else:
+        session[_REMEMBER_KEY] = False
     return _pending().request_code(email, _look_up, next=next)
 
 
@@ -63,12 +67,13 @@ def resend_code() -> Challenge:
     return _pending().resend_code(_look_up)
 
 
-def sign_in_by_code(typed: str) -> User:
+def sign_in_by_code(typed: str, *, remember: bool | None = None) -> User:
     """Sign this browser in by a code; one that it typed before, and that was right, is not needed again.
 
     When the API fails, this can be tried again without a code for as long as the challenge lasts, ten times at most; it
     succeeds once. An exception of one of the application's hooks propagates, and leaves the challenge as it is.
 
+    :param remember: whether the browser stays signed in when it is closed; by default as :func:`request_code` was told.
     :raises NoChallenge: this browser has no challenge, or another request has used it.
     :raises InvalidCode: it is wrong, and counted; one of another length than codes have is not counted.
     :raises CodeExpired: it is past its lifetime.
@@ -78,38 +83,48 @@ def sign_in_by_code(typed: str) -> User:
     :raises SignInDenied: the application refused. The challenge has ended.
     :raises APIError: the API could not be reached; the challenge stays verified.
     """
-    return complete_sign_in(_pending().prove(typed))
+    if remember is None:
+        remember = session.get(_REMEMBER_KEY) is not False
+    return complete_sign_in(_pending().prove(typed), remember=remember)
 
 
-def complete_sign_in(challenge: Challenge) -> User:
+def complete_sign_in(challenge: Challenge, *, remember: bool = True) -> User:
     """Sign in the person behind a verified challenge, making the account where that is allowed.
 
+    :param remember: whether the browser stays signed in when it is closed.
     :raises ChatBotKitAuthError: as :func:`sign_in_by_code`.
     """
     auth = current_auth
     identifier = challenge.identifier
     if not auth.store.count_try(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES):
         raise challenges.used_error()
+    user, created = None, False
     try:
         user, created = _resolve(identifier)
-        mapped = auth.hooks.user(user) if auth.hooks.user else None
-        entering = user if mapped is None else mapped
-        if not entering.is_active:
+        if not user.is_active:
+            raise SignInDenied
+        user = auth.prepared(user)
+        entering = auth.present(user)
+        if entering is None:
             raise SignInDenied
     except ChatBotKitAuthError as error:
         level = logging.ERROR if isinstance(error, APIError) else logging.INFO
         _log.log(level, "sign-in of %s failed: %s", mask(identifier), error)
+        if created:
+            # The next try finds the account, and does not make it.
+            emit(user_created, _app(), user=user)
         emit(sign_in_failed, _app(), identifier=identifier, error=error)
         if isinstance(error, (SignInDenied, SignUpDisabled)):
             # Another try would ask the API and the application the same again.
             auth.store.end_challenge(challenge.id)
         raise
-    _open_session(challenge, user, entering)
+    token, record = auth.registry.open(challenge, user)
+    enter(auth, entering, token, record, remember=remember)
     remember_device(identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
     _log.info("signed in: user %s, %s", user.id, mask(identifier))
     if created:
         emit(user_created, _app(), user=user)
-    emit(user_signed_in, _app(), user=user, created=created)
+    emit(user_signed_in, _app(), user=user, created=created, method=record.method)
     return user
 
 
@@ -118,13 +133,12 @@ def sign_out() -> None:
 
     :raises StoreError: it could not be ended; the person is still signed in.
     """
-    user = current_user._get_current_object()
-    record = current_session()
+    record = held_session()
     if record is not None:
         current_auth.registry.end(record.id)
     leave()
     if record is not None:
-        emit(user_signed_out, _app(), user=user)
+        emit(user_signed_out, _app(), user=record.user)
 
 
 def pending() -> Challenge | None:
@@ -183,42 +197,16 @@ def _resolve(identifier: str) -> tuple[User, bool]:
     def approve(found: User | None) -> None:
         if found is None and not may_sign_up(identifier):
             raise SignUpDisabled
-        _ask_application(identifier, found)
+        current_auth.approve(identifier, found)
         if found is not None:
             approved.add(found.id)
 
-    hook = current_auth.hooks.new_user
     # An adapter of the application's own need not know the fields, unless the application gives some.
-    fields = () if hook is None else (lambda: dict(hook(identifier) or {}),)
+    fields = () if current_auth.hooks.new_user is None else (lambda: current_auth.new_user_fields(identifier),)
     user, created = current_auth.adapter.resolve(identifier, approve, *fields)
     if not created and user.id not in approved:
         approve(user)
     return user, created
-
-
-def _ask_application(identifier: str, found: User | None) -> None:
-    callback = current_auth.hooks.sign_in
-    if callback is None:
-        return
-    answer = callback(identifier, found or User(id="", email=identifier, kind=current_auth.kind))
-    if answer is False:
-        raise SignInDenied
-    if isinstance(answer, str):
-        raise SignInDenied(answer)
-
-
-def _open_session(challenge: Challenge, user: User, entering: object) -> None:
-    auth = current_auth
-    token, record = auth.registry.draft(
-        user, ip=client_address(request.remote_addr), user_agent=request.user_agent.string[:400] or None
-    )
-    if not auth.store.complete(challenge.id, record, now=auth.clock()):
-        raise challenges.used_error()
-    before = current_session()
-    if before is not None:
-        auth.registry.end(before.id)
-    auth.registry.remember(record)
-    enter(entering, token, record, lifetime=auth.config.session_lifetime)
 
 
 def _app() -> object:

@@ -107,6 +107,7 @@ def account_end_session(record: SessionRecord, session_id: str) -> AnyResponse:
         flows.sign_out()
         target = after_sign_out()
         return jsonify(ended=1, redirect=target) if wants_json() else redirect(target, 303)
+    current_auth.require_fresh(record)
     if current_auth.end_session(record.user, session_id):
         return jsonify(ended=1) if wants_json() else done(_("That device is signed out."))
     # Another person's session reads the same as one that nobody has.
@@ -116,6 +117,7 @@ def account_end_session(record: SessionRecord, session_id: str) -> AnyResponse:
 @blueprint.post("/account/sessions/end-others")
 @_own
 def account_end_others(record: SessionRecord) -> AnyResponse:
+    current_auth.require_fresh(record)
     ended = current_auth.end_sessions(record.user, keep=record.id)
     return jsonify(ended=ended) if wants_json() else done(_("All other devices are signed out."))
 

@@ -15,12 +15,15 @@ from ..exceptions import (
     APIStatusError,
     ChatBotKitAuthError,
     CodeExpired,
+    DeletionDenied,
     EmailTaken,
     InvalidCode,
     InvalidEmail,
     LifecycleDisabled,
     MailError,
     NoChallenge,
+    NotFresh,
+    NotReady,
     RateLimited,
     SignInDenied,
     SignUpDisabled,
@@ -149,6 +152,8 @@ def _explain(error: ChatBotKitAuthError) -> str:
         return _rate_limit_sentence(error)
     if isinstance(error, SignInDenied):
         return error.reason or _("You can't sign in here. If that's a mistake, contact the people who run this site.")
+    if isinstance(error, DeletionDenied) and error.reason:
+        return error.reason
     if _refused(error):
         return _("This was refused, and trying again won't help. Contact the people who run this site.")
     if isinstance(error, APIError) and request.endpoint == "chatbotkit_auth.sign_in_post":
@@ -183,6 +188,9 @@ _SENTENCES: tuple[tuple[type[ChatBotKitAuthError], str], ...] = (
     (TooManyAttempts, N_("Too many wrong codes. Send a new code.")),
     (SignUpDisabled, N_("There's no account for this address. If you need one, contact the people who run this site.")),
     (LifecycleDisabled, N_("This is turned off here. If you need it, contact the people who run this site.")),
+    (DeletionDenied, N_("This account can't be deleted right now. Contact the people who run this site.")),
+    (NotFresh, N_("Confirm it's you: sign in again, then try once more.")),
+    (NotReady, N_("We're still setting up your account. Try again in a moment.")),
     (EmailTaken, N_("This address has an account already. Use another one, or sign in with this one.")),
     (MailError, N_("We couldn't send the email. Wait a moment, then send a new code.")),
     (APIError, N_("We can't reach our servers right now. Your code is still good. Try again in a moment.")),

@@ -35,6 +35,17 @@ def text(name: str) -> str:
     return given(name) or ""
 
 
+def remembered() -> bool | None:
+    """Return whether the browser is to stay signed in when it is closed; ``None`` where nothing was sent about it."""
+    if request.is_json:
+        body = request.get_json(silent=True)
+        value = body.get("remember") if isinstance(body, dict) else None
+    else:
+        # A box that is not ticked sends nothing: a hidden field before it says so.
+        value = next(reversed(request.form.getlist("remember")), None)
+    return None if value is None else str(value).strip().lower() not in ("false", "0", "off", "no")
+
+
 def next_path() -> str | None:
     """Return the checked ``next`` of the body or else of the query; ``None`` where it leads off this host."""
     return safe_path(text("next") or request.args.get("next"), request.host)

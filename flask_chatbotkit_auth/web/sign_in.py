@@ -23,7 +23,7 @@ from ..stores.base import Challenge, State
 from .blueprint import after_sign_in, after_sign_out, blueprint, challenge_json, page
 from .errors import done, message_page, problem
 from .flash import Flash, take
-from .forms import next_path, text, wants_json
+from .forms import next_path, remembered, text, wants_json
 
 _REFUSED = "chatbotkit_auth_refused"
 
@@ -62,7 +62,7 @@ def sign_in() -> AnyResponse:
 @blueprint.post("/sign-in")
 def sign_in_post() -> AnyResponse:
     try:
-        challenge = flows.request_code(text("email"), next=next_path())
+        challenge = flows.request_code(text("email"), next=next_path(), remember=remembered() is not False)
     except MailError as error:
         # The challenge stays: the code page offers to send another code at once.
         return problem(error, "verify")
@@ -93,7 +93,7 @@ def verify() -> AnyResponse:
 def verify_post() -> AnyResponse:
     next = flows.pending_next()
     try:
-        user = flows.sign_in_by_code(text("code"))
+        user = flows.sign_in_by_code(text("code"), remember=remembered())
     except NoChallenge:
         challenge = flows.latest()
         if wants_json() or challenge is None or challenge.state is not State.COMPLETED:

@@ -7,6 +7,7 @@ from typing import Any
 from flask import current_app
 
 from ...config import unknown_keys
+from ...login import asks_us
 from ...state import current_auth
 from .findings import Look, from_hints
 
@@ -106,8 +107,7 @@ def _middleware(name: str) -> Any:
 
 def user_loader() -> Look:
     """Look whether Flask-Login still asks us who is signed in."""
-    manager = getattr(current_app, "login_manager", None)
-    if getattr(getattr(manager, "_user_callback", None), "knows_chatbotkit", False):
+    if asks_us(current_app):
         return "ok", "Flask-Login asks us who is signed in"
     return "failure", (
         "another user_loader was registered after init_app, so nobody stays signed in. Register yours before it, or return "

@@ -1,0 +1,92 @@
+"""Patience with an API that fails: who may be fetched again, and when.
+
+It guards the refresh of users alone. What a person asks for (a sign-in, a changed profile) always tries.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from threading import Lock
+
+from .exceptions import APIConnectionError, APIError, APITimeout
+
+FIRST_WAIT = timedelta(seconds=2)
+LONGEST_WAIT = timedelta(minutes=5)
+LONGEST_RETRY_AFTER = timedelta(hours=1)
+"""An API that asks for more, or a proxy before it, is asked again all the same."""
+
+_PROBE = timedelta(minutes=1)
+"""When a probe counts as lost: its thread may have been killed."""
+
+_ACCOUNTS = 10_000
+
+
+class Breaker:
+    """Opens after a connection error, or after failures of two different accounts; then one request at a time tries.
+
+    A single account that fails is left alone for a while, and the others are not. Waits double, up to five minutes, with
+    jitter, so that workers that failed together do not come back together; ``Retry-After`` makes them longer.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._accounts: dict[str, tuple[int, datetime]] = {}
+        self._failing: set[str] = set()
+        self._openings = 0
+        self._again_at: datetime | None = None
+        self._probe_until: datetime | None = None
+
+    def may_try(self, account: str, now: datetime) -> bool:
+        """Return whether ``account`` may be fetched now. Whoever is told so reports what came of it, by a method below."""
+        with self._lock:
+            if (own := self._accounts.get(account)) is not None and now < own[1]:
+                return False
+            if self._again_at is None:
+                return True
+            if now < self._again_at or (self._probe_until is not None and now < self._probe_until):
+                return False
+            self._probe_until = now + _PROBE
+            return True
+
+    def hold(self, account: str, until: datetime) -> None:
+        """Leave one account alone until then, for a reason that says nothing about the API."""
+        with self._lock:
+            self._probe_until = None
+            self._note(account, self._accounts.get(account, (0, until))[0], until)
+
+    def succeeded(self, account: str) -> None:
+        """Note that the API has answered."""
+        with self._lock:
+            self._accounts.pop(account, None)
+            self._failing.clear()
+            self._openings = 0
+            self._again_at = self._probe_until = None
+
+    def failed(self, account: str, error: APIError, now: datetime) -> None:
+        """Note that the API could not be reached, or failed about ``account``."""
+        asked = min(timedelta(seconds=getattr(error, "retry_after", None) or 0), LONGEST_RETRY_AFTER)
+        with self._lock:
+            self._failing.add(account)
+            failures = self._accounts.get(account, (0, now))[0]
+            again_at = now + max(_wait(failures), asked)
+            is_open = self._again_at is not None
+            if is_open or isinstance(error, (APIConnectionError, APITimeout)) or len(self._failing) > 1:
+                wait = max(_wait(self._openings), asked)
+                self._again_at = max(self._again_at or now, now + wait)
+                self._openings += 1
+                # The next probe is about another account, where somebody of another one is here.
+                again_at = max(again_at, self._again_at + wait / 4)
+            self._probe_until = None
+            self._note(account, failures + 1, again_at)
+
+    def _note(self, account: str, failures: int, again_at: datetime) -> None:
+        self._accounts.pop(account, None)
+        while len(self._accounts) >= _ACCOUNTS:
+            del self._accounts[next(iter(self._accounts))]
+        self._accounts[account] = (failures, again_at)
+
+
+def _wait(failures: int) -> timedelta:
+    longest = min(FIRST_WAIT * (1 << min(failures, 10)), LONGEST_WAIT)
+    return longest * random.uniform(0.8, 1)  # noqa: S311  # spreads the workers, guards nothing

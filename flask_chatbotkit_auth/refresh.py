@@ -1,0 +1,149 @@
+"""The refresh of users: one fetch of an account once in a while, by one request, whatever sessions it has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock, get_ident
+
+from .breaker import Breaker
+from .exceptions import APIError
+from .upstream.adapters.base import UserAdapter
+from .user import User
+
+_log = logging.getLogger("flask_chatbotkit_auth")
+
+_PEOPLE = 10_000
+_CLAIMED = timedelta(seconds=5)
+_UNDECIDED = timedelta(minutes=1)
+
+
+class Gone(Exception):  # an answer, no error
+    """The account is no more, or no longer ours."""
+
+
+@dataclass
+class Known:
+    """What a worker knows of a person: the newest snapshot, and when it was read from the API."""
+
+    user: User
+    refreshed_at: datetime
+    written_at: datetime
+    """When this worker last wrote it into the store, or read it there."""
+
+
+class Directory:
+    """Fetches accounts for a worker, one request at a time for each account, and remembers what came.
+
+    A refresh retries nothing: the next request does, when the :class:`~flask_chatbotkit_auth.breaker.Breaker` lets it.
+    """
+
+    def __init__(self, adapter: UserAdapter, clock: Callable[[], datetime]) -> None:
+        self._adapter = adapter
+        self._clock = clock
+        self._breaker = Breaker()
+        self._lock = Lock()
+        self._people: dict[str, Known] = {}
+        self._running: dict[str, tuple[int, Future[Known]]] = {}
+
+    def known(self, user_id: str) -> Known | None:
+        """Return what this worker has read of a person, however long ago."""
+        return self._people.get(user_id)
+
+    def learn(self, user: User, now: datetime, written_at: datetime | None = None) -> Known:
+        """Remember a user who was just read from the API."""
+        known = Known(user, now, written_at or now)
+        with self._lock:
+            self._people.pop(user.id, None)
+            while len(self._people) >= _PEOPLE:
+                del self._people[next(iter(self._people))]
+            self._people[user.id] = known
+        return known
+
+    def forget(self, user_id: str) -> None:
+        """Forget a person."""
+        with self._lock:
+            self._people.pop(user_id, None)
+
+    def refresh(
+        self,
+        user_id: str,
+        since: datetime,
+        *,
+        wait: bool,
+        take: Callable[[User], datetime | None],
+        claim: Callable[[], bool],
+    ) -> Known | None:
+        """Fetch a person, unless another request does, or the API had better be left alone.
+
+        :param since: when the snapshot of the caller was read; a newer one is returned without a call.
+        :param wait: whether to wait for the other request, and to raise where there is no answer.
+        :param take: stores what came, and says when that was last written; ``None`` to keep what was known before.
+        :param claim: asks the other workers for the task.
+        :returns: the person, or ``None`` to go on with what there is.
+        :raises Gone: there is no such account.
+        :raises APIError: only with ``wait``.
+        """
+        now = self._clock()
+        with self._lock:
+            known = self._people.get(user_id)
+            if known is not None and known.refreshed_at > since:
+                return known
+            running = self._running.get(user_id)
+            if running is None and self._breaker.may_try(user_id, now):
+                mine: Future[Known] = Future()
+                self._running[user_id] = (get_ident(), mine)
+            elif running is None:
+                if wait:
+                    raise APIError("the user is too old to be served, and the API failed a moment ago")
+                return None
+        if running is not None:
+            thread, fetch = running
+            # The application's own callbacks run inside of a fetch, and may ask who is signed in.
+            if not wait or thread == get_ident():
+                return None
+            return fetch.result()
+        try:
+            if not wait and not claim():
+                self._breaker.hold(user_id, now + _CLAIMED)
+                mine.set_exception(APIError("another worker fetches the user"))
+                return None
+            result = self._fetch(user_id, take)
+            mine.set_result(result)
+        except BaseException as error:
+            mine.set_exception(error)
+            if isinstance(error, APIError) and not wait:
+                return None
+            raise
+        finally:
+            with self._lock:
+                del self._running[user_id]
+        return result
+
+    def _fetch(self, user_id: str, take: Callable[[User], datetime | None]) -> Known:
+        now = self._clock()
+        try:
+            user = self._ask(user_id)
+        except APIError as error:
+            self._breaker.failed(user_id, error, now)
+            _log.warning("user %s could not be refreshed (%s)", user_id, error)
+            raise
+        except BaseException:
+            # Gone is an answer as well; of anything else nothing is known, and nobody may wait for it.
+            self._breaker.succeeded(user_id)
+            raise
+        self._breaker.succeeded(user_id)
+        written_at = take(user)
+        if written_at is None:
+            self._breaker.hold(user_id, now + _UNDECIDED)
+            raise APIError("the application could not say whether the person may stay signed in")
+        return self.learn(user, now, written_at)
+
+    def _ask(self, user_id: str) -> User:
+        user = self._adapter.refresh(user_id)
+        if user is None:
+            raise Gone
+        return user
