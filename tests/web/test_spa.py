@@ -71,8 +71,8 @@ def button(page: Page, name: str) -> Any:
 
 
 def ask_for_code(page: Page) -> None:
-    page.get_by_label("E-mail address").fill(ADA)
-    button(page, "Send me a code").click()
+    page.get_by_label("Email address").fill(ADA)
+    button(page, "Send code").click()
 
 
 def type_code(page: Page, code: str) -> None:
@@ -83,15 +83,15 @@ def type_code(page: Page, code: str) -> None:
 def test_a_person_comes_in_and_goes(visit: Visit, chatbotkit_outbox: list[Message], clock: Clock) -> None:
     page = visit(CHATBOTKIT_AUTH_RESEND_COOLDOWN=1)
     heading(page, "Sign in")
-    expect(page.get_by_label("E-mail address")).to_be_focused()
+    expect(page.get_by_label("Email address")).to_be_focused()
     ask_for_code(page)
-    heading(page, "Enter your code")
+    heading(page, "Check your email")
     expect(page.get_by_label("Code")).to_be_focused()
 
     type_code(page, "zzzzzz")
-    expect(page.get_by_role("alert")).to_have_text(re.compile(r"^That code is not right\..* Tries left: 4\.$"))
+    expect(page.get_by_role("alert")).to_have_text(re.compile(r"^That code isn't right.* Tries left: 4\.$"))
 
-    again = button(page, "Send another code")
+    again = button(page, "Send a new code")
     expect(again).to_have_attribute("aria-disabled", "false")
     clock.advance(1)
     again.click()
@@ -112,16 +112,16 @@ def test_a_person_comes_in_and_goes(visit: Visit, chatbotkit_outbox: list[Messag
 def test_whoever_is_too_fast_waits_and_tries_again(visit: Visit, clock: Clock) -> None:
     page = visit(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "1/3seconds"})
     ask_for_code(page)
-    heading(page, "Enter your code")
-    button(page, "Use another address").click()
+    heading(page, "Check your email")
+    button(page, "Use a different email").click()
     ask_for_code(page)
     expect(page.get_by_role("alert")).to_contain_text("Too many codes were asked for.")
-    ask = button(page, "Send me a code")
+    ask = button(page, "Send code")
     expect(ask).to_have_attribute("aria-disabled", "true")
     expect(ask).to_have_attribute("aria-disabled", "false")
     clock.advance(3)
     ask.click()
-    heading(page, "Enter your code")
+    heading(page, "Check your email")
 
 
 def test_whoever_has_no_try_left_starts_again(visit: Visit, chatbotkit_outbox: list[Message]) -> None:
@@ -133,8 +133,8 @@ def test_whoever_has_no_try_left_starts_again(visit: Visit, chatbotkit_outbox: l
     type_code(page, "zzzzzz")
     heading(page, "Sign in")
     expect(page.get_by_role("alert")).to_contain_text("this was the last try")
-    button(page, "Send me a code").click()
-    heading(page, "Enter your code")
+    button(page, "Send code").click()
+    heading(page, "Check your email")
     type_code(page, read_code(chatbotkit_outbox[-1]))
     heading(page, f"Hello, {ADA}")
 
@@ -144,7 +144,7 @@ def test_a_token_that_is_no_longer_good_is_fetched_again(visit: Visit) -> None:
     heading(page, "Sign in")
     page.context.clear_cookies()
     ask_for_code(page)
-    heading(page, "Enter your code")
+    heading(page, "Check your email")
 
 
 def test_a_server_that_cannot_be_reached_is_told(visit: Visit) -> None:
@@ -154,5 +154,5 @@ def test_a_server_that_cannot_be_reached_is_told(visit: Visit) -> None:
     ask_for_code(page)
     expect(page.get_by_role("alert")).to_have_text("We cannot reach the server. Try again in a moment.")
     page.context.set_offline(False)
-    button(page, "Send me a code").click()
-    heading(page, "Enter your code")
+    button(page, "Send code").click()
+    heading(page, "Check your email")

@@ -1,0 +1,93 @@
+"""What an application adds to our pages: slots, blocks, and templates that extend ours of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.support.apps import MakeApp
+
+SignIn = Callable[..., TestResponse]
+
+
+@pytest.fixture
+def own(app: Flask, tmp_path: Path) -> Callable[[str, str], None]:
+    """Write a template of the application's own."""
+    folder = tmp_path / "own" / "chatbotkit_auth"
+    app.jinja_loader.searchpath.insert(0, str(folder.parent))  # type: ignore[union-attr]
+
+    def write(name: str, text: str) -> None:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+    return write
+
+
+def test_a_template_extends_ours_of_the_same_name(
+    own: Callable[[str, str], None], client: FlaskClient, sign_in: SignIn
+) -> None:
+    own("base.html", '{% extends "chatbotkit_auth/base.html" %}{% block footer %}Our imprint{% endblock %}')
+    own("layout.html", '{% extends "chatbotkit_auth/layout.html" %}{% block head %}<!-- ours -->{% endblock %}')
+    own("sign_in.html", '{% extends "chatbotkit_auth/sign_in.html" %}{% block terms %}Our terms{% endblock %}')
+    own(
+        "account.html",
+        '{% extends "chatbotkit_auth/account.html" %}{% block more %}{{ super() }}Your plan{% endblock %}',
+    )
+    page = client.get("/auth/sign-in").text
+    for text in ("Our imprint", "<!-- ours -->", "Our terms", "Send code"):
+        assert page.count(text) == 1
+    sign_in(client, "ada@example.com")
+    page = client.get("/auth/account").text
+    assert page.count("Your plan") == page.count("Our imprint") == 1
+    assert "Where you&#39;re signed in" in page
+
+
+def test_slots_take_what_an_application_adds(
+    own: Callable[[str, str], None], client: FlaskClient, sign_in: SignIn
+) -> None:
+    own("slots/sign_in.html", '<p>By signing in you accept the <a href="/terms">terms</a> of {{ site_name }}.</p>')
+    own("slots/account.html", "<p>Plan of {{ user.email }}</p>")
+    assert '<a href="/terms">terms</a> of Shop' in client.get("/auth/sign-in").text
+    sign_in(client, "ada@example.com")
+    assert "Plan of ada@example.com" in client.get("/auth/account").text
+
+
+def test_our_templates_know_the_filters_of_the_application(own: Callable[[str, str], None], app: Flask) -> None:
+    client = app.test_client()
+    client.get("/auth/sign-in")
+    app.jinja_env.filters["shout"] = str.upper
+    own("sign_out.html", "{{ 'bye'|shout }}")
+    own("signed_out.html", "{{ 'bye'|shout }}")
+    assert client.get("/auth/sign-out").text == "BYE"
+
+
+@pytest.mark.parametrize(
+    ("name", "server_name", "shown"),
+    [
+        ("my_shop.web", None, "My Shop"),
+        ("shop", "www.parley.example:5000", "parley.example"),
+        ("shop", "localhost:5000", "Shop"),
+        ("shop", "127.0.0.1:5000", "Shop"),
+        ("app", None, "App"),
+    ],
+)
+def test_the_site_has_a_name_that_people_can_read(
+    make_app: MakeApp, name: str, server_name: str | None, shown: str
+) -> None:
+    app = make_app(SERVER_NAME=server_name)
+    app.name = name
+    page = app.test_client().get("/auth/sign-in", base_url=f"http://{server_name or 'localhost'}").text
+    assert f'<h1 class="auth-title">Sign in to {shown}</h1>' in page
+
+
+def test_a_box_to_stay_signed_in_is_there_where_it_is_wanted(make_app: MakeApp) -> None:
+    for switch, count in ((False, 0), (True, 1)):
+        page = make_app(CHATBOTKIT_AUTH_REMEMBER_CHOICE=switch).test_client().get("/auth/sign-in").text
+        assert page.count("Keep me signed in") == count
+    # Ticked, the box is the first of the two fields of its name.
+    assert page.index('type="checkbox" name="remember" value="true"') < page.index('name="remember" value="false"')
