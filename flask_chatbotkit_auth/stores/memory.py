@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ class MemoryStore(DocumentPasskeys, EventStore):
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._documents: dict[str, tuple[str, datetime]] = {}
+        self._documents: dict[str, tuple[str | None, datetime]] = {}
 
     def read(self, key: str) -> str | None:
         found = self._documents.get(key)
@@ -33,14 +33,13 @@ class MemoryStore(DocumentPasskeys, EventStore):
         with self._lock:
             if any(self.read(key) != change.old for key, change in changes.items()):
                 return False
-            for key, change in changes.items():
-                if change.new is None:
-                    self._documents.pop(key, None)
-                else:
-                    self._documents[key] = (change.new, change.expires_at)
+            # All at once: whoever reads takes no lock.
+            self._documents.update({key: (change.new, change.expires_at) for key, change in changes.items()})
+            for key in [key for key, change in changes.items() if change.new is None]:
+                del self._documents[key]
             return True
 
-    def keys(self, prefix: str) -> Iterable[str]:
+    def keys(self, prefix: str) -> list[str]:
         with self._lock:
             return [key for key in self._documents if key.startswith(prefix)]
 

@@ -2,6 +2,7 @@
 
 from .authenticator import SoftwareAuthenticator
 from .clock import Clock
+from .contract import StoreContract
 from .sandbox.sandbox import Sandbox
 
-__all__ = ["Clock", "Sandbox", "SoftwareAuthenticator"]
+__all__ = ["Clock", "Sandbox", "SoftwareAuthenticator", "StoreContract"]

@@ -34,7 +34,7 @@ MODULES = {
     "flask_chatbotkit_auth.stores": ["MAX_CODES", "Attempt", "Challenge", "Outcome", "SessionRecord", "State"],
     "flask_chatbotkit_auth.stores.redis": ["RedisStore"],
     "flask_chatbotkit_auth.stores.sqlalchemy": ["SQLAlchemyStore"],
-    "flask_chatbotkit_auth.testing": ["Clock", "Sandbox", "SoftwareAuthenticator"],
+    "flask_chatbotkit_auth.testing": ["Clock", "Sandbox", "SoftwareAuthenticator", "StoreContract"],
     "flask_chatbotkit_auth.testing.sandbox.server": ["Request"],
 }
 """The modules and names of the reference, ``docs/api.rst``."""
