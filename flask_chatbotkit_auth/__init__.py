@@ -65,6 +65,7 @@ from .stores import MemoryStore, Store
 from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .upstream.client import ChatBotKitClient
 from .user import User
+from .web.redirects import safe_next
 
 __all__ = [
     "APIConnectionError",
@@ -122,6 +123,7 @@ __all__ = [
     "passkey_added",
     "passkey_refused",
     "passkey_removed",
+    "safe_next",
     "session_ended",
     "sign_in_failed",
     "user_created",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
@@ -123,6 +123,28 @@ def _path(value: object) -> str:
     if not prefix.startswith("/") or "//" in prefix:
         raise ValueError('give a path that begins with a slash and is longer than it, such as "/auth"')
     return prefix
+
+
+def _origins(value: object) -> tuple[str, ...]:
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, Iterable):
+        raise ValueError('give a list of origins, such as ["https://app.example.com"]')
+    origins = []
+    for each in given:
+        found = _ORIGIN.fullmatch(each.strip().lower()) if isinstance(each, str) else None
+        if found is None:
+            if isinstance(each, str) and not each.strip():
+                continue
+            raise ValueError(
+                f'{each!r} is no origin: give scheme, host and port alone, as in "https://app.example.com"'
+            )
+        scheme, host, port = found.groups()
+        origins.append(f"{scheme}://{host}" + ("" if port in (None, _PORTS[scheme]) else f":{port}"))
+    return tuple(origins)
+
+
+_ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?")
+_PORTS = {"http": "80", "https": "443"}
 
 
 def _color(value: object) -> str:
@@ -299,11 +321,28 @@ class Config:
         False,
         "Whether the JSON API describes itself, at ``openapi.json`` beside the pages.",
     )
-    sign_in_redirect: str = _option(
+    trusted_origins: tuple[str, ...] = _option(
+        "CHATBOTKIT_AUTH_TRUSTED_ORIGINS",
+        _origins,
+        (),
+        "Other origins whose pages may send requests here, such as ``https://app.example.com``: a list or text with commas.",
+    )
+    content_security_policy: str | None = _option(
+        "CHATBOTKIT_AUTH_CONTENT_SECURITY_POLICY",
+        _text,
+        (
+            "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data: https:; font-src 'self'; "
+            "connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+        ),
+        "The header of that name on our pages; ``None`` leaves it to the application.",
+        takes_none=True,
+    )
+    sign_in_redirect: str | None = _option(
         "CHATBOTKIT_AUTH_SIGN_IN_REDIRECT",
         _text,
-        "/",
-        "Where people go after signing in without a ``next``: a path within the application, or a whole URL.",
+        None,
+        "Where people go after they sign in without a ``next``: a path in the application, or a full URL. "
+        "Default: ``/`` where the application has that route, else the account page.",
     )
     sign_out_redirect: str | None = _option(
         "CHATBOTKIT_AUTH_SIGN_OUT_REDIRECT",

@@ -29,8 +29,9 @@ from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .upstream.client import ChatBotKitClient, NoSecret
 from .web import account  # noqa: F401  # account adds its pages to the blueprint
 from .web import sign_in as views
-from .web.blueprint import blueprint
+from .web.blueprint import HOST, blueprint
 from .web.errors import problem
+from .web.origin import take_over
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -112,13 +113,16 @@ class ChatBotKitAuth:
         )
         failures.prepare(app)
         skew.prepare(app)
-        login.prepare(app, self._login_manager, lambda: current_auth)
+        login.prepare(app, self._login_manager, lambda: current_auth, make=SignInManager)
         login.guard_cookies(app, lambda: current_auth)
         prepare_mail(app, self._mail, os.environ)
         _prepare_csrf(app)
         app.register_blueprint(blueprint, url_prefix=config.url_prefix)
+        take_over(app, blueprint)
+        app.before_request(lambda: take_over(app, blueprint))  # where CSRFProtect comes later
         if config.openapi:
-            app.add_url_rule(f"{config.url_prefix}/openapi.json", "chatbotkit_auth.openapi", views.openapi)
+            host: dict[str, Any] = {"host": f"<{HOST}>"} if app.url_map.host_matching else {}
+            app.add_url_rule(f"{config.url_prefix}/openapi.json", "chatbotkit_auth.openapi", views.openapi, **host)
         app.register_error_handler(StoreError, problem)
         app.register_error_handler(NotReady, problem)
         app.cli.add_command(cli)

@@ -64,14 +64,17 @@ _SESSION_KEYS = ("_user_id", "_fresh", "_id")
 # Set up
 
 
-def prepare(app: Flask, manager: LoginManager | None, find: Find) -> None:
+def prepare(
+    app: Flask, manager: LoginManager | None, find: Find, *, make: Callable[[], LoginManager] = LoginManager
+) -> None:
     """Have Flask-Login ask us about our sessions, with the application's own ``LoginManager`` where it has one.
 
     :param find: returns the state of the running application; one ``LoginManager`` may serve several.
+    :param make: makes the ``LoginManager`` where the application has none.
     """
     chosen: Any = manager or getattr(app, "login_manager", None)
     if chosen is None:
-        chosen = LoginManager()
+        chosen = make()
         # Our sign-in page needs no flashed sentence, which would turn up on the application's next page instead.
         chosen.login_message = None
         chosen.needs_refresh_message = None

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, jsonify, make_response, render_template, request, url_for
-from flask_wtf.csrf import CSRFProtect, generate_csrf
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    g,
+    has_request_context,
+    jsonify,
+    make_response,
+    render_template,
+    request,
+    url_for,
+)
+from flask.blueprints import BlueprintSetupState
+from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -17,28 +32,83 @@ from ..mail.compose import site_name
 from ..state import current_auth
 from ..stores.base import Challenge
 from .flash import Flash
-from .redirects import mounted
+from .forms import wants_json
+from .origin import check_csrf
+from .redirects import mounted, opens
 from .templates import template
 
 MAX_BODY = 64 * 1024
 """Bytes of a request's body; nothing that a person sends here comes near."""
 
-_HEADERS = {
-    "Referrer-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data: https:; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-}
-"""Of every page, unless the application sets its own."""
+HOST = "chatbotkit_auth_host"
+"""The part of our URLs that is any host, where the application matches hosts."""
 
-blueprint: Blueprint = Blueprint(
+
+class _State(BlueprintSetupState):
+    """Serves the pages under every host where the application matches hosts, since it knows no one of its own."""
+
+    def add_url_rule(self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any) -> None:
+        if self.app.url_map.host_matching:
+            options["host"] = f"<{HOST}>"
+        super().add_url_rule(rule, endpoint, view_func, **options)
+
+
+class _Blueprint(Blueprint):
+    enable_openapi = False
+    """Of APIFlask: its document would need a schema for every page."""
+
+    def make_setup_state(self, app: Any, options: dict[str, Any], first_registration: bool = False) -> _State:
+        return _State(self, app, options, first_registration)
+
+
+blueprint: Blueprint = _Blueprint(
     "chatbotkit_auth", "flask_chatbotkit_auth", template_folder="templates", static_folder="static"
 )
 
-# Not registered with the application, whose own views it would guard as well; only asked about the requests here.
-_csrf = CSRFProtect()
+
+@blueprint.url_value_preprocessor
+def _drop_host(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+    if values is not None:
+        values.pop(HOST, None)
+
+
+@blueprint.url_defaults
+def _complete_url(endpoint: str, values: dict[str, Any]) -> None:
+    if current_app.url_map.host_matching:
+        values.setdefault(HOST, request.host if has_request_context() else current_app.config["SERVER_NAME"])
+    if endpoint == "chatbotkit_auth.static" and "filename" in values and "v" not in values:
+        values["v"] = _version(values["filename"])
+
+
+@cache
+def _version(filename: str) -> str | None:
+    """Return what the file's URL changes with, so that a browser can keep it for ever."""
+    try:
+        return sha256((Path(__file__).parents[1] / "static" / filename).read_bytes()).hexdigest()[:12]
+    except OSError:
+        return None
+
+
+@blueprint.before_request
+def _wait_for_strict_cookie() -> Response | None:
+    """Answer a visit from another site with a page that reloads itself, where the session cookie is ``Strict``.
+
+    The browser holds that cookie back now, and sends it with the reload. A session that began here without it would replace
+    the one that the person has, with the code that is pending in it.
+    """
+    config = current_app.config
+    if (
+        request.method not in ("GET", "HEAD")
+        or request.endpoint == "chatbotkit_auth.static"
+        or (config["SESSION_COOKIE_SAMESITE"] or "").lower() != "strict"
+        or request.headers.get("Sec-Fetch-Site") != "cross-site"
+        or config["SESSION_COOKIE_NAME"] in request.cookies
+        or wants_json()
+    ):
+        return None
+    return make_response(
+        render_template("chatbotkit_auth/_reload.html", url=request.script_root + request.full_path.rstrip("?"))
+    )
 
 
 @blueprint.before_request
@@ -58,9 +128,7 @@ def _refuse_large_bodies() -> None:
 
 @blueprint.before_request
 def _check_csrf() -> None:
-    # An application's own CSRFProtect may have checked it before.
-    if current_app.config.get("WTF_CSRF_ENABLED", True) and not g.get("csrf_valid"):
-        _csrf.protect()
+    check_csrf()
 
 
 @blueprint.after_request
@@ -75,11 +143,17 @@ def _protect(response: Response) -> Response:
     headers = response.headers
     headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.endpoint == "chatbotkit_auth.static":
+        if response.status_code in (200, 304) and request.args.get("v") == _version(
+            (request.view_args or {})["filename"]
+        ):
+            headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
     headers["Cache-Control"] = "no-store"
-    for name, value in _HEADERS.items():
-        if name not in headers:
-            headers.add(name, value)
+    headers.setdefault("Referrer-Policy", "same-origin")
+    headers.setdefault("X-Frame-Options", "DENY")
+    policy = current_auth.config.content_security_policy
+    if policy is not None:
+        headers.setdefault("Content-Security-Policy", policy)
     return response
 
 
@@ -98,7 +172,7 @@ def page(name: str, shown: Flash | None = None, /, **context: Any) -> Response:
         attempts_left=shown.attempts_left,
         site_name=site_name(config),
         logo_url=config.logo_url,
-        home_url=mounted(config.sign_out_redirect or config.sign_in_redirect, request.script_root),
+        home_url=after_sign_out() if config.sign_out_redirect else after_sign_in(),
         csrf_token=generate_csrf,
         csrf_field=csrf_field,
         language=language,
@@ -120,7 +194,10 @@ def csrf_field() -> Markup:
 
 def after_sign_in() -> str:
     """Return where people go after signing in without a ``next``."""
-    return mounted(current_auth.config.sign_in_redirect, request.script_root)
+    target = current_auth.config.sign_in_redirect
+    if target is None:
+        target = "/" if opens("/") else None
+    return mounted(target, request.script_root) if target else url_for("chatbotkit_auth.account")
 
 
 def after_sign_out() -> str:
@@ -130,11 +207,14 @@ def after_sign_out() -> str:
 
 
 def challenge_json(challenge: Challenge) -> Response:
-    """Return ``{"challenge": {"email", "expires_in", "resend_in"}}``: a masked address, and seconds."""
-    return jsonify(
-        challenge={
-            "email": mask(challenge.identifier),
-            "expires_in": challenges.expires_in(challenge),
-            "resend_in": challenges.resend_in(challenge),
-        }
-    )
+    """Return ``{"challenge": {"email", "expires_in", "resend_in"}}``."""
+    return jsonify(challenge=challenge_facts(challenge))
+
+
+def challenge_facts(challenge: Challenge) -> dict[str, Any]:
+    """Return what the browser may know of its challenge: the masked address, and seconds."""
+    return {
+        "email": mask(challenge.identifier),
+        "expires_in": challenges.expires_in(challenge),
+        "resend_in": challenges.resend_in(challenge),
+    }

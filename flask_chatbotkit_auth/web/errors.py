@@ -37,7 +37,9 @@ from ..login import current_session
 from . import flash
 from .blueprint import blueprint, page
 from .flash import Flash
-from .forms import next_path, text, wants_json
+from .forms import text, wants_json
+from .origin import OriginRefused
+from .redirects import safe_next
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
@@ -71,7 +73,7 @@ def answer(shown: Flash, endpoint: str | None = None) -> AnyResponse:
         g.chatbotkit_auth_flash = shown
         made: AnyResponse = current_app.make_response(current_app.ensure_sync(current_app.view_functions[endpoint])())
         return made
-    next = next_path() if endpoint == "chatbotkit_auth.sign_in" else None
+    next = safe_next() if endpoint == "chatbotkit_auth.sign_in" else None
     return redirect(url_for(endpoint, next=next, m=m), 303)
 
 
@@ -289,11 +291,17 @@ def _on_error(error: ChatBotKitAuthError) -> AnyResponse:
 @blueprint.errorhandler(CSRFError)
 def _on_csrf_error(error: CSRFError) -> AnyResponse:
     _log_refusal(error.description)
-    if flash.cookies_work():
+    foreign = isinstance(error, OriginRefused)
+    if foreign:
+        message = _("That came from another site, so nothing was done. Try again here.")
+    elif flash.cookies_work():
         message = _("This page was out of date, so we refreshed it. Nothing is lost: try again.")
     else:
         message = _("Your browser sent no cookie. Allow cookies for this site, then try again.")
-    return failed(403, "csrf", message)
+    if wants_json():
+        check = {"check": getattr(error, "detail", None) or error.description} if current_app.debug else {}
+        return make_response(jsonify(error={"code": "csrf", "message": message, **check}), 403)
+    return answer(Flash(403, message, "csrf", typed={} if foreign else _typed()))
 
 
 @blueprint.errorhandler(RequestEntityTooLarge)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from flask import request
+from typing import Any
 
-from .redirects import safe_path
+from flask import request
 
 # A page's `fetch` that says nothing else asks for anything, and reads JSON from there even when something is wrong.
 _JSON_ALONE = frozenset(("chatbotkit_auth.session", "chatbotkit_auth.openapi"))
 
 
 def wants_json() -> bool:
-    """Return whether the answer is to be JSON: a JSON request, one that prefers it to HTML, or where there is no page."""
+    """Return whether the answer is to be JSON: a JSON request, one that names it before or beside a wildcard, or no page."""
     if request.is_json or request.endpoint in _JSON_ALONE:
         return True
     accept = request.accept_mimetypes
-    return bool(accept) and accept["application/json"] > accept["text/html"]
+    named = {kind for kind, _quality in accept}
+    if "application/json" not in named:
+        return False
+    json, html = accept["application/json"], accept["text/html"]
+    return json > html or (json == html > 0 and "text/html" not in named)
 
 
 def given(name: str) -> str | None:
     """Return the field ``name`` of the body, or ``None`` where it is missing or no text."""
     if request.is_json:
-        try:
-            body = request.get_json(silent=True)
-        except RecursionError:
-            body = None  # nested so deeply that Python gives up reading it: as good as no JSON
-        value = body.get(name) if isinstance(body, dict) else None
+        value = _json().get(name)
         return value if isinstance(value, str) else None
     return request.form.get(name)
 
@@ -38,14 +38,16 @@ def text(name: str) -> str:
 def remembered() -> bool | None:
     """Return whether the browser is to stay signed in when it is closed; ``None`` where nothing was sent about it."""
     if request.is_json:
-        body = request.get_json(silent=True)
-        value = body.get("remember") if isinstance(body, dict) else None
+        value = _json().get("remember")
     else:
         # A box that is not ticked sends nothing: a hidden field before it says so.
         value = next(reversed(request.form.getlist("remember")), None)
     return None if value is None else str(value).strip().lower() not in ("false", "0", "off", "no")
 
 
-def next_path() -> str | None:
-    """Return the checked ``next`` of the body or else of the query; ``None`` where it leads off this host."""
-    return safe_path(text("next") or request.args.get("next"), request.host)
+def _json() -> dict[str, Any]:
+    try:
+        body = request.get_json(silent=True)
+    except RecursionError:
+        body = None  # nested so deeply that Python gives up reading it: as good as no JSON
+    return body if isinstance(body, dict) else {}

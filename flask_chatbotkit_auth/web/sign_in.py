@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Response, current_app, jsonify, redirect, request, url_for
+from flask import Response, current_app, g, jsonify, redirect, request, url_for
 from flask import session as browser
 from flask_login import current_user, login_fresh
 from flask_wtf.csrf import generate_csrf
@@ -20,10 +20,11 @@ from ..languages import gettext as _
 from ..login import current_session
 from ..state import current_auth
 from ..stores.base import Challenge, State
-from .blueprint import after_sign_in, after_sign_out, blueprint, challenge_json, page
+from .blueprint import after_sign_in, after_sign_out, blueprint, challenge_facts, challenge_json, page
 from .errors import done, message_page, problem
 from .flash import Flash, take
-from .forms import next_path, remembered, text, wants_json
+from .forms import remembered, text, wants_json
+from .redirects import safe_next
 
 _REFUSED = "chatbotkit_auth_refused"
 
@@ -55,14 +56,14 @@ def sign_in() -> AnyResponse:
     if shown is None and record is not None and login_fresh():
         if browser.pop(_REFUSED, False):
             return page("signed_in", email=record.user.email, go_url=after_sign_in(), refused=True)
-        return redirect(next_path() or after_sign_in())
+        return redirect(safe_next() or after_sign_in())
     return _sign_in_page(shown)
 
 
 @blueprint.post("/sign-in")
 def sign_in_post() -> AnyResponse:
     try:
-        challenge = flows.request_code(text("email"), next=next_path(), remember=remembered() is not False)
+        challenge = flows.request_code(text("email"), next=safe_next(), remember=remembered() is not False)
     except MailError as error:
         # The challenge stays: the code page offers to send another code at once.
         return problem(error, "verify")
@@ -73,6 +74,11 @@ def sign_in_post() -> AnyResponse:
 
 @blueprint.get("/verify")
 def verify() -> AnyResponse:
+    if wants_json():
+        pending = flows.pending()
+        if pending is None:
+            raise NoChallenge("this browser has no challenge that a code can complete")
+        return challenge_json(pending)
     shown = take()
     if shown is not None and shown.title:
         return message_page(shown)
@@ -103,7 +109,7 @@ def verify_post() -> AnyResponse:
         return redirect(url_for("chatbotkit_auth.verify"), 303)
     target = next or after_sign_in()
     if wants_json():
-        return jsonify(user=user.public(), redirect=target)
+        return jsonify(user=user.public(), redirect=target, csrf_token=_new_token())
     return redirect(target, 303)
 
 
@@ -135,11 +141,13 @@ def sign_out_post() -> AnyResponse:
 
 @blueprint.get("/session")
 def session() -> Response:
+    pending = flows.pending()
     answer: dict[str, Any] = {"user": None, "expires_at": None}
     if current_user.is_authenticated and (record := current_session()) is not None:
         answer = {"user": record.user.public(), "expires_at": record.expires_at.isoformat()}
         if current_auth.hooks.session is not None:
             answer = current_auth.hooks.session(answer, current_user._get_current_object()) or answer
+    answer["challenge"] = challenge_facts(pending) if pending else None
     answer["csrf_token"] = generate_csrf()
     return jsonify(answer)
 
@@ -151,13 +159,19 @@ def openapi() -> Response:
     return jsonify(document(current_auth, cookie=current_app.config["SESSION_COOKIE_NAME"], root=request.script_root))
 
 
+def _new_token() -> str:
+    """Return the token of the session that has just begun, and none that this request made before."""
+    g.pop(current_app.config["WTF_CSRF_FIELD_NAME"], None)
+    return str(generate_csrf())
+
+
 def _sign_in_page(shown: Flash | None) -> Response:
     pending = flows.pending()
     return page(
         "sign_in",
         shown,
         email=_email(shown, pending or flows.latest()),
-        next=next_path() or "",
+        next=safe_next() or "",
         pending=pending and pending.identifier,
         creates_account=current_auth.adapter.auto_create,
         remember_choice=current_auth.config.remember_choice,

@@ -89,7 +89,7 @@ def test_what_people_type_is_forgiven(client: FlaskClient, chatbotkit_outbox: Ou
 
 
 def test_without_next_one_goes_home(make_app: MakeApp, sign_in: SignIn) -> None:
-    assert sign_in(make_app().test_client(), ADA).get_json()["redirect"] == "/"
+    assert sign_in(make_app().test_client(), ADA).get_json()["redirect"] == "/auth/account"
 
 
 def test_where_home_is_can_be_set(make_app: MakeApp, sign_in: SignIn) -> None:
@@ -100,7 +100,7 @@ def test_where_home_is_can_be_set(make_app: MakeApp, sign_in: SignIn) -> None:
 @pytest.mark.parametrize("target", ["//evil.example", "/\\evil.example", "https:evil.example", "https://evil.example"])
 def test_next_leads_nowhere_else(client: FlaskClient, chatbotkit_outbox: Outbox, target: str) -> None:
     ask(client, next=target)
-    assert verify(client, read_code(chatbotkit_outbox[0])).get_json()["redirect"] == "/"
+    assert verify(client, read_code(chatbotkit_outbox[0])).get_json()["redirect"] == "/auth/account"
 
 
 # Bad input
@@ -703,7 +703,7 @@ def test_who_never_got_the_answer_types_the_code_again(
         assert verify(client, code).status_code == 200
     else:
         token = client.get("/auth/session").get_json()["csrf_token"]
-        assert client.post("/auth/verify", data={"csrf_token": token, "code": code}).location == "/"
+        assert client.post("/auth/verify", data={"csrf_token": token, "code": code}).location == "/auth/account"
     assert client.get("/dashboard").text == f"Hello {ADA}"
     assert len(chatbotkit_outbox) == 1
 

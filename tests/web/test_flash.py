@@ -168,11 +168,11 @@ def test_a_code_that_was_sent_twice_leaves_the_person_signed_in(
     assert before is not None
     second = app.test_client()
     second.set_cookie("session", before.value)
-    assert client.post("/auth/verify", data=form).location == "/"
+    assert client.post("/auth/verify", data=form).location == "/auth/account"
     late = second.post("/auth/verify", data=form)
     assert (late.status_code, late.location) == (303, "/auth/verify")
     assert "Set-Cookie" not in late.headers
-    assert client.get(late.location, follow_redirects=True).request.path == "/"
+    assert client.get(late.location, follow_redirects=True).request.path == "/auth/account"
     assert client.get("/dashboard").text == f"Hello {ADA}"
     used = second.get(late.location)
     assert (used.status_code, "This code has been used" in used.text) == (400, True)

@@ -94,7 +94,7 @@ def test_a_post_is_answered_by_a_redirect(browser: Browser, chatbotkit_outbox: l
     assert (browser.status, browser.answer.headers["Location"]) == (303, "/auth/verify")
     browser.open("/auth/verify").submit("/auth/verify", follow=False, code=read_code(chatbotkit_outbox[0]))
     assert browser.answer is not None
-    assert (browser.status, browser.answer.headers["Location"]) == (303, "/")
+    assert (browser.status, browser.answer.headers["Location"]) == (303, "/auth/account")
 
 
 def test_an_invalid_address_stays_to_be_corrected(browser: Browser) -> None:
@@ -188,7 +188,7 @@ def test_without_a_challenge_the_code_page_is_the_sign_in_page(browser: Browser)
 def test_who_is_signed_in_is_sent_on(client: FlaskClient, sign_in: SignIn) -> None:
     sign_in(client, ADA)
     assert client.get("/auth/sign-in?next=/dashboard").headers["Location"] == "/dashboard"
-    assert client.get("/auth/sign-in?next=//evil.example").headers["Location"] == "/"
+    assert client.get("/auth/sign-in?next=//evil.example").headers["Location"] == "/auth/account"
 
 
 @pytest.mark.parametrize("path", POSTS)

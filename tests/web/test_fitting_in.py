@@ -1,0 +1,273 @@
+"""In an application that is there already: its own views, hosts, cookies and front ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_login import fresh_login_required, login_required
+from flask_mail import Message
+from werkzeug.test import TestResponse
+
+from flask_chatbotkit_auth import ChatBotKitAuth, MemoryStore, safe_next
+from flask_chatbotkit_auth.testing.plugin import read_code
+from tests.support.apps import Clock, MakeApp
+from tests.support.steps import ADA, ask
+
+SignIn = Callable[..., TestResponse]
+AXIOS = "application/json, text/plain, */*"
+
+
+@pytest.mark.parametrize(
+    ("accept", "json"),
+    [
+        (AXIOS, True),
+        ("application/json", True),
+        ("application/json, */*;q=0.5", True),
+        ("text/html, application/json;q=0.9", False),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", False),
+        ("*/*", False),
+        ("", False),
+    ],
+)
+def test_who_asks_for_json_is_answered_in_it_everywhere(client: FlaskClient, accept: str, json: bool) -> None:
+    own = client.get("/dashboard", headers={"Accept": accept})
+    ours = client.get("/auth/account", headers={"Accept": accept})
+    for answer in (own, ours):
+        if json:
+            assert answer.status_code == 401
+            assert answer.get_json()["error"]["code"] == "not_signed_in"
+        else:
+            assert answer.status_code == 302
+
+
+def test_an_applications_own_answer_to_strangers_stays(make_app: MakeApp) -> None:
+    app = make_app()
+    app.login_manager.unauthorized_handler(lambda: ("own", 418))  # type: ignore[attr-defined]
+    assert app.test_client().get("/dashboard", headers={"Accept": AXIOS}).status_code == 418
+
+
+def test_a_view_that_wants_a_fresh_proof_says_so_in_json(app: Flask, client: FlaskClient, sign_in: SignIn) -> None:
+    @app.get("/secret")
+    @fresh_login_required  # type: ignore[untyped-decorator]
+    def secret() -> str:
+        return "secret"
+
+    sign_in(client, ADA)
+    client.delete_cookie("session")
+    answer = client.get("/secret", headers={"Accept": AXIOS})
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "not_fresh")
+
+
+# Where to go afterwards
+
+
+@pytest.fixture
+def shop(app: Flask) -> Flask:
+    @app.post("/cart")
+    @login_required  # type: ignore[untyped-decorator]
+    def cart() -> str:
+        return "bought"
+
+    @app.get("/search")
+    @login_required  # type: ignore[untyped-decorator]
+    def search() -> str:
+        return "found"
+
+    @app.get("/products")
+    def products() -> str:
+        return "products"
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("referrer", "target"),
+    [
+        ("http://localhost/products", "/products"),
+        ("http://localhost/cart", None),
+        ("http://evil.example/products", None),
+        (None, None),
+    ],
+)
+def test_a_form_that_was_sent_leads_back_to_its_page(shop: Flask, referrer: str | None, target: str | None) -> None:
+    client = shop.test_client()
+    answer = client.post("/cart", headers={"Referer": referrer} if referrer else {})
+    assert parse_qs(urlsplit(answer.location).query).get("next", [None]) == [target]
+    assert urlsplit(answer.location).path == "/auth/sign-in"
+
+
+def test_a_next_that_only_a_post_opens_is_the_page_before(shop: Flask, sign_in: SignIn) -> None:
+    # As an application's own LoginManager sends people here.
+    client = shop.test_client()
+    page = client.get("/auth/sign-in?next=/cart", headers={"Referer": "http://localhost/products"})
+    assert 'name="next" value="/products"' in page.text
+    assert 'name="next"' not in client.get("/auth/sign-in?next=/cart").text
+    sign_in(client, ADA)
+    assert client.get("/auth/sign-in?next=/cart").location != "/cart"
+
+
+@pytest.mark.parametrize("query", ["q=a%5Cb", "q=100%25", "q=50%25+off&r=%C3%A9", "q=a%26b"])
+def test_a_query_comes_back_as_it_was(shop: Flask, chatbotkit_outbox: list[Message], query: str) -> None:
+    client = shop.test_client()
+    to_sign_in = client.get(f"/search?{query}").location
+    next = parse_qs(urlsplit(to_sign_in).query)["next"][0]
+    ask(client, next=next)
+    token = client.get("/auth/session").get_json()["csrf_token"]
+    form = {"csrf_token": token, "code": read_code(chatbotkit_outbox[-1])}
+    location = client.post("/auth/verify", data=form).location
+    assert parse_qs(urlsplit(location).query) == parse_qs(query)
+    assert client.get(location).text == "found"
+
+
+def test_flask_logins_own_way_to_keep_next(make_app: MakeApp, chatbotkit_outbox: list[Message]) -> None:
+    client = make_app(USE_SESSION_FOR_NEXT=True).test_client()
+    assert client.get("/dashboard").location == "/auth/sign-in"
+    assert 'name="next" value="/dashboard"' in client.get("/auth/sign-in").text
+
+
+@pytest.mark.parametrize(
+    ("query", "target"), [("next=/dashboard", "/dashboard"), ("next=//evil.example", ""), ("", "")]
+)
+def test_a_checked_next_for_a_view_of_ones_own(app: Flask, client: FlaskClient, query: str, target: str) -> None:
+    @app.get("/welcome")
+    def welcome() -> str:
+        return safe_next() or ""
+
+    assert client.get(f"/welcome?{query}").text == target
+
+
+def test_without_a_front_page_people_land_on_their_account(app: Flask, client: FlaskClient, sign_in: SignIn) -> None:
+    assert sign_in(client, ADA).get_json()["redirect"] == "/auth/account"
+
+
+def test_with_a_front_page_people_land_there(app: Flask, client: FlaskClient, sign_in: SignIn) -> None:
+    app.add_url_rule("/", "home", lambda: "home")
+    assert sign_in(client, ADA).get_json()["redirect"] == "/"
+
+
+def test_a_link_can_fill_the_address_in(client: FlaskClient) -> None:
+    assert 'value="ada@example.com"' in client.get("/auth/sign-in?email=ada@example.com").text
+
+
+# A front end
+
+
+def test_a_front_end_that_was_reloaded_finds_its_challenge(client: FlaskClient, clock: Clock) -> None:
+    headers = {"Accept": "application/json"}
+    none = client.get("/auth/verify", headers=headers)
+    assert (none.status_code, none.get_json()["error"]["code"]) == (400, "no_challenge")
+    assert client.get("/auth/session").get_json()["challenge"] is None
+    ask(client)
+    clock.advance(10)
+    challenge = {"email": "a•••@example.com", "expires_in": 590, "resend_in": 20}
+    assert client.get("/auth/verify", headers=headers).get_json() == {"challenge": challenge}
+    assert client.get("/auth/session").get_json()["challenge"] == challenge
+    clock.advance(600)
+    assert client.get("/auth/verify", headers=headers).status_code == 400
+
+
+def test_signing_in_answers_with_the_new_sessions_token(client: FlaskClient, sign_in: SignIn) -> None:
+    token = sign_in(client, ADA).get_json()["csrf_token"]
+    assert client.post("/auth/sign-out", json={}, headers={"X-CSRFToken": token}).status_code == 200
+
+
+def test_an_earlier_token_of_the_same_request_is_not_answered(app: Flask, client: FlaskClient, sign_in: SignIn) -> None:
+    from flask_wtf.csrf import generate_csrf
+
+    app.before_request(lambda: generate_csrf() and None)
+    token = sign_in(client, ADA).get_json()["csrf_token"]
+    assert client.post("/auth/sign-out", json={}, headers={"X-CSRFToken": token}).status_code == 200
+
+
+# Headers and files
+
+
+def test_the_policy_is_the_applications_to_set(make_app: MakeApp) -> None:
+    ours = make_app().test_client().get("/auth/sign-in").headers["Content-Security-Policy"]
+    assert "font-src 'self'" in ours
+    assert "form-action" not in ours
+    own = make_app(CHATBOTKIT_AUTH_CONTENT_SECURITY_POLICY="default-src 'self'").test_client()
+    assert own.get("/auth/sign-in").headers["Content-Security-Policy"] == "default-src 'self'"
+    none = make_app(CHATBOTKIT_AUTH_CONTENT_SECURITY_POLICY=None).test_client()
+    assert "Content-Security-Policy" not in none.get("/auth/sign-in").headers
+
+
+def test_files_have_versioned_urls_and_are_kept_for_ever(client: FlaskClient) -> None:
+    import re
+
+    urls = re.findall(r'(?:href|src)="(/auth/static/[^"]+)"', client.get("/auth/sign-in").text)
+    assert len(urls) >= 3
+    for url in urls:
+        assert re.search(r"\?v=[0-9a-f]{12}$", url)
+        with client.get(url) as answer:
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    for url in ("/auth/static/auth.css", "/auth/static/auth.css?v=0123456789ab"):
+        with client.get(url) as answer:
+            assert "immutable" not in answer.headers.get("Cache-Control", "")
+    assert client.get("/auth/static/none.css?v=").status_code == 404
+
+
+# Other extensions and settings
+
+
+def test_hosts_that_are_matched(chatbotkit_sandbox: Any, sign_in: SignIn) -> None:
+    app = Flask("shop", host_matching=True, static_host="shop.example")
+    app.config.update(
+        SECRET_KEY="not a secret",
+        TESTING=True,
+        CHATBOTKIT_API_SECRET="sk-test",
+        CHATBOTKIT_API_URL=chatbotkit_sandbox.url,
+        CHATBOTKIT_AUTH_AUTO_CREATE=True,
+        CHATBOTKIT_AUTH_OPENAPI=True,
+    )
+    ChatBotKitAuth(app, store=MemoryStore())
+
+    @app.get("/dashboard", host="shop.example")
+    @login_required  # type: ignore[untyped-decorator]
+    def dashboard() -> str:
+        return "dashboard"
+
+    client = app.test_client()
+    client.environ_base["HTTP_HOST"] = "shop.example"
+    shop = {"base_url": "http://shop.example"}
+    assert client.get("/dashboard", **shop).location == "/auth/sign-in?next=%2Fdashboard"
+    page = client.get("/auth/sign-in", **shop)
+    assert page.status_code == 200
+    assert 'action="/auth/sign-in"' in page.text
+    assert client.get("/auth/account", **shop).status_code == 302
+    assert client.get("/auth/openapi.json", **shop).status_code == 200
+
+
+def test_apiflask_describes_none_of_our_pages(app: Flask) -> None:
+    assert app.blueprints["chatbotkit_auth"].enable_openapi is False  # type: ignore[attr-defined]
+
+
+# A session cookie that is Strict
+
+
+def test_a_visit_from_elsewhere_sets_no_cookie_where_the_session_is_strict(
+    make_app: MakeApp, chatbotkit_outbox: list[Message]
+) -> None:
+    app = make_app(SESSION_COOKIE_SAMESITE="Strict")
+    client = app.test_client()
+    ask(client)
+    kept = client.get_cookie("session")
+    assert kept is not None
+    client.delete_cookie("session")
+    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    for path in ("/auth/verify", "/auth/sign-in?next=/dashboard&x='\">", "/auth/account"):
+        page = client.get(path, headers=elsewhere)
+        assert (page.status_code, "Set-Cookie" in page.headers) == (200, False)
+        assert 'http-equiv="refresh" content="0; url=/auth/' in page.text
+        assert "'\">" not in page.text
+    client.set_cookie("session", kept.value)
+    assert "Enter your code" in client.get("/auth/verify", headers=elsewhere).text
+    client.delete_cookie("session")
+    assert "http-equiv" not in client.get("/auth/sign-in", headers={"Sec-Fetch-Site": "same-origin"}).text
+    lax = make_app().test_client()
+    assert "http-equiv" not in lax.get("/auth/sign-in", headers=elsewhere).text
