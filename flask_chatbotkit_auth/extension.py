@@ -31,6 +31,7 @@ from .web import account  # noqa: F401  # account adds its pages to the blueprin
 from .web import sign_in as views
 from .web.blueprint import HOST, blueprint
 from .web.errors import problem
+from .web.manager import SignInManager
 from .web.origin import take_over
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ def test_defaults() -> None:
         "passkey:ip": "100/hour",
         "change:user": "5/day",
     }
-    assert (config.url_prefix, config.sign_in_redirect, config.sign_out_redirect) == ("/auth", "/", None)
+    assert (config.url_prefix, config.sign_in_redirect, config.sign_out_redirect) == ("/auth", None, None)
     assert (config.session_lifetime, config.session_idle) == (timedelta(days=30), timedelta(days=7))
     assert (config.session_check, config.user_refresh) == (timedelta(seconds=5), timedelta(minutes=15))
     assert (config.sessions_max, config.fresh, config.session_keep) == (200, timedelta(hours=1), ())

@@ -160,15 +160,16 @@ def try_code(challenge: Challenge, typed: str) -> None:
         raise used_error() if was_verified else InvalidCode(attempts_left(challenge))
     if was_verified:
         _count_repetition(challenge)
-    counting.count("verify", challenge.identifier)
-    # Counted before the code is compared, so that no number of workers tries more than the limit allows.
-    attempt = auth.store.try_code(
-        challenge.id, _digests(challenge, code), now=auth.clock(), max_attempts=auth.provider.attempts
-    )
-    if attempt.outcome is Outcome.ACCEPTED or (was_verified and attempt.again):
-        # Its own count alone: an owner who signs in gives whoever guesses meanwhile no new tries.
-        counting.take_back("verify", challenge.identifier, client=True)
-        return
+    with auth.store.connected():
+        counting.count("verify", challenge.identifier)
+        # Counted before the code is compared, so that no number of workers tries more than the limit allows.
+        attempt = auth.store.try_code(
+            challenge.id, _digests(challenge, code), now=auth.clock(), max_attempts=auth.provider.attempts
+        )
+        if attempt.outcome is Outcome.ACCEPTED or (was_verified and attempt.again):
+            # Its own count alone: an owner who signs in gives whoever guesses meanwhile no new tries.
+            counting.take_back("verify", challenge.identifier, client=True)
+            return
     raise _refusal(challenge, attempt.outcome, attempt.attempts)
 
 

@@ -37,11 +37,9 @@ def text(name: str) -> str:
 
 def remembered() -> bool | None:
     """Return whether the browser is to stay signed in when it is closed; ``None`` where nothing was sent about it."""
-    if request.is_json:
-        value = _json().get("remember")
-    else:
-        # A box that is not ticked sends nothing: a hidden field before it says so.
-        value = next(reversed(request.form.getlist("remember")), None)
+    # A box that is not ticked sends nothing: a hidden field before it says so.
+    boxes = [_json().get("remember")] if request.is_json else request.form.getlist("remember")
+    value = boxes[-1] if boxes else None
     return None if value is None else str(value).strip().lower() not in ("false", "0", "off", "no")
 
 

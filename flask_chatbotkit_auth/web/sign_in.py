@@ -141,7 +141,9 @@ def sign_out_post() -> AnyResponse:
 
 @blueprint.get("/session")
 def session() -> Response:
-    pending = flows.pending()
+    pending = None
+    with suppress(StoreError):  # the token is needed all the same, and whatever needs the store says so itself
+        pending = flows.pending()
     answer: dict[str, Any] = {"user": None, "expires_at": None}
     if current_user.is_authenticated and (record := current_session()) is not None:
         answer = {"user": record.user.public(), "expires_at": record.expires_at.isoformat()}

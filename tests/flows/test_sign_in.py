@@ -917,7 +917,7 @@ def test_the_session_json_and_its_hook(app: Flask, client: FlaskClient, sign_in:
     assert (anonymous["user"], anonymous["expires_at"], sorted(anonymous)) == (
         None,
         None,
-        ["csrf_token", "expires_at", "user"],
+        ["challenge", "csrf_token", "expires_at", "user"],
     )
     sign_in(client, ADA)
     session = client.get("/auth/session").get_json()

@@ -141,7 +141,8 @@ def administer(user: User) -> list[SessionRecord]:
     )
     token: dict[str, Any] = current_auth.browser_token(user.id, seconds=60)
     current_auth.delete_user(answer["id"] or token["id"])
-    return current_auth.sessions(user)
+    where: str | None = fca.safe_next()
+    return current_auth.sessions(user) if where is None else []
 
 
 def chat(messages: object) -> Response:

@@ -266,7 +266,7 @@ def test_a_visit_from_elsewhere_sets_no_cookie_where_the_session_is_strict(
         assert 'http-equiv="refresh" content="0; url=/auth/' in page.text
         assert "'\">" not in page.text
     client.set_cookie("session", kept.value)
-    assert "Enter your code" in client.get("/auth/verify", headers=elsewhere).text
+    assert "Check your email" in client.get("/auth/verify", headers=elsewhere).text
     client.delete_cookie("session")
     assert "http-equiv" not in client.get("/auth/sign-in", headers={"Sec-Fetch-Site": "same-origin"}).text
     lax = make_app().test_client()

@@ -26,8 +26,9 @@ def mount(make_app: MakeApp) -> Mount:
     """Mount an application at ``/shop`` beside one that has the rest of the host, and give a browser of that host."""
 
     def mount(**config: Any) -> FlaskClient:
-        host = Flask("host")
-        host.wsgi_app = DispatcherMiddleware(host.wsgi_app, {"/shop": make_app(**config)})  # type: ignore[method-assign]
+        host, shop = Flask("host"), make_app(**config)
+        shop.add_url_rule("/", "home", lambda: "home")
+        host.wsgi_app = DispatcherMiddleware(host.wsgi_app, {"/shop": shop})  # type: ignore[method-assign]
         return host.test_client()
 
     return mount
@@ -116,7 +117,7 @@ def test_a_proxy_that_names_the_prefix_mounts_as_well(make_app: MakeApp, chatbot
     assert client.get("/auth/account", headers=prefix).location.startswith("/shop/auth/sign-in?next=")
     page = client.get("/auth/sign-in", headers=prefix).text
     assert 'action="/shop/auth/sign-in"' in page
-    assert 'href="/shop/auth/static/auth.css"' in page
+    assert 'href="/shop/auth/static/auth.css?v=' in page
     token = client.get("/auth/session", headers=prefix).get_json()["csrf_token"]
     headers = {"X-CSRFToken": token, **prefix}
     client.post("/auth/sign-in", json={"email": ADA}, headers=headers)

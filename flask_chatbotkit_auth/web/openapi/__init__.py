@@ -14,16 +14,17 @@ _VERSION = version("flask-chatbotkit-auth")  # read from a file, which takes lon
 _ABOUT = """\
 Passwordless sign-in: an address, a code that is mailed to it, a session in a cookie.
 
-A request counts as JSON when its `Content-Type` is `application/json`, or when its `Accept` prefers that to `text/html`; \
-any other is answered with a page. Every POST carries the token of `GET {prefix}/session`, which belongs to the browser's \
-session: after signing in or out, fetch it again. In the body of a request, what is not named here is ignored, and what is \
-no text counts as missing."""
+A request counts as JSON when its `Content-Type` is `application/json`, or when its `Accept` names that before or beside \
+a wildcard; any other is answered with a page. Every POST carries the token of `GET {prefix}/session`, which belongs to the \
+browser's session: after signing out, fetch it again; signing in answers the new one. A page on another origin must be in \
+`CHATBOTKIT_AUTH_TRUSTED_ORIGINS`. In the body of a request, what is not named here is ignored, and what is no text counts \
+as missing."""
 
 _TOKEN = {
     "name": "X-CSRFToken",
     "in": "header",
     "required": True,
-    "description": "The `csrf_token` of the session. Over HTTPS the `Referer` must name this host, too, as browsers send it.",
+    "description": "The `csrf_token` of the session.",
     "schema": {"type": "string"},
 }
 _SESSION_ID = {
@@ -78,15 +79,11 @@ def document(auth: AuthState, *, cookie: str, root: str) -> Json:
 
 def _operation(operation: Operation, auth: AuthState) -> Json:
     post, own = operation.method == "post", operation.path.startswith("/account")
-    codes = [*operation.errors.split(), "store_unavailable"]
-    codes += ["not_signed_in"] if own else []
-    codes += ["lifecycle_disabled"] if operation.switch else []
-    codes += ["csrf", "too_large"] if post else []
     made: Json = {
         "operationId": operation.id,
         "summary": operation.summary,
         "tags": ["account" if own else "sign-in"],
-        "responses": {"200": _answer("Done.", ref("schemas", operation.answer)), **_refusals(codes)},
+        "responses": {"200": _answer("Done.", ref("schemas", operation.answer)), **_refusals(operation.codes)},
     }
     if operation.switch and not getattr(auth.adapter, operation.switch):
         made["description"] = "Turned off here: the answer is `lifecycle_disabled`."

@@ -17,19 +17,27 @@ ERRORS = {
     "invalid_code": Error(400, "Try again.", "attempts_left"),
     "code_expired": Error(400, "Start again."),
     "no_challenge": Error(400, "Start again: none was begun in this browser, or it has been used."),
+    "invalid_passkey": Error(400, "Try again, or sign in with a code."),
+    "passkey_expired": Error(400, "Ask for new options, and try again."),
     "invalid_profile": Error(400, "Correct the fields.", "fields"),
     "invalid_confirmation": Error(400, "Type the account's address."),
     "not_signed_in": Error(401, "Sign in."),
     "csrf": Error(403, "Fetch a new token, and send the request again."),
     "sign_in_denied": Error(403, "Show the message: the application refused."),
     "sign_up_disabled": Error(403, "Nothing: the account went away since the code was sent."),
+    "not_fresh": Error(403, "Have the person sign in again, then send the request again."),
+    "deletion_denied": Error(403, "Show the message: the application refused."),
     "lifecycle_disabled": Error(403, "Nothing: it is switched off by the configuration."),
+    "unknown_passkey": Error(404, "Sign in with a code: this passkey is not known here any more."),
     "no_session": Error(404, "Nothing: it had ended already."),
+    "email_taken": Error(409, "Choose another address: this one has an account."),
+    "too_many_passkeys": Error(409, "Remove another one first."),
     "too_large": Error(413, "Send less: a body has at most 64 KB."),
     "rate_limited": Error(429, "Wait.", "retry_after"),
     "too_many_attempts": Error(429, "Wait, then start again.", "retry_after"),
     "mail_unavailable": Error(503, "Offer another code: the challenge is there."),
     "upstream_unavailable": Error(503, "Try again in a moment; a code that was right stays so."),
+    "not_ready": Error(503, "Try again in a moment: the account is being set up, and the code stays right."),
     "store_unavailable": Error(503, "Try again in a moment."),
 }
 
@@ -54,6 +62,14 @@ class Operation(NamedTuple):
     switch: str = ""
     """The switch of the adapter that allows it."""
 
+    @property
+    def codes(self) -> list[str]:
+        """All error codes of this endpoint."""
+        codes = [*self.errors.split(), "store_unavailable"]
+        codes += ["not_signed_in"] if self.path.startswith("/account") else []
+        codes += ["lifecycle_disabled"] if self.switch else []
+        return codes + (["csrf", "too_large"] if self.method == "post" else [])
+
 
 _CODE_ERRORS = "no_challenge invalid_code code_expired too_many_attempts rate_limited"
 
@@ -68,6 +84,15 @@ OPERATIONS = (
         "invalid_email rate_limited mail_unavailable upstream_unavailable",
         "SignIn",
         "verifyCode resendCode",
+    ),
+    Operation(
+        "get",
+        "/verify",
+        "getChallenge",
+        "Tells the sign-in that waits for its code in this browser, as after a reload.",
+        "ChallengeAnswer",
+        "no_challenge",
+        next="verifyCode resendCode",
     ),
     Operation(
         "post",
@@ -132,3 +157,8 @@ OPERATIONS = (
         switch="auto_delete",
     ),
 )
+
+
+def answered() -> set[str]:
+    """Return the error codes that some endpoint answers."""
+    return {code for each in OPERATIONS for code in each.codes}

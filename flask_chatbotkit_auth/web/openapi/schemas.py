@@ -7,7 +7,7 @@ from typing import Any
 from ...identifier import MAX_LENGTH
 from ...profile import MAX_IMAGE, MAX_NAME
 from ...state import AuthState
-from .operations import ERRORS, Error
+from .operations import ERRORS, Error, answered
 
 Json = dict[str, Any]
 
@@ -29,6 +29,7 @@ def schemas(auth: AuthState) -> Json:
     session = {
         "user": {"oneOf": [ref("schemas", "User"), {"type": "null"}]},
         "expires_at": _time(or_null=True),
+        "challenge": {"oneOf": [ref("schemas", "Challenge"), {"type": "null"}]},
     }
     token = {"csrf_token": _text("For the header `X-CSRFToken`.")}
     return {
@@ -53,7 +54,7 @@ def schemas(auth: AuthState) -> Json:
             }
         ),
         "ChallengeAnswer": _object({"challenge": ref("schemas", "Challenge")}),
-        "SignedIn": _object({**user, **redirect}),
+        "SignedIn": _object({**user, **redirect, **token}),
         "Redirect": _object(redirect),
         "OwnSession": _object(
             {
@@ -93,7 +94,7 @@ def schemas(auth: AuthState) -> Json:
         ),
         "Deletion": _request({"confirm": _text("The account's address.", examples=["ada@example.com"]), "code": code}),
         "Nothing": _request({}),
-        **{f"error_{name}": _error(error, name) for name, error in ERRORS.items()},
+        **{f"error_{name}": _error(ERRORS[name], name) for name in sorted(answered())},
     }
 
 
@@ -101,7 +102,9 @@ def _error(error: Error, code: str) -> Json:
     """Return the schema of ``{"error": {"code", "message", …}}``."""
     message = _text("A sentence for the person; it may be shown as it is.", examples=["What happened, and what to do."])
     detail = {error.detail: _DETAILS[error.detail]} if error.detail else {}
-    return _object({"error": _object({"code": {"const": code}, "message": message, **detail})}, description=error.cure)
+    check = {"check": _text("In debug mode: which check refused.")} if code == "csrf" else {}
+    error_object = _object({"code": {"const": code}, "message": message, **detail}, check)
+    return _object({"error": error_object}, description=error.cure)
 
 
 def _object(required: Json, optional: Json | None = None, **more: Any) -> Json:
