@@ -40,6 +40,27 @@ def lowest(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+@nox.session(python="3.11")
+def servers(session: nox.Session) -> None:
+    """Sign people in under every server that people run Flask with, each required."""
+    session.install("-e", ".[test,beside]")
+    session.run("python", "-m", "pytest", "-m", "servers", "--require-services", *session.posargs)
+
+
+@nox.session(python="3.11")
+def engines(session: nox.Session) -> None:
+    """Run the store's tests on the database engines that the gate does not start, each required."""
+    session.install("-e", ".[test,beside]")
+    session.run("python", "-m", "pytest", "-m", "engines", "--require-services", *session.posargs)
+
+
+@nox.session(python="3.11")
+def operations(session: nox.Session) -> None:
+    """Run failovers, poolers, clusters and outages, each required."""
+    session.install("-e", ".[test,beside]")
+    session.run("python", "-m", "pytest", "-m", "operations", "--require-services", *session.posargs)
+
+
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Run the tests of the sdist against the installed wheel, with no source of the package in sight."""

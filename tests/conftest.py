@@ -40,6 +40,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+_seconds: dict[str, float] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add up how long the tests of each folder took; with pytest-xdist it is the controller that hears of all."""
+    folder = report.nodeid.split("::")[0].rpartition("/")[0]
+    _seconds[folder] = _seconds.get(folder, 0) + report.duration
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print minutes a folder, so that it shows which part of the gate grows."""
+    if sum(_seconds.values()) < 60:
+        return
+    terminalreporter.section("minutes of tests, by folder")
+    for folder, seconds in sorted(_seconds.items(), key=lambda each: -each[1]):
+        terminalreporter.write_line(f"{seconds / 60:6.1f}  {folder}")
+
+
 @pytest.fixture
 def clock(chatbotkit_clock: Clock) -> Clock:
     """The time, which begins at the same moment in every test and passes only when told."""

@@ -64,6 +64,7 @@ class _Blueprint(Blueprint):
 blueprint: Blueprint = _Blueprint(
     "chatbotkit_auth", "flask_chatbotkit_auth", template_folder="templates", static_folder="static"
 )
+blueprint.enable_openapi = False  # type: ignore[attr-defined]  # APIFlask asks each blueprint, and knows only its own
 
 
 @blueprint.url_value_preprocessor
