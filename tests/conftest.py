@@ -72,7 +72,7 @@ def _missing(request: pytest.FixtureRequest, name: str, error: object) -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def installed(request: pytest.FixtureRequest) -> Callable[[str], str]:
     """Return the path of a program that is no Python, such as ``nginx``."""
 
