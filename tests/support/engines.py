@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import threading
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -124,7 +125,9 @@ class WebKit(Engine):
         options.add_argument("--automation")
         sandbox = {"WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1"}  # as root it cannot have one
         service = Service(program, env={**os.environ, "DISPLAY": display, **sandbox})
-        self._driver: Any = webdriver.WebKitGTK(options=options, service=service)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Selenium's own, about itself
+            self._driver: Any = webdriver.WebKitGTK(options=options, service=service)
 
     def open(self, url: str) -> None:
         self._driver.get(url)

@@ -13,7 +13,9 @@ from tests.support.engines import Engine, firefox, webkit
 from tests.support.screenshots import demo_of, newest_code, served
 
 ADA = "ada@example.com"
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning"
+)
 
 
 @pytest.fixture(scope="module", params=["firefox", "webkit"])
