@@ -1,7 +1,7 @@
 """A small product with flask-chatbotkit-auth: people sign in with their e-mail address, then chat.
 
-``flask --app example_app run`` starts it. Without a ChatBotKit secret it runs on a stand-in of the API, in partner and in
-contact mode side by side, see ``demo.py``. With one it is the real thing::
+``flask --app example_app run --debug`` starts it. Without a ChatBotKit secret it runs on a stand-in of the API, in
+partner and in contact mode side by side, see ``demo.py``. With one it is the real thing::
 
     SECRET_KEY=… CHATBOTKIT_API_SECRET=sk-… FLASK_MAIL_SERVER=… flask --app example_app run
 

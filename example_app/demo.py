@@ -85,12 +85,17 @@ class Demo:
 
     @property
     def here(self) -> bool:
-        """Whether the request comes from this machine: the inbox is for nobody else."""
+        """Whether the request comes from this machine, and somebody switched the inbox on: it shows codes.
+
+        The switch is debug mode or ``FLASK_DEMO=1``. A proxy on this machine may add nothing to a request that tells of it,
+        so that where a secret was lost in production, nothing but the switch would keep strangers out.
+        """
+        if not (current_app.debug or current_app.config.get("DEMO")) or _proxied():
+            return False
         # By the name it was sent to as well, or any web site could lead a browser here by a DNS name of its own.
         name = urlsplit(request.host_url).hostname or ""
         named_here = name == "localhost" or name.startswith("127.") or name == "::1"
-        forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
-        return named_here and not forwarded and ip_address(request.remote_addr or "0.0.0.0").is_loopback  # noqa: S104
+        return named_here and ip_address(request.remote_addr or "0.0.0.0").is_loopback  # noqa: S104
 
     @property
     def kind(self) -> str:
@@ -154,11 +159,25 @@ def _begin(app: Flask) -> Demo:
     if not is_running_from_reloader():
         print(  # noqa: T201
             " * No CHATBOTKIT_API_SECRET of your own is set: this is a demo on a stand-in of the API.\n"
-            " * Its mails, with the codes, arrive at the page /inbox.\n"
+            f" * Its mails, with the codes, {_inbox_state(app)}.\n"
             f" * The same product runs in {other} mode at /{other}/.",
             file=sys.stderr,
         )
     return demo
+
+
+def _inbox_state(app: Flask) -> str:
+    if app.debug or app.config.get("DEMO"):
+        return "arrive at the page /inbox"
+    return "are shown to nobody: start it with --debug, or set FLASK_DEMO=1, to read them at /inbox"
+
+
+def _proxied() -> bool:
+    """Return whether the request shows a sign of a proxy."""
+    names = [name.lower() for name, _ in request.headers]
+    signs = ("x-forwarded", "forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
+    # No browser speaks HTTP/1.0. nginx does, where nobody told it otherwise.
+    return any(name.startswith(signs) for name in names) or request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
 
 
 def _mount_twin(app: Flask, demo: Demo, create_app: Callable[..., Flask]) -> None:
@@ -167,6 +186,7 @@ def _mount_twin(app: Flask, demo: Demo, create_app: Callable[..., Flask]) -> Non
         str(Path(app.instance_path) / kind),  # codes and sessions of its own
         EXAMPLE_DEMO=demo,
         CHATBOTKIT_AUTH_ADAPTER=kind,
+        DEMO=app.config.get("DEMO"),
         SESSION_COOKIE_NAME=f"{kind}_session",  # or signing in to one would sign out of the other
         REMEMBER_COOKIE_NAME=f"{kind}_remember_token",
     )

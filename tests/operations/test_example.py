@@ -44,7 +44,7 @@ def kind(request: pytest.FixtureRequest, bare_environment: None, monkeypatch: py
 
 @pytest.fixture
 def app(tmp_path: Path, bare_environment: None) -> Iterator[Flask]:
-    app = example_app.create_app(str(tmp_path))
+    app = example_app.create_app(str(tmp_path), DEMO=True)
     yield app
     sandbox_of(app).stop()
 
@@ -110,7 +110,7 @@ def test_the_home_page_shows_both_modes_and_the_calls_of_each_step(kind: str, ap
     assert (opened.title, opened.calls) == ("Opened the dashboard", [])
     made = ["GET /user/list", "POST /user/create"]
     if kind == "contact":
-        made = ["GET /contact/list", "POST /contact/ensure"]
+        made = ["GET /contact/list", "POST /contact/create"]
     assert (typed.title, typed.calls) == ("Typed a code", made)
     assert (asked.title, asked.calls) == ("Asked for a code", [])
     page = client.get("/").text
@@ -136,7 +136,7 @@ def test_both_modes_run_side_by_side_in_one_browser(kind: str, app: Flask) -> No
     made = {step.kind: step.calls for step in demo_of(app).steps if step.title == "Typed a code"}
     assert made == {
         "partner": ["GET /user/list", "POST /user/create"],
-        "contact": ["GET /contact/list", "POST /contact/ensure"],
+        "contact": ["GET /contact/list", "POST /contact/create"],
     }
     assert len(sandbox_of(app).users) == len(sandbox_of(app).contacts) == 3
 
@@ -185,6 +185,9 @@ def test_the_inbox_does_not_grow_without_end_and_starts_empty(app: Flask, tmp_pa
         ("127.0.0.1", {"Host": "rebound.example"}),
         ("127.0.0.1", {"X-Forwarded-For": "192.0.2.7"}),
         ("127.0.0.1", {"Forwarded": "for=192.0.2.7"}),
+        ("127.0.0.1", {"X-Forwarded-Proto": "https"}),
+        ("127.0.0.1", {"X-Real-IP": "192.0.2.7"}),
+        ("127.0.0.1", {"Via": "1.1 proxy"}),
     ],
 )
 def test_the_inbox_is_for_nobody_else(app: Flask, sign_in: SignIn, address: str, headers: dict[str, str]) -> None:
@@ -197,6 +200,29 @@ def test_the_inbox_is_for_nobody_else(app: Flask, sign_in: SignIn, address: str,
     home = client.get("/", headers=headers, environ_base={"REMOTE_ADDR": address})
     assert home.status_code == 200
     assert "ada@example.com" not in home.text
+
+
+@pytest.mark.parametrize("switch", [None, "debug", "FLASK_DEMO"])
+def test_the_inbox_needs_a_switch(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sign_in: SignIn,
+    capsys: pytest.CaptureFixture[str],
+    switch: str | None,
+) -> None:
+    # A secret that is lost in production leads here, behind a proxy that shows in no header.
+    monkeypatch.setenv("FLASK_DEBUG" if switch == "debug" else "FLASK_DEMO", "1" if switch else "0")
+    app = example_app.create_app(str(tmp_path))
+    try:
+        client = app.test_client()
+        sign_in(client, "eve@example.com")
+        for path in ("/inbox", "/inbox/latest"):
+            assert client.get(path).status_code == (200 if switch else 404)
+            assert client.get(path, environ_overrides={"SERVER_PROTOCOL": "HTTP/1.0"}).status_code == 404
+        assert client.get("/contact/inbox").status_code == (200 if switch else 404)
+        assert ("set FLASK_DEMO=1" in capsys.readouterr().err) == (switch is None)
+    finally:
+        sandbox_of(app).stop()
 
 
 def test_ipv6_is_this_machine_too(app: Flask) -> None:
@@ -227,7 +253,7 @@ def test_what_the_sandbox_command_says_to_export_is_a_demo_too(
         monkeypatch.setenv("SECRET_KEY", "not a secret")
         monkeypatch.setenv("CHATBOTKIT_API_SECRET", SECRET)
         monkeypatch.setenv("CHATBOTKIT_API_URL", sandbox.url)
-        client = example_app.create_app(str(tmp_path)).test_client()
+        client = example_app.create_app(str(tmp_path), DEMO=True).test_client()
         sign_in(client, "eve@example.com")
         assert "eve@example.com" in client.get("/inbox").text
         assert "This is a demo" in client.get("/").text
@@ -250,7 +276,7 @@ def started(*command: str, cwd: Path, env: dict[str, str] | None = None) -> Iter
     process = subprocess.Popen(
         [f"{bin}/{command[0]}", *command[1:]],
         cwd=cwd,
-        env={"PATH": f"{bin}:/usr/bin:/bin", **(env or {})},
+        env={"PATH": f"{bin}:/usr/bin:/bin", "FLASK_DEMO": "1", **(env or {})},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

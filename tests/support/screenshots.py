@@ -259,7 +259,7 @@ def main(folder: Path) -> None:
 
 def _fill_album(browser: Browser, folder: Path, size: str, viewport: ViewportSize, colours: str) -> None:
     with tempfile.TemporaryDirectory() as instance:
-        app = create_app(instance)
+        app = create_app(instance, DEMO=True)
         with served(app) as origin:
             context = browser.new_context(viewport=viewport, color_scheme=colours)  # type: ignore[arg-type]
             page = context.new_page()

@@ -53,7 +53,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 @pytest.fixture
 def site(tmp_path: Path, bare_environment: None) -> Iterator[tuple[Flask, str]]:
-    app = create_app(str(tmp_path))
+    app = create_app(str(tmp_path), DEMO=True)
     with served(app) as origin:
         yield app, origin
     sandbox = demo_of(app).sandbox

@@ -79,7 +79,7 @@ def site(
 ) -> Iterator[Site]:
     for key, value in getattr(request, "param", {}).items():
         monkeypatch.setenv(key, value)
-    app = create_app(str(tmp_path))
+    app = create_app(str(tmp_path), DEMO=True)
     with served(app) as origin:
         yield Site(app, origin)
     Site(app, origin).sandbox.stop()
