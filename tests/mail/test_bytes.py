@@ -200,7 +200,7 @@ def test_a_code_is_shown_in_two_groups_and_never_translated(
 ) -> None:
     html = _html(make_app(), chatbotkit_outbox, post)
     code = mail_code()
-    assert f'<span translate="no" style="white-space:nowrap;">{code[:3]} {code[3:]}</span> is your shop' in html
+    assert f'<span translate="no" style="white-space:nowrap;">{code[:3]} {code[3:]}</span> is your Shop' in html
     assert re.search(r'<td class="code" translate="no"', html)
     assert chatbotkit_outbox[-1].subject.startswith(code)
 

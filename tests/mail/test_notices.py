@@ -32,7 +32,7 @@ def test_a_new_sign_in_is_told_with_device_time_and_a_way_to_act(make_app: MakeA
     with notice_sent.connected_to(lambda _app, **data: heard.append(data), app):
         assert send(app, "new_sign_in", device="Chrome on Android")
     (message,) = server.mails
-    assert (message["Subject"], message["To"]) == ("New sign-in to shop", "ada@example.com")
+    assert (message["Subject"], message["To"]) == ("New sign-in to Shop", "ada@example.com")
     for kind in ("plain", "html"):
         text = text_of(message, kind)
         assert "Chrome on Android" in text
@@ -49,7 +49,7 @@ def test_the_switch_is_about_new_sign_ins_alone(make_app: MakeApp, mail_server: 
     assert not send(app, "new_sign_in")
     assert server.mails == []
     assert send(app, kind)
-    assert "shop" in text_of(server.mails[0], "plain")
+    assert "Shop" in text_of(server.mails[0], "plain")
 
 
 def test_the_old_address_gets_a_notice_without_a_link(make_app: MakeApp, mail_server: Server) -> None:
@@ -80,7 +80,7 @@ def test_a_notice_is_queued_where_there_is_a_queue(make_app: MakeApp, mail_serve
     assert (len(queued), server.connections) == (1, 0)
     with app.app_context():
         app.extensions["chatbotkit_auth"].send_mail(queued[0])
-    assert server.mails[0]["Subject"] == "New sign-in to shop"
+    assert server.mails[0]["Subject"] == "New sign-in to Shop"
 
 
 def test_a_hook_gets_what_it_takes_in_place_of_the_mail(make_app: MakeApp, mail_server: Server) -> None:

@@ -21,9 +21,9 @@ PEOPLE = ("ada@example.com", "nobody@example.com")
 @pytest.mark.parametrize(
     ("purpose", "words"),
     [
-        ("sign_in", "is your shop sign-in code"),
-        ("deletion", "is your code to delete your shop account"),
-        ("address", "is your code to change your shop email address"),
+        ("sign_in", "is your Shop sign-in code"),
+        ("deletion", "is your code to delete your Shop account"),
+        ("address", "is your code to change your Shop email address"),
     ],
 )
 def test_a_mail_says_what_its_code_is_for(
@@ -46,7 +46,7 @@ def test_a_mail_says_what_its_code_is_for(
     for text in (str(mail.body), str(mail.html)):
         assert words in text
         assert "https://shop.example/l" in text
-        assert "Don&#39;t share it. Nobody from shop will ever ask for it." in text or "Don't share it." in text
+        assert "Don&#39;t share it. Nobody from Shop will ever ask for it." in text or "Don't share it." in text
         assert ("sign-in" in text) == (purpose == "sign_in")
     assert "012345" not in repr(about)
     assert "ada@" not in repr(about)
@@ -68,7 +68,7 @@ def test_the_mail_about_deleting_an_account_says_so(
     signing_in, deleting = chatbotkit_outbox
     assert signing_in.subject.split()[1:] != deleting.subject.split()[1:]
     if language == "en":
-        assert "is your code to delete your shop account" in deleting.subject
+        assert "is your code to delete your Shop account" in deleting.subject
 
 
 def test_mail_code_says_what_is_missing(chatbotkit_outbox: list[Message], mail_code: Callable[..., str]) -> None:

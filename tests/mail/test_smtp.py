@@ -280,3 +280,13 @@ def test_a_port_in_the_environment_that_is_none_is_told(make_app: MakeApp, monke
     monkeypatch.setenv("MAIL_PORT", "smtp")
     with pytest.raises(ConfigurationError, match="MAIL_PORT"):
         make_app()
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_limit_of_mails_a_connection_changes_nothing(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], post: Post, most: int
+) -> None:
+    server, config = mail_server
+    app = make_app(**config, MAIL_MAX_EMAILS=most)
+    assert post(app.test_client(), "/auth/sign-in", ADA).status_code == 200
+    assert (len(server.mails), server.connections) == (1, 1)
