@@ -138,6 +138,7 @@ def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
     auth.config = replace(usual, resend_cooldown=timedelta(0), resend_max=1)
     ask()
     press("Send a new code")
+    page.get_by_text("New code sent").wait_for()
     yield "verify-sent-again"
     auth.config = usual
     answer()
@@ -172,8 +173,8 @@ def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
     press("Try again")
     go("/auth/sign-out")
     press("Sign out")
-    for _ in range(5):
-        ask("eve@example.com")
+    for _ in range(6):
+        ask("mia@example.com")
     yield "rate-limited"
 
     # Inside
