@@ -329,13 +329,19 @@ def test_ensure_answers_a_contact_whatever_its_address_is_by_now(api: Api, sandb
     assert contact == before
 
 
-def test_of_several_ensures_the_losers_conflict(api: Api, sandbox: Sandbox) -> None:
-    sandbox.ensure_gap = 0.2
-    barrier = threading.Barrier(5)
+def test_of_several_ensures_the_losers_conflict(api: Api, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    records, barrier = sandbox._records, threading.Barrier(5)
+
+    def meet() -> None:
+        # Each has looked before the first one inserts.
+        records.lock.release()
+        barrier.wait(30)
+        records.lock.acquire()
+
+    monkeypatch.setattr(records, "let_others_in", meet)
 
     def ensure(_: int) -> int:
         with Api(sandbox, None).session as session:
-            barrier.wait()
             url, body = f"{sandbox.url}/api/v1/contact/ensure", {"fingerprint": FINGERPRINT}
             return session.post(url, json=body, headers={"Authorization": "Bearer sk-test"}, timeout=30).status_code
 
