@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -398,16 +400,21 @@ def test_an_ignored_filter_is_said_once(
     assert len([each for each in caplog.records if "ignores the filter" in each.message]) == 1
 
 
-def test_looking_somebody_up_has_one_deadline_and_names_the_filter(chatbotkit_sandbox: Sandbox) -> None:
+def test_looking_somebody_up_has_one_deadline_and_names_the_filter(
+    chatbotkit_sandbox: Sandbox, client: ChatBotKitClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chatbotkit_sandbox.ignore_filters = True
     chatbotkit_sandbox.page_size = 1
-    chatbotkit_sandbox.latency = 0.05
-    for number in range(60):
+    for number in range(9):
         chatbotkit_sandbox.add_user(f"{number}@example.com")
-    partner = PartnerAdapter(ChatBotKitClient("sk-test", chatbotkit_sandbox.url, timeout=0.2, retries=0))
-    with pytest.raises(APIError, match=r'longer than 0.6 seconds.*filter "email" of /user/list'):
-        partner.get_by_email(ADA)
-    assert len(chatbotkit_sandbox.requests) < 60
+    # Each look at the clock, one before the first page and one after each, finds it nine seconds later.
+    clock = itertools.count(0, 9)
+    monkeypatch.setattr(
+        "flask_chatbotkit_auth.upstream.records.time", SimpleNamespace(monotonic=lambda: float(next(clock)))
+    )
+    with pytest.raises(APIError, match=r'longer than 30 seconds.*filter "email" of /user/list'):
+        PartnerAdapter(client).get_by_email(ADA)
+    assert len(chatbotkit_sandbox.requests) == 4
 
 
 def test_a_list_of_more_than_a_thousand_pages_keeps_nobody_out(
