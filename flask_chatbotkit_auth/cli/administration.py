@@ -5,6 +5,7 @@ The switches guard what happens by itself; an administrator approves people, cha
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,6 @@ from ..device import device_name
 from ..exceptions import EmailTaken
 from ..identifier import normalize_identifier
 from ..profile import profile_problem
-from ..signals import emit, user_created, user_deleted, user_updated
 from ..state import current_auth
 from ..user import User
 from .terminal import count_of, counted, json_option, plain, print_json, print_table, with_app
@@ -62,10 +62,9 @@ def create_user(email: str, name: str, image: str, as_json: bool) -> None:
     identifier = normalize_identifier(email)
     _check(name=name, image=image)
     try:
-        user = current_auth.adapter.create(identifier, name=name.strip() or None, image=image.strip() or None)
+        user = current_auth.admin.create(identifier, name=name.strip() or None, image=image.strip() or None)
     except EmailTaken:
         raise click.ClickException(f"{identifier} has an account already.") from None
-    emit(user_created, _app(), user=user)
     _show(user, as_json)
 
 
@@ -73,22 +72,23 @@ def create_user(email: str, name: str, image: str, as_json: bool) -> None:
 @click.argument("user", metavar="ID-OR-EMAIL")
 @click.option("--name", help='The person\'s name; "" takes it away.')
 @click.option("--image", help='The https address of a picture; "" takes it away.')
-@click.option("--email", help="The address that the person signs in with from now on.")
+@click.option("--email", help="The address that the person signs in with from now on; sessions of the old one end.")
+@click.option("--meta", multiple=True, metavar="KEY=VALUE", help="A key of meta; the value is JSON, or else text.")
 @json_option
 @with_app
-def update_user(user: str, as_json: bool, **options: str | None) -> None:
+def update_user(user: str, as_json: bool, meta: tuple[str, ...], **options: str | None) -> None:
     """Change an account; what is not given stays as it is."""
-    fields = {key: value.strip() for key, value in options.items() if value is not None}
-    if not fields:
-        raise click.ClickException("Say what to change: --name, --image or --email.")
+    fields: dict[str, Any] = {key: value.strip() for key, value in options.items() if value is not None}
     _check(**{key: value for key, value in fields.items() if key != "email"})
+    if meta:
+        fields["meta"] = dict(map(_meta, meta))
+    if not fields:
+        raise click.ClickException("Say what to change: --name, --image, --email or --meta.")
     found = _find(user)
     try:
-        updated = current_auth.adapter.update(found.id, **fields)
+        updated = current_auth.admin.update(found.id, **fields)
     except EmailTaken:
         raise click.ClickException(f"{normalize_identifier(fields['email'])} has an account of its own.") from None
-    current_auth.registry.save(updated)
-    emit(user_updated, _app(), user=updated, fields=sorted(fields))
     _show(updated, as_json)
 
 
@@ -103,9 +103,7 @@ def delete_user(user: str, yes: bool, as_json: bool) -> None:
     if not yes:
         question = f"Delete {plain(found.email)} ({plain(found.id)}) with all that is in the account, for good?"
         click.confirm(question, abort=True, err=True)
-    current_auth.adapter.delete(found.id)
-    ended = current_auth.registry.end_all(found.id, reason="deleted")
-    emit(user_deleted, _app(), user_id=found.id)
+    ended = current_auth.admin.delete(found)
     if as_json:
         print_json({"deleted": found.id, "sessions_ended": ended})
     else:
@@ -137,13 +135,21 @@ def list_sessions(user: str, as_json: bool) -> None:
 
 
 @sessions.command("end")
-@click.argument("user", metavar="ID-OR-EMAIL")
-@click.option("--session", "session_id", help="Only this one; by default all of them.")
+@click.argument("user", metavar="ID-OR-EMAIL", required=False)
+@click.option("--session", "session_id", help="Only this one; by default all of the user's.")
+@click.option("--all", "everybody", is_flag=True, help="Those of every user, in every application of this store.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @with_app
-def end_sessions(user: str, session_id: str | None, as_json: bool) -> None:
-    """Sign a user out, everywhere or on one device."""
-    if session_id is None:
+def end_sessions(user: str | None, session_id: str | None, everybody: bool, yes: bool, as_json: bool) -> None:
+    """Sign a user out, everywhere or on one device, or everybody with --all."""
+    if everybody == (user is not None):
+        raise click.ClickException("Name a user, or say --all.")
+    if user is None:
+        if not yes:
+            click.confirm("Sign everybody out, in every application that uses this store?", abort=True, err=True)
+        ended = current_auth.registry.end_everybody()
+    elif session_id is None:
         ended = current_auth.end_sessions(_id(user))
     elif current_auth.end_session(_id(user), session_id):
         ended = 1
@@ -167,6 +173,16 @@ def _find(user: str) -> User:
 def _id(user: str) -> str:
     # An id needs no look-up: sessions can be ended while the API is away, and those of a deleted user, too.
     return _find(user).id if "@" in user else user
+
+
+def _meta(option: str) -> tuple[str, Any]:
+    key, equals, value = option.partition("=")
+    if not key or not equals:
+        raise click.ClickException(f"--meta {plain(option)}: give KEY=VALUE.")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
 
 
 def _check(**fields: str) -> None:
