@@ -44,7 +44,6 @@ class VerificationRequest:
         *,
         user: User | None = None,
         url: str | None = None,
-        purpose: str = "sign_in",
     ) -> VerificationRequest:
         """Return it for a challenge of the browser whose request this is."""
         language = current_language()
@@ -54,7 +53,7 @@ class VerificationRequest:
             expires_at=expires_at,
             user=user,
             url=url,
-            purpose=purpose,
+            purpose=challenge.purpose,
             device=device_name(request.user_agent.string, language) if request else None,
             language=language,
         )
