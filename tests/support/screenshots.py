@@ -207,9 +207,12 @@ def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
     page.get_by_label("Name").fill("Ben")
     press("Save")
     yield "account-saved"
-    page.get_by_label("Name").fill("B" * 200)
+    auth.config = replace(usual, profile_picture=True)
+    go("/auth/account")
+    page.get_by_label("Picture").fill("ben.png")
     press("Save")
     yield "account-error"
+    auth.config = usual
     go("/auth/account/delete")
     yield "account-delete"
     press("Send code")
