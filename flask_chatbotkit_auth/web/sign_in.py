@@ -12,10 +12,10 @@ from flask_login import current_user, login_fresh
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as AnyResponse
 
-from ..exceptions import MailError, NoChallenge, StoreError
+from ..exceptions import MailError, NoChallenge, RateLimited, StoreError
 from ..flows import challenges
 from ..flows import sign_in as flows
-from ..identifier import MAX_LENGTH
+from ..identifier import MAX_LENGTH, same_identifier
 from ..languages import gettext as _
 from ..login import current_session
 from ..state import current_auth
@@ -67,6 +67,11 @@ def sign_in_post() -> AnyResponse:
     except MailError as error:
         # The challenge stays: the code page offers to send another code at once.
         return problem(error, "verify")
+    except RateLimited as error:
+        # A working code for the same address may be in the person's hands.
+        before = flows.pending()
+        known = before is not None and same_identifier(text("email"), before.identifier)
+        return problem(error, "verify" if known else None)
     if wants_json():
         return challenge_json(challenge)
     return redirect(url_for("chatbotkit_auth.verify"), 303)
@@ -168,11 +173,15 @@ def _new_token() -> str:
 
 
 def _sign_in_page(shown: Flash | None) -> Response:
-    pending = flows.pending()
+    pending, record = flows.pending(), current_session()
+    before = pending or flows.latest()
+    # Who is signed in comes here to prove themselves again: the page is about them.
+    known = before.identifier if before is not None else record.user.email if record is not None else ""
     return page(
         "sign_in",
         shown,
-        email=_email(shown, pending or flows.latest()),
+        email=_email(shown, known),
+        again=record is not None,
         next=safe_next() or "",
         pending=pending and pending.identifier,
         creates_account=current_auth.adapter.auto_create,
@@ -180,14 +189,14 @@ def _sign_in_page(shown: Flash | None) -> Response:
     )
 
 
-def _email(shown: Flash | None, before: Challenge | None) -> str:
+def _email(shown: Flash | None, known: str) -> str:
     """Return what the field for the address begins with."""
     if shown is not None and shown.typed:
         return shown.typed.get("email", "")
     if "email" in request.args:
         return request.args["email"][:MAX_LENGTH]
     # "Use another address", or "Start again": it is there to be corrected, and in no URL, which a log would keep.
-    return before.identifier if before is not None else ""
+    return known
 
 
 def _used_page() -> Response:

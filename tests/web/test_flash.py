@@ -246,3 +246,23 @@ def test_a_mail_that_cannot_be_sent_leads_to_the_code_page(make_app: MakeApp, ch
     assert page.status_code == 503
     assert "send the email. Wait a moment" in page.text
     assert 'action="/auth/resend"' in page.text
+
+
+def test_a_limit_leads_to_the_code_that_works(make_app: MakeApp, chatbotkit_outbox: list[Message]) -> None:
+    client = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "1/hour", "request:ip": "2/hour"}).test_client()
+    begin(client)
+    location = submit(client, "sign-in", email=ADA).location
+    assert location.startswith("/auth/verify?m=")
+    page = client.get(location)
+    assert (page.status_code, "Retry-After" in page.headers) == (429, True)
+    assert "too many codes" in page.text
+    assert submit(client, "sign-in", email="other@example.com").location.startswith("/auth/sign-in?")
+    assert submit(client, "verify", code=read_code(chatbotkit_outbox[0])).location == "/auth/account"
+
+
+def test_proving_oneself_again_is_about_who_is_signed_in(client: FlaskClient, sign_in: SignIn) -> None:
+    sign_in(client, ADA)
+    client.delete_cookie("session")  # the remember cookie alone is no fresh proof
+    page = client.get("/auth/sign-in").text
+    assert f'value="{ADA}"' in page
+    assert "Confirm it&#39;s you" in page
