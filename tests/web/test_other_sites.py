@@ -1,0 +1,92 @@
+"""Two sites in one real browser: what a link and a form of another site can do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+from werkzeug.serving import make_server
+
+from tests.support.apps import MakeApp
+from tests.support.steps import ADA
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[int]:
+    """Serve ``app``, and give its port."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.port
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Flask], int]]:
+    with ExitStack() as stack:
+        yield lambda app: stack.enter_context(served(app))
+
+
+def test_a_link_from_elsewhere_finds_the_strict_session(
+    make_app: MakeApp, browser: Any, serve: Callable[[Flask], int]
+) -> None:
+    port = serve(make_app(SESSION_COOKIE_SAMESITE="Strict"))
+    mail = Flask("mail")
+    mail.add_url_rule("/", "link", lambda: f'<a href="http://shop.localhost:{port}/auth/verify">open</a>')
+    elsewhere = serve(mail)
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"http://shop.localhost:{port}/auth/sign-in")
+        page.fill("#email", ADA)
+        page.click("button[type=submit]")
+        page.wait_for_url("**/auth/verify")
+        page.goto(f"http://127.0.0.1:{elsewhere}/")
+        page.click("a")
+        page.wait_for_selector("#code")
+        assert ADA in page.inner_text("main").replace("\n", "")
+
+
+@pytest.mark.parametrize("policy", ["no-referrer", "unsafe-url"])
+def test_a_form_of_a_neighbour_is_refused(
+    make_app: MakeApp, browser: Any, serve: Callable[[Flask], int], chatbotkit_outbox: list[Any], policy: str
+) -> None:
+    app = make_app()
+    port = serve(app)
+    shop = f"http://shop.localhost:{port}"
+    neighbour = Flask("neighbour")
+
+    # It has planted a session of its own, whose token it knows.
+    eve = app.test_client()
+    token = eve.get("/auth/session").get_json()["csrf_token"]
+    planted = eve.get_cookie("session")
+    assert planted is not None
+
+    @neighbour.get("/")
+    def form() -> ResponseReturnValue:
+        assert request.host
+        return (
+            f'<form method="post" action="{shop}/auth/sign-in"><input name="csrf_token" value="{token}">'
+            f'<input name="email" value="{ADA}"><button>go</button></form>',
+            200,
+            {"Referrer-Policy": policy},
+        )
+
+    evil = serve(neighbour)
+    with browser.new_context() as context:
+        context.add_cookies([{"name": "session", "value": planted.value, "url": shop}])
+        page = context.new_page()
+        page.goto(f"http://evil.localhost:{evil}/")
+        with page.expect_navigation():
+            page.click("button")
+        page.wait_for_load_state()
+        assert "That came from another site" in page.inner_text("main")
+        assert page.input_value("#email") == ""
+    assert chatbotkit_outbox == []
