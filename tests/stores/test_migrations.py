@@ -15,6 +15,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_chatbotkit_auth import User
+from flask_chatbotkit_auth.migrations import include_name
 from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 
@@ -87,3 +88,27 @@ def test_an_application_that_has_migrations_adds_the_tables(db: SQLAlchemy, tmp_
     assert tables(db) == {"orders"} | OURS
     flask_migrate.downgrade()
     assert tables(db) == {"orders"}
+
+
+def test_a_store_with_a_url_is_left_alone_by_the_applications_migrations(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logging.config.fileConfig", lambda *_, **__: None)
+    app = Flask("shop")
+    app.config["SQLALCHEMY_DATABASE_URI"] = store_url
+    db = SQLAlchemy(app)
+    sa.Table("orders", db.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    flask_migrate.Migrate(app, db, directory=str(tmp_path / "migrations"), include_name=include_name)
+    store = SQLAlchemyStore(store_url)
+    store.setup()
+    with app.app_context():
+        flask_migrate.init()
+        flask_migrate.migrate(message="begin")
+        flask_migrate.upgrade()
+        assert tables(db) == {"orders"} | OURS
+        store.database.metadata.drop_all(db.engine)
+        db.drop_all()
+        with db.engine.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")
+        db.engine.dispose()
+    store.close()
