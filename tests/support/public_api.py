@@ -32,6 +32,8 @@ MODULES = {
     "flask_chatbotkit_auth.migration": ["person_of"],
     "flask_chatbotkit_auth.state": ["AuthState"],
     "flask_chatbotkit_auth.stores": ["MAX_CODES", "Attempt", "Challenge", "Outcome", "SessionRecord", "State"],
+    "flask_chatbotkit_auth.migrations": ["include_name"],
+    "flask_chatbotkit_auth.stores.documents": ["DocumentStore"],
     "flask_chatbotkit_auth.stores.redis": ["RedisStore"],
     "flask_chatbotkit_auth.stores.sqlalchemy": ["SQLAlchemyStore"],
     "flask_chatbotkit_auth.testing": ["Clock", "Sandbox", "SoftwareAuthenticator", "StoreContract"],
