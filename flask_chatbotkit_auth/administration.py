@@ -41,7 +41,7 @@ class Administration:
         :raises APIError: the API could not be reached or refused.
         """
         _check(fields, FIELDS - {"email"})
-        user = self._adapter.create(normalize_identifier(email), **fields)
+        user = self._adapter.create(normalize_identifier(email, special_domains=True), **fields)
         emit(user_created, _app(), user=user)
         return user
 

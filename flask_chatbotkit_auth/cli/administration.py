@@ -59,7 +59,7 @@ def show_user(user: str, as_json: bool) -> None:
 @with_app
 def create_user(email: str, name: str, image: str, as_json: bool) -> None:
     """Make an account, so that its owner can sign in."""
-    identifier = normalize_identifier(email)
+    identifier = normalize_identifier(email, special_domains=True)
     _check(name=name, image=image)
     try:
         user = current_auth.admin.create(identifier, name=name.strip() or None, image=image.strip() or None)
@@ -164,7 +164,7 @@ def end_sessions(user: str | None, session_id: str | None, everybody: bool, yes:
 
 def _find(user: str) -> User:
     adapter = current_auth.adapter
-    found = adapter.get_by_email(normalize_identifier(user)) if "@" in user else adapter.get(user)
+    found = adapter.get_by_email(normalize_identifier(user, special_domains=True)) if "@" in user else adapter.get(user)
     if found is None:
         raise click.ClickException(f"There is no user {plain(user)}.")
     return found

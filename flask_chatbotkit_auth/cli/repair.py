@@ -156,7 +156,7 @@ def _account(record: Mapping[str, Any], address: str | None, found_by: str | Non
     if address is None or not isinstance(id, str):
         return None
     try:
-        return Account(id, normalize_identifier(address), found_by, verified)
+        return Account(id, normalize_identifier(address, special_domains=True), found_by, verified)
     except InvalidEmail:
         return None
 

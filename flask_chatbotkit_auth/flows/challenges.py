@@ -156,13 +156,13 @@ def try_code(challenge: Challenge, typed: str) -> None:
     auth = current_auth
     code = auth.provider.normalize(typed)
     was_verified = challenge.state is not State.OPEN
-    if not auth.provider.has_length(code):
-        raise used_error() if was_verified else InvalidCode(attempts_left(challenge))
     if was_verified:
-        _count_repetition(challenge)
+        _count_repetition(challenge, code)
+    elif not auth.provider.has_length(code):
+        raise InvalidCode(attempts_left(challenge))
     with auth.store.connected():
-        counting.count("verify", challenge.identifier)
         # Counted before the code is compared, so that no number of workers tries more than the limit allows.
+        counting.count("verify", challenge.identifier)
         attempt = auth.store.try_code(
             challenge.id, _digests(challenge, code), now=auth.clock(), max_attempts=auth.provider.attempts
         )
@@ -223,6 +223,8 @@ def _deliver_hidden(about: VerificationRequest, recipient: Recipient) -> None:
     with current_auth.pace.padded(sends=recipient.gets_code), _failures_hidden():
         if recipient.gets_code:
             _send(about)
+            if current_auth.config.unknown_user == "mail":
+                current_auth.mailer.rehearse_unknown(about.identifier)
         elif current_auth.config.unknown_user == "mail":
             current_auth.mailer.send_unknown(about.identifier)
         else:
@@ -248,12 +250,13 @@ def _send(about: VerificationRequest) -> None:
     emit(code_sent, _app(), identifier=about.identifier, expires_at=about.expires_at)
 
 
-def _count_repetition(challenge: Challenge) -> None:
+def _count_repetition(challenge: Challenge, code: str) -> None:
     # The store counts no wrong codes of a challenge that is verified, and its cookie may be in a guesser's hands, too.
+    if not code:
+        raise used_error()
     try:
         current_auth.limiter.hit("verify:again", challenge.id)
-    except RateLimited as error:
-        _log.warning("code refused for %s: %s", mask(challenge.identifier), error)
+    except RateLimited:
         raise used_error() from None
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 
-from flask import current_app, session
+from flask import current_app, request, session
 
-from ..devices import remember_device
+from ..device import device_name
+from ..devices import known_device, remember_device
 from ..exceptions import (
     APIError,
     ChatBotKitAuthError,
@@ -21,6 +22,7 @@ from ..exceptions import (
     TooManyAttempts,
 )
 from ..identifier import mask
+from ..languages import current_language
 from ..login import enter, held_session, leave
 from ..signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
 from ..state import current_auth
@@ -85,7 +87,9 @@ def sign_in_by_code(typed: str, *, remember: bool | None = None) -> User:
     """
     if remember is None:
         remember = session.get(_REMEMBER_KEY) is not False
-    return complete_sign_in(_pending().prove(typed), remember=remember)
+    challenge = _pending().prove(typed)
+    with challenges.refusals_told("verify", challenge.identifier):
+        return complete_sign_in(challenge, remember=remember)
 
 
 def complete_sign_in(challenge: Challenge, *, remember: bool = True) -> User:
@@ -118,6 +122,7 @@ def complete_sign_in(challenge: Challenge, *, remember: bool = True) -> User:
             # Another try would ask the API and the application the same again.
             auth.store.end_challenge(challenge.id)
         raise
+    known = known_device(identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
     token, record = auth.registry.open(challenge, user)
     enter(auth, entering, token, record, remember=remember)
     remember_device(identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
@@ -125,6 +130,9 @@ def complete_sign_in(challenge: Challenge, *, remember: bool = True) -> User:
     if created:
         emit(user_created, _app(), user=user)
     emit(user_signed_in, _app(), user=user, created=created, method=record.method)
+    if not created and known is None:
+        device = device_name(request.user_agent.string, current_language())
+        auth.notices.send("new_sign_in", user, to=identifier, device=device)
     return user
 
 

@@ -174,7 +174,7 @@ def read_code(message: Message) -> str:
 
 def _enter(email: str, fields: dict[str, Any]) -> User:
     """Sign this request's browser in by the flow's own last step, which wants a challenge that was verified."""
-    auth, identifier = current_auth, normalize_identifier(email)
+    auth, identifier = current_auth, normalize_identifier(email, special_domains=True)
     found = auth.adapter.get_by_email(identifier) or auth.adapter.sign_up(identifier, {})[0]
     if fields:
         auth.adapter.update(found.id, **fields)

@@ -11,6 +11,7 @@ from flask_login import current_user
 from werkzeug.wrappers import Response as AnyResponse
 
 from ..device import device_name
+from ..devices import forget_device, known_device
 from ..exceptions import APIStatusError, InvalidConfirmation, LifecycleDisabled
 from ..flows import deletion, profile
 from ..flows import sign_in as flows
@@ -68,6 +69,7 @@ def account(record: SessionRecord) -> AnyResponse:
         can_delete=current_auth.adapter.auto_delete,
         profile_picture=current_auth.config.profile_picture,
         now=current_auth.clock(),
+        device_known=known_device(user.email, lifetime=current_auth.config.device_lifetime, now=current_auth.clock()),
         name=typed.get("name", user.name),
         image=typed.get("image", user.image),
     )
@@ -120,6 +122,13 @@ def account_end_others(record: SessionRecord) -> AnyResponse:
     current_auth.require_fresh(record)
     ended = current_auth.end_sessions(record.user, keep=record.id)
     return jsonify(ended=ended) if wants_json() else done(_("All other devices are signed out."))
+
+
+@blueprint.post("/account/device/forget")
+@_own
+def account_forget_device(record: SessionRecord) -> AnyResponse:
+    forget_device()
+    return jsonify(forgotten=True) if wants_json() else done(_("This device is forgotten. You are still signed in."))
 
 
 @blueprint.get("/account/delete")

@@ -238,3 +238,32 @@ def test_a_device_is_still_known_after_the_secret_key_changed(make_app: MakeApp,
     stranger = make_app(SECRET_KEY="new", CHATBOTKIT_AUTH_RATE_LIMITS=ONE_REQUEST).test_client()
     stranger.set_cookie(NAME, device_cookie(before))
     assert [ask(stranger).status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_new_browser_is_told_about_once(make_app: MakeApp, sign_in: SignIn, chatbotkit_outbox: list[Message]) -> None:
+    app = make_app(CHATBOTKIT_AUTH_NOTICES=True, CHATBOTKIT_AUTH_ORIGIN="http://localhost")
+
+    def notices() -> int:
+        return len([mail for mail in chatbotkit_outbox if "New sign-in" in (mail.subject or "")])
+
+    first = app.test_client()
+    sign_in(first, ADA)
+    assert notices() == 0, "the account is new"
+    sign_in(first, ADA)
+    assert notices() == 0, "the browser is known"
+    second = app.test_client()
+    sign_in(second, ADA)
+    assert notices() == 1
+    sign_in(second, ADA)
+    assert notices() == 1
+
+
+def test_a_device_can_be_forgotten(make_app: MakeApp, sign_in: SignIn) -> None:
+    client = make_app(CHATBOTKIT_AUTH_RATE_LIMITS=ONE_REQUEST).test_client()
+    sign_in(client, ADA)
+    assert "Forget this device" in client.get("/auth/account").text
+    answer = _post(client, "/auth/account/device/forget", "/auth", {})
+    assert answer.get_json() == {"forgotten": True}
+    assert client.get_cookie(NAME) is None
+    assert "Forget this device" not in client.get("/auth/account").text
+    assert error(ask(client)) == (429, "rate_limited")

@@ -8,6 +8,7 @@ import pytest
 from flask_mail import Message
 
 from flask_chatbotkit_auth import code_sent, pacing
+from flask_chatbotkit_auth.mail import smtp
 from flask_chatbotkit_auth.pacing import COLD, Pace
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.apps import MakeApp
@@ -53,10 +54,38 @@ def test_a_warm_worker_takes_as_long_as_it_usually_does(stopwatch: Stopwatch) ->
     pace = Pace()
     for number in range(64):
         taken(pace, stopwatch, 0.010 + 0.0001 * (number % 10), sends=True)
+        taken(pace, stopwatch, 0.002, sends=False)
     known = sorted(taken(pace, stopwatch, 0.010 + 0.0001 * (number % 10), sends=True) for number in range(101))
     unknown = sorted(taken(pace, stopwatch, 0.002, sends=False) for _ in range(101))
     assert known[50] == pytest.approx(unknown[50], rel=0.01)
     assert known[50] < 0.012
+
+
+def test_both_kinds_take_as_long_as_the_slower_one(stopwatch: Stopwatch) -> None:
+    pace = Pace()
+    for _ in range(8):
+        taken(pace, stopwatch, 0.0025, sends=True)
+        taken(pace, stopwatch, 0.106, sends=False)
+    assert taken(pace, stopwatch, 0.0025, sends=True) == pytest.approx(0.106)
+    assert taken(pace, stopwatch, 0.106, sends=False) == pytest.approx(0.106)
+
+
+def test_beside_an_own_sender_the_mail_server_is_asked_for_everybody(
+    make_app: MakeApp, chatbotkit_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, stopwatch: Stopwatch
+) -> None:
+    # The mail that says that there is no account goes by our mail, and takes the time of that.
+    chatbotkit_sandbox.add_user(ADA)
+    app = make_app(
+        CHATBOTKIT_AUTH_AUTO_CREATE=False, CHATBOTKIT_AUTH_UNKNOWN_USER="mail", MAIL_SERVER="mail.example.com"
+    )
+    app.extensions["test_auth"].send_verification_request(lambda **_named: None)
+    monkeypatch.setattr(smtp, "send", lambda _message: stopwatch.sleep(0.1))
+    monkeypatch.setattr(smtp, "rehearse", lambda _message: stopwatch.sleep(0.1))
+    app.extensions["chatbotkit_auth"].pace._durations[True].extend([0.0] * 8)
+    for email in (ADA, UNKNOWN):
+        start = stopwatch.now
+        assert ask(app.test_client(), email).status_code == 200
+        assert stopwatch.now - start == pytest.approx(0.1)
 
 
 def test_what_fails_is_padded_as_well(stopwatch: Stopwatch) -> None:

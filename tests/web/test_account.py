@@ -27,6 +27,7 @@ POSTS = (
     "/auth/account/profile",
     "/auth/account/sessions/x/end",
     "/auth/account/sessions/end-others",
+    "/auth/account/device/forget",
     "/auth/account/delete",
     "/auth/account/delete/code",
 )

@@ -299,6 +299,7 @@ def _go_right(start: Start, clock: Clock, outbox: list[Message]) -> None:
     assert ada.post("/verify", code=ada.code)["redirect"] == "/dashboard"
     assert ada.get("/session")["user"]["email"] == ADA
     assert ada.post("/account/profile", name="Ada", image="")["user"]["name"] == "Ada"
+    assert ada.post("/account/device/forget") == {"forgotten": True}
     Visitor(ada.app, outbox).sign_in()
     assert ada.post("/account/sessions/end-others") == {"ended": 1}
     Visitor(ada.app, outbox).sign_in()

@@ -195,6 +195,6 @@ def stored_email(value: object) -> str:
     """Return the address of a record in normal form, as it stands where it has none, or ``""``."""
     email = only_text(value) or ""
     try:
-        return normalize_identifier(email)
+        return normalize_identifier(email, special_domains=True)
     except InvalidEmail:
         return email

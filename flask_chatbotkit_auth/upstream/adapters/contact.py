@@ -69,7 +69,7 @@ class ContactAdapter(UserAdapter):
         meta: Mapping[str, Any] | None = None,
         limits: Mapping[str, Any] | None = None,
     ) -> User:
-        identifier = normalize_identifier(email)
+        identifier = normalize_identifier(email, special_domains=True)
         if self.get_by_email(identifier) is not None:
             raise EmailTaken
         user, created = self._make(identifier, _fields(identifier, name=name, image=image, meta=meta, limits=limits))
@@ -184,7 +184,7 @@ class ContactAdapter(UserAdapter):
 
     def _move(self, id: str, email: str, changes: dict[str, Any], meta: dict[str, Any]) -> Record | None:
         """Change a contact's address, its ``meta.email`` and its fingerprint together."""
-        identifier = normalize_identifier(email)
+        identifier = normalize_identifier(email, special_domains=True)
         meta["email"] = identifier
         before = self._records.fetch(id)
         if not _belongs_to(before, identifier):

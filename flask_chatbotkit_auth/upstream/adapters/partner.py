@@ -51,7 +51,7 @@ class PartnerAdapter(UserAdapter):
         meta: Mapping[str, Any] | None = None,
         limits: Mapping[str, Any] | None = None,
     ) -> User:
-        identifier = normalize_identifier(email)
+        identifier = normalize_identifier(email, special_domains=True)
         if self.get_by_email(identifier) is not None:
             raise EmailTaken
         try:
@@ -83,7 +83,7 @@ class PartnerAdapter(UserAdapter):
         if "limits" in fields:
             changes["limits"] = dict(fields["limits"] or {})
         if "email" in fields:
-            changes["email"] = normalize_identifier(fields["email"] or "")
+            changes["email"] = normalize_identifier(fields["email"] or "", special_domains=True)
             if not same_identifier(self._records.fetch(id).get("email"), changes["email"]):
                 other = self.get_by_email(changes["email"])
                 if other is not None and other.id != id:

@@ -120,7 +120,7 @@ OPERATIONS = (
         "getAccount",
         "Tells the profile and the sessions.",
         "Account",
-        next="changeProfile endSession endOtherSessions requestDeletionCode",
+        next="changeProfile endSession endOtherSessions forgetDevice requestDeletionCode",
     ),
     Operation(
         "post",
@@ -136,6 +136,13 @@ OPERATIONS = (
         "post", "/account/sessions/{session_id}/end", "endSession", "Ends one session.", "OneEnded", "no_session"
     ),
     Operation("post", "/account/sessions/end-others", "endOtherSessions", "Ends all sessions but this one.", "Ended"),
+    Operation(
+        "post",
+        "/account/device/forget",
+        "forgetDevice",
+        "Takes the device cookie away: this browser counts as a new one. The session goes on.",
+        "Forgotten",
+    ),
     Operation(
         "post",
         "/account/delete/code",

@@ -76,6 +76,7 @@ def schemas(auth: AuthState) -> Json:
         ),
         "UserAnswer": _object(user),
         "OneEnded": _object({"ended": {"const": 1}}, redirect, description="`redirect`: it was this very session."),
+        "Forgotten": _object({"forgotten": {"const": True}}),
         "Ended": _object({"ended": _count("How many there were.", 0, 2)}),
         "Deleted": _object({"deleted": {"const": True}, **redirect}),
         "SignIn": _request(
