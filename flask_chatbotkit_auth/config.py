@@ -8,7 +8,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from .exceptions import ConfigurationError
 from .mailbox import parse_mailbox
@@ -430,6 +432,28 @@ class Config:
         False,
         "Whether people get an email about a sign-in from a new browser. Needs ``CHATBOTKIT_AUTH_ORIGIN``.",
     )
+    passkeys: bool = _option(
+        "CHATBOTKIT_AUTH_PASSKEYS",
+        _switch,
+        False,
+        "Whether people can sign in with a passkey. Needs ``CHATBOTKIT_AUTH_ORIGIN`` and the ``[passkeys]`` extra.",
+    )
+    passkey_rp_id: str | None = _option(
+        "CHATBOTKIT_AUTH_PASSKEY_RP_ID",
+        _text,
+        None,
+        "The domain that passkeys belong to: the host of the origin, or a parent domain. Another one orphans every passkey. "
+        "Default: the host of ``CHATBOTKIT_AUTH_ORIGIN``.",
+    )
+    passkey_origins: tuple[str, ...] = _option(
+        "CHATBOTKIT_AUTH_PASSKEY_ORIGINS", _origins, (), "Further exact origins whose pages can ask for a passkey."
+    )
+    passkey_offer: bool = _option(
+        "CHATBOTKIT_AUTH_PASSKEY_OFFER",
+        _switch,
+        True,
+        "Whether people who signed in with a code are offered a passkey, on devices that can make one.",
+    )
     mail_tls_verify: bool = _option(
         "CHATBOTKIT_AUTH_MAIL_TLS_VERIFY",
         _switch,
@@ -487,7 +511,33 @@ class Config:
                 "CHATBOTKIT_AUTH_NOTICES needs CHATBOTKIT_AUTH_ORIGIN, to link to your site. Set it, for example to "
                 '"https://shop.example.com".'
             )
+        _check_passkeys(config)
         return config
+
+
+def _check_passkeys(config: Config) -> None:
+    if not config.passkeys:
+        return
+    if config.origin is None:
+        raise ConfigurationError(
+            "CHATBOTKIT_AUTH_PASSKEYS needs CHATBOTKIT_AUTH_ORIGIN, since passkeys belong to a site. Set it, for example to "
+            '"https://shop.example.com".'
+        )
+    host = (urlsplit(config.origin).hostname or "").rstrip(".")
+    domain = config.passkey_rp_id or host
+    if not all(_is_within(urlsplit(each).hostname or "", domain) for each in (config.origin, *config.passkey_origins)):
+        raise ConfigurationError(
+            f"CHATBOTKIT_AUTH_PASSKEY_RP_ID is {domain!r}: it must be the host of CHATBOTKIT_AUTH_ORIGIN and of each of "
+            "CHATBOTKIT_AUTH_PASSKEY_ORIGINS, or a parent domain of them."
+        )
+    if find_spec("webauthn") is None:
+        raise ConfigurationError(
+            'CHATBOTKIT_AUTH_PASSKEYS needs the webauthn library: pip install "flask-chatbotkit-auth[passkeys]"'
+        )
+
+
+def _is_within(host: str, domain: str) -> bool:
+    return host == domain or ("." in domain and host.endswith(f".{domain}"))
 
 
 def unknown_keys(values: Mapping[str, Any]) -> list[str]:

@@ -124,6 +124,10 @@ class ChatBotKitAuth:
         if config.openapi:
             host: dict[str, Any] = {"host": f"<{HOST}>"} if app.url_map.host_matching else {}
             app.add_url_rule(f"{config.url_prefix}/openapi.json", "chatbotkit_auth.openapi", views.openapi, **host)
+        if config.passkeys:
+            from .web import passkeys  # only where it is on
+
+            passkeys.register(app, config.url_prefix, store)
         app.register_error_handler(StoreError, problem)
         app.register_error_handler(NotReady, problem)
         app.cli.add_command(cli)

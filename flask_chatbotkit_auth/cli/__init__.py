@@ -72,14 +72,18 @@ def init_db() -> None:
 @json_option
 @with_app
 def purge(as_json: bool) -> None:
-    """Forget challenges, sessions and counts that ended an hour ago or more."""
+    """Forget challenges, sessions and counts that ended an hour ago or more, and passkeys of accounts gone for a month."""
     batch = 1000
 
     def forgotten() -> Iterator[None]:
         while (some := current_auth.purge(limit=batch)) > 0:
             yield from [None] * some
             if some < batch:
-                return
+                break
+        if current_auth.config.passkeys:
+            from ..flows import passkeys  # only where they are on
+
+            yield from [None] * passkeys.purge()
 
     count = sum(1 for _each in counted(forgotten(), "forgotten"))
     print_json({"forgotten": count}) if as_json else click.echo(f"{count} forgotten.")

@@ -29,7 +29,7 @@ from .forms import given, text, wants_json
 View = Callable[..., AnyResponse]
 
 
-def _own(view: View) -> View:
+def own(view: View) -> View:
     """Let only a signed-in person of ours in, and hand ``view`` their session."""
 
     @wraps(view)
@@ -49,7 +49,7 @@ def _own(view: View) -> View:
 
 
 @blueprint.get("/account")
-@_own
+@own
 def account(record: SessionRecord) -> AnyResponse:
     if wants_json():
         return jsonify(
@@ -57,6 +57,7 @@ def account(record: SessionRecord) -> AnyResponse:
             sessions=[_session_json(each) for each in _sessions(record)],
             can_update=current_auth.adapter.auto_update,
             can_delete=current_auth.adapter.auto_delete,
+            **({"passkeys": _passkeys().own_json(record)} if current_auth.config.passkeys else {}),
         )
     user, shown = record.user, take()
     typed = shown.typed if shown else {}
@@ -72,11 +73,18 @@ def account(record: SessionRecord) -> AnyResponse:
         device_known=known_device(user.email, lifetime=current_auth.config.device_lifetime, now=current_auth.clock()),
         name=typed.get("name", user.name),
         image=typed.get("image", user.image),
+        **(_passkeys().on_account_page(record) if current_auth.config.passkeys else {}),
     )
 
 
+def _passkeys() -> Any:
+    from . import passkeys  # only where they are on
+
+    return passkeys
+
+
 @blueprint.post("/account/profile")
-@_own
+@own
 def account_profile(record: SessionRecord) -> AnyResponse:
     if not current_auth.adapter.auto_update:
         raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_UPDATE")
@@ -103,7 +111,7 @@ def account_profile(record: SessionRecord) -> AnyResponse:
 
 
 @blueprint.post("/account/sessions/<session_id>/end")
-@_own
+@own
 def account_end_session(record: SessionRecord, session_id: str) -> AnyResponse:
     if session_id == record.id:
         flows.sign_out()
@@ -117,7 +125,7 @@ def account_end_session(record: SessionRecord, session_id: str) -> AnyResponse:
 
 
 @blueprint.post("/account/sessions/end-others")
-@_own
+@own
 def account_end_others(record: SessionRecord) -> AnyResponse:
     current_auth.require_fresh(record)
     ended = current_auth.end_sessions(record.user, keep=record.id)
@@ -132,7 +140,7 @@ def account_forget_device(record: SessionRecord) -> AnyResponse:
 
 
 @blueprint.get("/account/delete")
-@_own
+@own
 def account_delete(record: SessionRecord) -> AnyResponse:
     if not current_auth.adapter.auto_delete:
         raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_DELETE")
@@ -150,14 +158,14 @@ def account_delete(record: SessionRecord) -> AnyResponse:
 
 
 @blueprint.post("/account/delete/code")
-@_own
+@own
 def account_delete_code(record: SessionRecord) -> AnyResponse:
     challenge = deletion.request_code(record.user)
     return challenge_json(challenge) if wants_json() else redirect(url_for("chatbotkit_auth.account_delete"), 303)
 
 
 @blueprint.post("/account/delete")
-@_own
+@own
 def account_delete_post(record: SessionRecord) -> AnyResponse:
     if not current_auth.adapter.auto_delete:
         raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_DELETE")

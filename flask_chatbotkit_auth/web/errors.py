@@ -19,16 +19,20 @@ from ..exceptions import (
     EmailTaken,
     InvalidCode,
     InvalidEmail,
+    InvalidPasskey,
     LifecycleDisabled,
     MailError,
     NoChallenge,
     NotFresh,
     NotReady,
+    PasskeyExpired,
     RateLimited,
     SignInDenied,
     SignUpDisabled,
     StoreError,
     TooManyAttempts,
+    TooManyPasskeys,
+    UnknownPasskey,
 )
 from ..failures import report
 from ..languages import N_, ngettext
@@ -194,6 +198,10 @@ _SENTENCES: tuple[tuple[type[ChatBotKitAuthError], str], ...] = (
     (NotFresh, N_("Confirm it's you: sign in again, then try once more.")),
     (NotReady, N_("We're still setting up your account. Try again in a moment.")),
     (EmailTaken, N_("This address has an account already. Use another one, or sign in with this one.")),
+    (UnknownPasskey, N_("This passkey isn't known here any more. Sign in with a code, then you can create a new one.")),
+    (PasskeyExpired, N_("This page was open for too long. Try again.")),
+    (InvalidPasskey, N_("That didn't work. Try again, or sign in with a code.")),
+    (TooManyPasskeys, N_("You have as many passkeys as you can have. Remove one first.")),
     (MailError, N_("We couldn't send the email. Wait a moment, then send a new code.")),
     (APIError, N_("We can't reach our servers right now. Your code is still good. Try again in a moment.")),
     (StoreError, N_("We can't sign anyone in right now. Try again in a moment.")),
@@ -204,6 +212,8 @@ _ACCOUNT_SENTENCES: tuple[tuple[type[ChatBotKitAuthError], str], ...] = (
     (CodeExpired, N_("This code has expired")),
     (NoChallenge, N_("That code was for something else, or for another browser. Send a new code.")),
     (InvalidEmail, N_("Your account has no email address we can write to. Contact the people who run this site.")),
+    (PasskeyExpired, N_("This page was open for too long. Try again.")),
+    (InvalidPasskey, N_("That didn't work. Try again.")),
     (APIError, N_("We can't reach our servers right now. Try again in a moment.")),
 )
 

@@ -30,6 +30,11 @@ def given(name: str) -> str | None:
     return request.form.get(name)
 
 
+def field(name: str) -> Any:
+    """Return the field ``name`` of a JSON body, whatever it is; ``None`` where there is none."""
+    return _json().get(name) if request.is_json else None
+
+
 def text(name: str) -> str:
     """Return the field ``name`` of the body, or ``""`` where it is missing or no text."""
     return given(name) or ""

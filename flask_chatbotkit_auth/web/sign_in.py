@@ -114,7 +114,9 @@ def verify_post() -> AnyResponse:
         return redirect(url_for("chatbotkit_auth.verify"), 303)
     target = next or after_sign_in()
     if wants_json():
-        return jsonify(user=user.public(), redirect=target, csrf_token=_new_token())
+        return jsonify(user=user.public(), redirect=target, csrf_token=new_token())
+    if current_auth.config.passkeys and text("passkey"):
+        target = _passkeys().after_code(target)
     return redirect(target, 303)
 
 
@@ -166,7 +168,7 @@ def openapi() -> Response:
     return jsonify(document(current_auth, cookie=current_app.config["SESSION_COOKIE_NAME"], root=request.script_root))
 
 
-def _new_token() -> str:
+def new_token() -> str:
     """Return the token of the session that has just begun, and none that this request made before."""
     g.pop(current_app.config["WTF_CSRF_FIELD_NAME"], None)
     return str(generate_csrf())
@@ -185,8 +187,15 @@ def _sign_in_page(shown: Flash | None) -> Response:
         next=safe_next() or "",
         pending=pending and pending.identifier,
         creates_account=current_auth.adapter.auto_create,
+        passkey_options=_passkeys().options_json() if current_auth.config.passkeys else None,
         remember_choice=current_auth.config.remember_choice,
     )
+
+
+def _passkeys() -> Any:
+    from . import passkeys  # only where they are on
+
+    return passkeys
 
 
 def _email(shown: Flash | None, known: str) -> str:
@@ -227,5 +236,6 @@ def _verify_page(shown: Flash | None, challenge: Challenge) -> Response:
         resend_in=challenges.resend_in(challenge),
         resends_left=challenges.resends_left(challenge),
         expired=expired,
+        asks_for_passkey=current_auth.config.passkeys and _passkeys().may_be_offered(),
         start_url=url_for("chatbotkit_auth.sign_in", next=flows.pending_next()),
     )

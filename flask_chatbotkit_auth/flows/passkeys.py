@@ -1,0 +1,303 @@
+"""Passkeys: signing in with one, and making, naming and removing one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from flask import current_app, request, session
+from flask_wtf.csrf import generate_csrf
+
+from .. import passkeys
+from ..device import device_name
+from ..exceptions import (
+    APIError,
+    ChatBotKitAuthError,
+    InvalidPasskey,
+    PasskeyExpired,
+    SignInDenied,
+    TooManyPasskeys,
+    UnknownPasskey,
+)
+from ..keys import secret_keys
+from ..languages import current_language
+from ..languages import gettext as _
+from ..login import enter
+from ..passkeys import MAX_PASSKEYS, Challenge, Challenges, RelyingParty
+from ..signals import emit, passkey_added, passkey_refused, passkey_removed, sign_in_failed, user_signed_in
+from ..state import current_auth
+from ..stores.base import SessionRecord
+from ..stores.passkeys import Added, Passkey, PasskeyStore, Used
+from ..user import User
+from .counting import telling_limits
+
+_log = logging.getLogger("flask_chatbotkit_auth")
+
+FRESH = timedelta(minutes=10)
+"""How old a proof of the address may be, at most, for adding or removing a passkey."""
+
+
+KEPT_AFTER_ACCOUNT = timedelta(days=30)
+"""How long passkeys outlive an account that the API no longer knows: its answer may be about a wrong secret."""
+
+
+def sign_in_options() -> dict[str, Any]:
+    """Return new options for ``navigator.credentials.get``. Nothing is stored about them."""
+    return passkeys.request_options(_party(), _new("get"))
+
+
+def sign_in(credential: object, *, remember: bool = True) -> User:
+    """Sign this browser in by a browser's answer to :func:`sign_in_options`.
+
+    An outage of the API uses nothing up: the same answer can be sent again while its challenge lasts.
+
+    :param remember: whether the browser stays signed in when it is closed.
+    :raises RateLimited: too many answers from this client.
+    :raises InvalidPasskey: the answer proves nothing, or its challenge is too old or was used before.
+    :raises UnknownPasskey: no account has this passkey (any more).
+    :raises SignInDenied: the application refused.
+    :raises APIError: the account could not be fetched.
+    """
+    auth = current_auth
+    with telling_limits():
+        auth.limiter.hit_client("passkey:ip", request.remote_addr)
+    with _refusals_told():
+        challenge = _check(credential, "get")
+        passkey = _store().get_passkey(passkeys.passkey_id(passkeys.named_credential(credential)))
+        if passkey is None:
+            raise UnknownPasskey
+        passkeys.check_user_handle(credential, passkey.user_id)
+        assertion = passkeys.verify_assertion(_party(), credential, challenge, passkey)
+    # The account before the challenge is spent, so that an outage costs nobody their answer.
+    try:
+        user = _fetch(passkey)
+        entering = _admit(user)
+    except ChatBotKitAuthError as error:
+        level = logging.ERROR if isinstance(error, APIError) else logging.INFO
+        _log.log(level, "sign-in of user %s by a passkey failed: %s", passkey.user_id, error)
+        emit(sign_in_failed, _app(), identifier=None, error=error)
+        raise
+    token, record = auth.registry.draft(user, identifier=user.email, method="passkey")
+    with _refusals_told(user.id):
+        _require_used(
+            _store().use_passkey(
+                passkey.id,
+                record,
+                sign_count=assertion.sign_count,
+                backed_up=assertion.backed_up,
+                nonce=challenge.nonce,
+                nonce_until=challenge.expires_at,
+                now=auth.clock(),
+            )
+        )
+    auth.registry.opened(record)
+    enter(auth, entering, token, record, remember=remember)
+    _log.info("signed in: user %s, by a passkey", user.id)
+    emit(user_signed_in, _app(), user=user, created=False, method="passkey")
+    return user
+
+
+def creation_options(record: SessionRecord, *, offer: bool = False) -> dict[str, Any]:
+    """Return options for ``navigator.credentials.create``, for the person who is signed in.
+
+    :param offer: it is the offer after a sign-in, which is about this device only.
+    :raises NotFresh: the address was proved too long ago.
+    :raises TooManyPasskeys: the person has as many as one may have.
+    """
+    require_fresh(record)
+    existing = of(record.user)
+    if len(existing) >= MAX_PASSKEYS:
+        raise TooManyPasskeys
+    return passkeys.creation_options(_party(), record.user, _new("create", record.user.id), existing, offer=offer)
+
+
+def add(record: SessionRecord, credential: object, name: str = "") -> Passkey:
+    """Keep the passkey that a browser has made in answer to :func:`creation_options`, and tell its owner by mail.
+
+    :param name: what the person will know it by; this browser and system by default.
+    :raises NotFresh: the address was proved too long ago.
+    :raises InvalidPasskey: the answer proves nothing, or its challenge is too old or was used before.
+    :raises TooManyPasskeys: the person has as many as one may have.
+    """
+    auth, user = current_auth, record.user
+    require_fresh(record)
+    with _refusals_told(user.id):
+        challenge = _check(credential, "create", user.id)
+        passkey = passkeys.verify_creation(
+            _party(), credential, challenge, user_id=user.id, name=name or _here(), now=auth.clock()
+        )
+        added = _store().add_passkey(
+            passkey,
+            nonce=challenge.nonce,
+            nonce_until=challenge.expires_at,
+            now=auth.clock(),
+            limit=MAX_PASSKEYS,
+        )
+        if added is Added.REPLAYED:
+            raise PasskeyExpired
+        if added is Added.TAKEN:
+            raise InvalidPasskey("this passkey is known already")
+        if added is Added.FULL:
+            raise TooManyPasskeys
+    _log.info("passkey added: user %s", user.id)
+    emit(passkey_added, _app(), user=user, passkey=passkey)
+    auth.notices.send("passkey_added", user, device=_here(), name=passkey.name)
+    return passkey
+
+
+def rename(user: User, id: str, name: str) -> Passkey | None:
+    """Rename a passkey of this person; return it, or ``None`` where they have none of that id."""
+    if not _store().rename_passkey(id, name, user_id=user.id):
+        return None
+    return _store().get_passkey(id)
+
+
+def remove(record: SessionRecord, id: str) -> bool:
+    """Remove a passkey of the person who is signed in, and tell them by mail; return whether they had it.
+
+    :raises NotFresh: the address was proved too long ago.
+    """
+    user = record.user
+    require_fresh(record)
+    passkey = _store().get_passkey(id)
+    if passkey is None or not _store().remove_passkey(id, user_id=user.id):
+        return False
+    _log.info("passkey removed: user %s", user.id)
+    emit(passkey_removed, _app(), user=user, passkey=passkey)
+    current_auth.notices.send("passkey_removed", user, device=_here(), name=passkey.name)
+    return True
+
+
+def of(user: User) -> list[Passkey]:
+    """Return the passkeys of a person, the oldest first."""
+    return _store().list_passkeys(user.id)
+
+
+def accepted(user: User) -> dict[str, Any]:
+    """Return what a device needs to hear to forget the passkeys that were removed (``signalAllAcceptedCredentials``)."""
+    return {
+        "rpId": _party().id,
+        "userId": passkeys.to_base64url(passkeys.user_handle(user.id)),
+        "allAcceptedCredentialIds": [each.credential_id for each in of(user)],
+    }
+
+
+def forget(_app: object, *, user_id: str, **_more: object) -> None:
+    """Remove every passkey of an account that was deleted here; a receiver of ``user_deleted``."""
+    _store().remove_passkeys(user_id)
+
+
+def purge() -> int:
+    """Remove the passkeys of accounts that have been gone for thirty days, after asking once more; return how many.
+
+    :raises APIError: the API could not be asked.
+    """
+    auth, removed = current_auth, 0
+    for user_id in _store().gone_passkeys(before=auth.clock() - KEPT_AFTER_ACCOUNT):
+        if auth.adapter.get(user_id) is None:
+            removed += _store().remove_passkeys(user_id)
+        else:
+            _store().mark_passkeys(user_id, gone_at=None)
+    return removed
+
+
+def _fetch(passkey: Passkey) -> User:
+    """Return the account of a passkey as it is now.
+
+    :raises UnknownPasskey: it is gone. The passkey stays: an answer of the API may be about a wrong secret.
+    """
+    user = current_auth.adapter.get(passkey.user_id)
+    if user is None:
+        _store().mark_passkeys(passkey.user_id, gone_at=current_auth.clock())
+        raise UnknownPasskey
+    if passkey.gone_at is not None:
+        _store().mark_passkeys(passkey.user_id, gone_at=None)
+    return user
+
+
+def _admit(user: User) -> Any:
+    """Return what ``current_user`` is to be.
+
+    :raises SignInDenied: the application refused, or the person is suspended.
+    """
+    auth = current_auth
+    auth.approve(user.email, user)
+    entering = auth.present(auth.prepared(user))
+    if entering is None:
+        raise SignInDenied
+    return entering
+
+
+def _require_used(outcome: Used) -> None:
+    if outcome is Used.REPLAYED:
+        raise PasskeyExpired
+    if outcome is Used.CLONED:
+        raise InvalidPasskey("the counter of this passkey did not go up: there may be a copy of it")
+    if outcome is Used.MISSING:
+        raise UnknownPasskey
+
+
+def require_fresh(record: SessionRecord) -> None:
+    """Raise unless the address was proved lately enough to add or remove a passkey.
+
+    :raises NotFresh: it was not.
+    """
+    current_auth.require_fresh(record, max_age=min(FRESH, current_auth.config.fresh))
+
+
+@contextmanager
+def _refusals_told(user_id: str | None = None) -> Iterator[None]:
+    """Log and signal what is refused inside."""
+    try:
+        yield
+    except (InvalidPasskey, TooManyPasskeys) as error:
+        _log.info("passkey refused: %s", error)
+        emit(passkey_refused, _app(), user_id=user_id, error=error)
+        raise
+
+
+def _check(credential: object, purpose: str, user_id: str = "") -> Challenge:
+    return _challenges().check(
+        passkeys.named_challenge(credential),
+        purpose=purpose,
+        browser=_browser(),
+        now=current_auth.clock(),
+        user_id=user_id,
+    )
+
+
+def _new(purpose: str, user_id: str = "") -> Challenge:
+    return _challenges().new(purpose=purpose, browser=_browser(), now=current_auth.clock(), user_id=user_id)
+
+
+def _challenges() -> Challenges:
+    return Challenges(lambda: secret_keys(current_app.config))
+
+
+def _browser() -> str:
+    """Return the secret of Flask-WTF that only this browser's session has; it is made where there is none."""
+    generate_csrf()
+    return str(session[current_app.config["WTF_CSRF_FIELD_NAME"]])
+
+
+def _party() -> RelyingParty:
+    auth = current_auth
+    origin = str(auth.config.origin)
+    id = auth.config.passkey_rp_id or urlsplit(origin).hostname or ""
+    return RelyingParty(id, auth.mailer.site_name, (origin, *auth.config.passkey_origins))
+
+
+def _store() -> PasskeyStore:
+    return cast(PasskeyStore, current_auth.store)  # checked in init_app
+
+
+def _here() -> str:
+    return device_name(request.user_agent.string, current_language()) or _("This device")
+
+
+def _app() -> object:
+    return current_app._get_current_object()  # type: ignore[attr-defined]

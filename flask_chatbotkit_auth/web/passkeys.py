@@ -1,0 +1,187 @@
+"""The pages and JSON of passkeys. Registered only where ``CHATBOTKIT_AUTH_PASSKEYS`` is on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Flask, Response, current_app, jsonify, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from ..aaguids import provider_of
+from ..exceptions import ConfigurationError, NotFresh
+from ..flows import passkeys as flow
+from ..languages import gettext as _
+from ..login import current_session
+from ..passkeys import MAX_PASSKEYS
+from ..signals import user_deleted
+from ..state import current_auth
+from ..stores.base import SessionRecord, Store
+from ..stores.passkeys import Passkey, PasskeyStore
+from .account import own
+from .blueprint import HOST, after_sign_in, page
+from .errors import done, failed
+from .forms import field, remembered, text, wants_json
+from .redirects import safe_next
+from .sign_in import new_token
+
+LATER = "chatbotkit_auth_passkey_later"
+"""The cookie of a browser in which somebody does not want a passkey now; it holds nothing about anybody."""
+
+MAX_NAME = 64
+"""Characters in the name of a passkey."""
+
+
+def register(app: Flask, prefix: str, store: Store) -> None:
+    """Add the endpoints to an application.
+
+    :raises ConfigurationError: the application's store does not keep passkeys.
+    """
+    if not isinstance(store, PasskeyStore):
+        raise ConfigurationError(
+            f"CHATBOTKIT_AUTH_PASSKEYS: {type(store).__name__} does not keep passkeys. Make it a PasskeyStore as well, or "
+            "use a store of ours."
+        )
+    user_deleted.connect(flow.forget, app)
+    host: dict[str, Any] = {"host": f"<{HOST}>"} if app.url_map.host_matching else {}
+    for method, path, name, view in (
+        ("POST", "/passkey/options", "passkey_options", options),
+        ("POST", "/passkey", "passkey", sign_in),
+        ("GET", "/passkey/offer", "passkey_offer", offer),
+        ("POST", "/account/passkeys/options", "passkey_creation_options", creation_options),
+        ("POST", "/account/passkeys", "passkey_add", add),
+        ("POST", "/account/passkeys/<passkey_id>/name", "passkey_rename", rename),
+        ("POST", "/account/passkeys/<passkey_id>/remove", "passkey_remove", remove),
+    ):
+        app.add_url_rule(f"{prefix}{path}", f"chatbotkit_auth.{name}", view, methods=[method], **host)
+    app.add_url_rule("/.well-known/passkey-endpoints", "chatbotkit_auth.passkey_endpoints", endpoints, **host)
+
+
+def options() -> Response:
+    return jsonify(publicKey=flow.sign_in_options())
+
+
+def options_json() -> str:
+    """Return the options of a sign-in for the page itself, which spares its script a request."""
+    return json.dumps(flow.sign_in_options())
+
+
+def sign_in() -> AnyResponse:
+    next = safe_next()
+    user = flow.sign_in(field("credential"), remember=remembered() is not False)
+    return jsonify(user=user.public(), redirect=next or after_sign_in(), csrf_token=new_token())
+
+
+def offer() -> AnyResponse:
+    """Show the offer of a passkey after a sign-in by code, once, to somebody who has none."""
+    target = safe_next() or after_sign_in()
+    record = current_session()
+    if record is None or not worth_offering(record):
+        return redirect(target)
+    return page("passkey_offer", next_url=target, later=_later_cookie())
+
+
+def after_code(target: str) -> str:
+    """Return where a person goes who has just signed in with a code on a device that can make a passkey."""
+    record = current_session()
+    if record is None or not worth_offering(record):
+        return target
+    return url_for("chatbotkit_auth.passkey_offer", next=target)
+
+
+def may_be_offered() -> bool:
+    """Return whether this browser may be asked to make a passkey at all."""
+    return current_auth.config.passkey_offer and LATER not in request.cookies
+
+
+def worth_offering(record: SessionRecord) -> bool:
+    """Return whether this person, in this browser, should be asked to make a passkey."""
+    if not may_be_offered() or flow.of(record.user):
+        return False
+    try:
+        flow.require_fresh(record)
+    except NotFresh:
+        return False
+    return True
+
+
+@own
+def creation_options(record: SessionRecord) -> Response:
+    return jsonify(publicKey=flow.creation_options(record, offer=field("offer") is True))
+
+
+@own
+def add(record: SessionRecord) -> Response:
+    passkey = flow.add(record, field("credential"), _name())
+    return jsonify(passkey=passkey_json(passkey))
+
+
+@own
+def rename(record: SessionRecord, passkey_id: str) -> AnyResponse:
+    name = _name()
+    if not name:
+        sentence = _("Enter a name for this passkey.")
+        return failed(400, "invalid_profile", sentence, errors={"name": sentence}, fields={"name": sentence})
+    passkey = flow.rename(record.user, passkey_id, name)
+    if passkey is None:
+        return _unknown()
+    return jsonify(passkey=passkey_json(passkey)) if wants_json() else done(_("The passkey has a new name."))
+
+
+@own
+def remove(record: SessionRecord, passkey_id: str) -> AnyResponse:
+    if not flow.remove(record, passkey_id):
+        return _unknown()
+    if wants_json():
+        return jsonify(removed=1, accepted=flow.accepted(record.user))
+    return done(_("The passkey was removed."))
+
+
+def endpoints() -> Response:
+    """Tell password managers where passkeys are made and looked after (W3C passkey endpoints)."""
+    origin = str(current_auth.config.origin)
+    account = origin + url_for("chatbotkit_auth.account") + "#passkeys"
+    return jsonify(enroll=account, manage=account)
+
+
+def on_account_page(record: SessionRecord) -> dict[str, Any]:
+    """Return what the account page shows of passkeys."""
+    own_passkeys = flow.of(record.user)
+    return {
+        "passkeys": [
+            {**passkey_json(each), "created_at": each.created_at, "used_at": each.used_at} for each in own_passkeys
+        ],
+        "passkeys_full": len(own_passkeys) >= MAX_PASSKEYS,
+        "passkeys_accepted": flow.accepted(record.user),
+    }
+
+
+def own_json(record: SessionRecord) -> list[dict[str, Any]]:
+    """Return the person's passkeys for the account's JSON."""
+    return [passkey_json(each) for each in flow.of(record.user)]
+
+
+def passkey_json(passkey: Passkey) -> dict[str, Any]:
+    """Return ``{"id", "name", "provider", "synced", "created_at", "used_at"}``."""
+    return {
+        "id": passkey.id,
+        "name": passkey.name,
+        "provider": provider_of(passkey.aaguid),
+        "synced": passkey.synced,
+        "created_at": passkey.created_at.isoformat(),
+        "used_at": passkey.used_at.isoformat() if passkey.used_at else None,
+    }
+
+
+def _name() -> str:
+    return " ".join(text("name").split())[:MAX_NAME]
+
+
+def _unknown() -> AnyResponse:
+    return failed(404, "unknown_passkey", _("You have no such passkey, or not any more."))
+
+
+def _later_cookie() -> str:
+    path = current_app.config["APPLICATION_ROOT"]
+    secure = "; Secure" if request.is_secure else ""
+    return f"{LATER}=1; Path={path}; Max-Age={30 * 24 * 60 * 60}; SameSite=Lax{secure}"
