@@ -133,7 +133,7 @@ def account_end_others(record: SessionRecord) -> AnyResponse:
 
 
 @blueprint.post("/account/device/forget")
-@_own
+@own
 def account_forget_device(record: SessionRecord) -> AnyResponse:
     forget_device()
     return jsonify(forgotten=True) if wants_json() else done(_("This device is forgotten. You are still signed in."))
