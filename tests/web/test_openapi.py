@@ -22,7 +22,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 import flask_chatbotkit_auth
 from flask_chatbotkit_auth import EmailCodeProvider, current_auth
 from flask_chatbotkit_auth.exceptions import StoreError
-from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.testing import Sandbox, SoftwareAuthenticator
 from flask_chatbotkit_auth.testing.plugin import read_code
 from flask_chatbotkit_auth.web.openapi import document
 from flask_chatbotkit_auth.web.openapi.operations import ERRORS, OPERATIONS
@@ -33,6 +33,9 @@ JSON = {"Accept": "application/json"}
 PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
 PAGES_ALONE = {"/auth/account/delete", "/auth/resend", "/auth/sign-in", "/auth/sign-out"}
 """What GET answers with a page, whatever is asked for."""
+
+CORE = [each for each in OPERATIONS if not each.needs]
+"""The endpoints that every application has."""
 
 Json = dict[str, Any]
 
@@ -144,7 +147,7 @@ def test_every_error_code_is_in_it(app: Flask) -> None:
                     ],
                 ):
                     codes[code] = status
-    assert len(codes) == 6
+    assert len(codes) == 7
     for kind in vars(flask_chatbotkit_auth.exceptions).values():
         if isinstance(kind, type) and kind.error_code not in ("error", "configuration"):  # type: ignore[attr-defined]
             codes[kind.error_code] = kind.http_status  # type: ignore[attr-defined]
@@ -289,6 +292,32 @@ def test_every_declared_answer_is_given_and_conforms(
     assert witness.seen == declared
 
 
+def test_passkeys_answer_what_is_declared(start: Start, witness: Witness, chatbotkit_outbox: list[Message]) -> None:
+    origin = "https://shop.example.com"
+    ada = start(CHATBOTKIT_AUTH_PASSKEYS=True, CHATBOTKIT_AUTH_ORIGIN=origin)
+    document_of = described(ada.app)
+    OpenAPIV31SpecValidator(document_of).validate()
+    device = SoftwareAuthenticator(origin)
+    ada.post("/passkey", credential="junk")
+    ada.post("/account/passkeys")
+    ada.sign_in()
+    assert device.register(ada.client, name="Phone").status_code == 200
+    (passkey,) = ada.get("/account")["passkeys"]
+    path = f"/account/passkeys/{passkey['id']}"
+    assert ada.post(f"{path}/name", name="Old phone")["passkey"]["name"] == "Old phone"
+    ada.post(f"{path}/name", name="")
+    assert device.sign_in(Visitor(ada.app, chatbotkit_outbox).client).status_code == 200
+    assert ada.post(f"{path}/remove")["removed"] == 1
+    ada.post(f"{path}/remove")
+    assert device.sign_in(Visitor(ada.app, chatbotkit_outbox).client).status_code == 404
+    assert witness.faults == []
+    ours = {each.id for each in OPERATIONS if each.needs == "passkeys"}
+    assert {id for id, code in witness.seen if code == "200"} >= ours
+    assert {code for id, code in witness.seen if id in ours} >= {
+        *("200", "invalid_passkey", "unknown_passkey", "not_signed_in", "invalid_profile"),
+    }
+
+
 def _go_right(start: Start, clock: Clock, outbox: list[Message]) -> None:
     ada = start()
     ada.get("/session")
@@ -315,7 +344,7 @@ def _go_right(start: Start, clock: Clock, outbox: list[Message]) -> None:
 
 def _get_refused(start: Start) -> None:
     nobody = start()
-    for each in OPERATIONS:
+    for each in CORE:
         path = each.path.format(session_id="x")
         if each.method == "post":
             nobody.client.post(f"/auth{path}", json={})
@@ -413,7 +442,7 @@ def _meet_a_store_that_is_gone(start: Start, monkeypatch: pytest.MonkeyPatch) ->
     store = ada.app.extensions["chatbotkit_auth"].store
     for name in ("get_session", "get_challenge", "add_challenge"):
         monkeypatch.setattr(store, name, fail)
-    for each in OPERATIONS:
+    for each in CORE:
         path = f"/auth{each.path.format(session_id='x')}"
         body = {"json": {"email": ADA}, "headers": {**JSON, **token}} if each.method == "post" else {"headers": JSON}
         ada.client.open(path, method=each.method.upper(), **body)

@@ -34,7 +34,11 @@ FUZZ = settings(
 UNLIMITED = {
     "CHATBOTKIT_AUTH_OPENAPI": True,
     "CHATBOTKIT_AUTH_AUTO_DELETE": True,
-    "CHATBOTKIT_AUTH_RATE_LIMITS": dict.fromkeys(("request:email", "request:ip", "verify:email", "verify:ip")),
+    "CHATBOTKIT_AUTH_PASSKEYS": True,
+    "CHATBOTKIT_AUTH_ORIGIN": "http://localhost",
+    "CHATBOTKIT_AUTH_RATE_LIMITS": dict.fromkeys(
+        ("request:email", "request:ip", "verify:email", "verify:ip", "passkey:ip")
+    ),
 }
 CONFIG: dict[str, Any] = {"generation": {"with-security-parameters": False}}
 NOT_OURS: list[CheckFunction] = [

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from ...mail.compose import site_name
 from ...state import AuthState
-from .operations import ERRORS, OPERATIONS, Operation
+from .operations import ERRORS, Operation, operations
 from .schemas import Json, ref, schemas
 
 _VERSION = version("flask-chatbotkit-auth")  # read from a file, which takes longer than all the rest
@@ -27,12 +27,15 @@ _TOKEN = {
     "description": "The `csrf_token` of the session.",
     "schema": {"type": "string"},
 }
-_SESSION_ID = {
-    "name": "session_id",
-    "in": "path",
-    "required": True,
-    "description": "The `id` of one of the account's `sessions`.",
-    "schema": {"type": "string"},
+_PARAMETERS: dict[str, Json] = {
+    name: {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": f"The `id` of one of the account's `{plural}`.",
+        "schema": {"type": "string"},
+    }
+    for name, plural in (("session_id", "sessions"), ("passkey_id", "passkeys"))
 }
 _RETRY_AFTER = {
     "required": True,
@@ -49,7 +52,7 @@ def document(auth: AuthState, *, cookie: str, root: str) -> Json:
     """
     prefix = auth.config.url_prefix
     paths: dict[str, Json] = {}
-    for each in OPERATIONS:
+    for each in operations(auth.config):
         paths.setdefault(prefix + each.path, {})[each.method] = _operation(each, auth)
     return {
         "openapi": "3.1.0",
@@ -89,8 +92,8 @@ def _operation(operation: Operation, auth: AuthState) -> Json:
         made["description"] = "Turned off here: the answer is `lifecycle_disabled`."
     if operation.next:
         made["responses"]["200"]["links"] = {id: _link(id) for id in operation.next.split()}
-    if "{session_id}" in operation.path:
-        made["parameters"] = [_SESSION_ID]
+    if parameters := [_PARAMETERS[name] for name in _PARAMETERS if f"{{{name}}}" in operation.path]:
+        made["parameters"] = parameters
     if post:
         made["parameters"] = [*made.get("parameters", ()), ref("parameters", "token")]
         content = {"application/json": {"schema": ref("schemas", operation.body)}}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ...config import Config
+
 
 class Error(NamedTuple):
     status: int
@@ -61,6 +63,9 @@ class Operation(NamedTuple):
 
     switch: str = ""
     """The switch of the adapter that allows it."""
+
+    needs: str = ""
+    """The field of the configuration that switches this capability on; without it the endpoint does not exist."""
 
     @property
     def codes(self) -> list[str]:
@@ -163,9 +168,72 @@ OPERATIONS = (
         "Deletion",
         switch="auto_delete",
     ),
+    Operation(
+        "post",
+        "/passkey/options",
+        "getPasskeyOptions",
+        "Answers new options for `navigator.credentials.get`.",
+        "PasskeyOptions",
+        needs="passkeys",
+    ),
+    Operation(
+        "post",
+        "/passkey",
+        "signInByPasskey",
+        "Signs the owner of a passkey in. After `upstream_unavailable` the same body can be sent again.",
+        "SignedIn",
+        "invalid_passkey passkey_expired unknown_passkey sign_in_denied rate_limited upstream_unavailable not_ready",
+        "PasskeyAnswer",
+        "getAccount signOut",
+        needs="passkeys",
+    ),
+    Operation(
+        "post",
+        "/account/passkeys/options",
+        "getPasskeyCreationOptions",
+        "Answers new options for `navigator.credentials.create`.",
+        "PasskeyOptions",
+        "not_fresh too_many_passkeys",
+        "PasskeyOffer",
+        needs="passkeys",
+    ),
+    Operation(
+        "post",
+        "/account/passkeys",
+        "addPasskey",
+        "Keeps the passkey that the browser has made.",
+        "PasskeyKept",
+        "invalid_passkey passkey_expired not_fresh too_many_passkeys",
+        "NewPasskey",
+        needs="passkeys",
+    ),
+    Operation(
+        "post",
+        "/account/passkeys/{passkey_id}/name",
+        "renamePasskey",
+        "Renames a passkey.",
+        "PasskeyKept",
+        "invalid_profile unknown_passkey",
+        "PasskeyName",
+        needs="passkeys",
+    ),
+    Operation(
+        "post",
+        "/account/passkeys/{passkey_id}/remove",
+        "removePasskey",
+        "Removes a passkey.",
+        "PasskeyRemoved",
+        "not_fresh unknown_passkey",
+        needs="passkeys",
+    ),
 )
 
 
-def answered() -> set[str]:
+def operations(config: Config) -> list[Operation]:
+    """Return the endpoints that there are with these settings."""
+    return [each for each in OPERATIONS if not each.needs or getattr(config, each.needs)]
+
+
+def answered(config: Config) -> set[str]:
     """Return the error codes that some endpoint answers."""
-    return {code for each in OPERATIONS for code in each.codes}
+    return {code for each in operations(config) for code in each.codes}

@@ -72,8 +72,10 @@ def schemas(auth: AuthState) -> Json:
                 "sessions": {"type": "array", "items": ref("schemas", "OwnSession")},
                 "can_update": {"const": auth.adapter.auto_update},
                 "can_delete": {"const": auth.adapter.auto_delete},
+                **({"passkeys": {"type": "array", "items": ref("schemas", "Passkey")}} if auth.config.passkeys else {}),
             }
         ),
+        **(_passkeys() if auth.config.passkeys else {}),
         "UserAnswer": _object(user),
         "OneEnded": _object({"ended": {"const": 1}}, redirect, description="`redirect`: it was this very session."),
         "Forgotten": _object({"forgotten": {"const": True}}),
@@ -95,7 +97,43 @@ def schemas(auth: AuthState) -> Json:
         ),
         "Deletion": _request({"confirm": _text("The account's address.", examples=["ada@example.com"]), "code": code}),
         "Nothing": _request({}),
-        **{f"error_{name}": _error(ERRORS[name], name) for name in sorted(answered())},
+        **{f"error_{name}": _error(ERRORS[name], name) for name in sorted(answered(auth.config))},
+    }
+
+
+def _passkeys() -> Json:
+    credential = {
+        "type": "object",
+        "description": "The `PublicKeyCredential` of the browser, with base64url for bytes, as its `toJSON()` has it.",
+    }
+    public_key = {"publicKey": {"type": "object", "description": "The options, with base64url for bytes."}}
+    accepted = _object(
+        {
+            "rpId": _text(),
+            "userId": _text(),
+            "allAcceptedCredentialIds": {"type": "array", "items": _text()},
+        },
+        description="For `PublicKeyCredential.signalAllAcceptedCredentials`.",
+    )
+    next = {"next": _text("A path on this host, to go to afterwards.", examples=["/dashboard"])}
+    return {
+        "Passkey": _object(
+            {
+                "id": _text(),
+                "name": _text(examples=["My phone"]),
+                "provider": _text("Who keeps it, for display only.", or_null=True, examples=["iCloud Keychain"]),
+                "synced": {"type": "boolean", "description": "Whether it is copied to the person's other devices."},
+                "created_at": _time(),
+                "used_at": _time(or_null=True),
+            }
+        ),
+        "PasskeyOptions": _object(public_key),
+        "PasskeyAnswer": _request({"credential": credential}, next),
+        "PasskeyOffer": _request({}, {"offer": {"type": "boolean", "description": "Whether for this device only."}}),
+        "NewPasskey": _request({"credential": credential}, {"name": _text(maxLength=64)}),
+        "PasskeyName": _request({"name": _text(maxLength=64, examples=["My phone"])}),
+        "PasskeyKept": _object({"passkey": ref("schemas", "Passkey")}),
+        "PasskeyRemoved": _object({"removed": {"const": 1}, "accepted": accepted}),
     }
 
 
