@@ -454,6 +454,12 @@ class Config:
         True,
         "Whether people who signed in with a code are offered a passkey, on devices that can make one.",
     )
+    email_change: bool = _option(
+        "CHATBOTKIT_AUTH_EMAIL_CHANGE",
+        _switch,
+        False,
+        "Whether people can change their email address on the account page. Needs ``CHATBOTKIT_AUTH_AUTO_UPDATE``.",
+    )
     mail_tls_verify: bool = _option(
         "CHATBOTKIT_AUTH_MAIL_TLS_VERIFY",
         _switch,

@@ -128,6 +128,10 @@ class ChatBotKitAuth:
             from .web import passkeys  # only where it is on
 
             passkeys.register(app, config.url_prefix, store)
+        if config.email_change:
+            from .web import address  # only where it is on
+
+            address.register(app, config.url_prefix, adapter)
         app.register_error_handler(StoreError, problem)
         app.register_error_handler(NotReady, problem)
         app.cli.add_command(cli)

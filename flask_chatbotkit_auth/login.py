@@ -225,6 +225,23 @@ def enter(auth: Auth, user: object, token: str, record: SessionRecord, *, rememb
     auth.registry.confirm(record)
 
 
+def go_on(auth: Auth, token: str, record: SessionRecord) -> None:
+    """Have the browser go on in another session of the same person. What the application keeps in its own stays.
+
+    Its token is new, so that a copy of the one before is worth nothing (ASVS 7.2.4).
+    """
+    cookie = request.cookies.get(_cookie_name())
+    if cookie and _decode(cookie) == session.get("_user_id"):
+        session["_remember"] = "set"
+        session["_remember_seconds"] = auth.config.session_lifetime.total_seconds()
+    session["_user_id"] = token
+    session["_fresh"] = True
+    renew()
+    g.chatbotkit_auth_session = record
+    current_app.login_manager._update_request_context_with_user(auth.present(record.user))  # type: ignore[attr-defined]
+    auth.registry.confirm(record)
+
+
 def renew() -> None:
     """Have a session that is kept on the server go on under a new id: whoever knows the one before has nothing."""
     regenerate = getattr(current_app.session_interface, "regenerate", None)

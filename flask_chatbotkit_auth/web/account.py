@@ -58,6 +58,7 @@ def account(record: SessionRecord) -> AnyResponse:
             can_update=current_auth.adapter.auto_update,
             can_delete=current_auth.adapter.auto_delete,
             **({"passkeys": _passkeys().own_json(record)} if current_auth.config.passkeys else {}),
+            **({"can_change_email": True} if current_auth.config.email_change else {}),
         )
     user, shown = record.user, take()
     typed = shown.typed if shown else {}
@@ -68,6 +69,7 @@ def account(record: SessionRecord) -> AnyResponse:
         sessions=_sessions(record),
         can_update=current_auth.adapter.auto_update,
         can_delete=current_auth.adapter.auto_delete,
+        can_change_email=current_auth.config.email_change,
         profile_picture=current_auth.config.profile_picture,
         now=current_auth.clock(),
         device_known=known_device(user.email, lifetime=current_auth.config.device_lifetime, now=current_auth.clock()),

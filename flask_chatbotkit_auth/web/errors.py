@@ -55,10 +55,15 @@ _FORMS = {
     "account_profile": ("account", ("name", "image")),
     "account_end_session": ("account", ()),
     "account_end_others": ("account", ()),
+    "account_email_post": ("account_email", ("email",)),
+    "account_email_verify": ("account_email", ()),
     "account_delete_code": ("account_delete", ()),
     "account_delete_post": ("account_delete", ("confirm",)),
 }
 """By the endpoint of a POST: the page that its form is on, and the fields that are shown again."""
+
+
+_ADDRESS_FORMS = ("chatbotkit_auth.sign_in_post", "chatbotkit_auth.account_email_post")
 
 
 def answer(shown: Flash, endpoint: str | None = None) -> AnyResponse:
@@ -176,6 +181,8 @@ def _explain_to_signed_in(error: ChatBotKitAuthError) -> str:
         return _("That code isn't right, and that was the last try. Send a new code.")
     if isinstance(error, RateLimited) and error.limit == "resend:max":
         return _("That was the last code we can send for now. Use the newest one.")
+    if isinstance(error, InvalidEmail) and request.endpoint == "chatbotkit_auth.account_email_post":
+        return _explain(error)  # it is about what was typed
     for kind, sentence in _ACCOUNT_SENTENCES:
         if isinstance(error, kind) and not _refused(error):
             return _(sentence)
@@ -223,7 +230,7 @@ def _rate_limit_sentence(error: RateLimited) -> str:
         return _("That was the last code we can send for now. Use the newest one.")
     if error.limit.startswith("verify"):
         return _("Too many wrong codes. Wait %(time)s.", time=_in_words(error.retry_after))
-    if error.limit.startswith("profile"):
+    if error.limit.startswith(("profile", "change")):
         return _("Too many changes. Wait %(time)s.", time=_in_words(error.retry_after))
     return _("You've asked for too many codes. Wait %(time)s.", time=_in_words(error.retry_after))
 
@@ -266,7 +273,7 @@ def _field(error: ChatBotKitAuthError) -> str | None:
     """Return the field of the form that ``error`` is about, if it is about one."""
     if isinstance(error, InvalidCode) and error.attempts_left:
         return "code"
-    return "email" if isinstance(error, InvalidEmail) and request.endpoint == "chatbotkit_auth.sign_in_post" else None
+    return "email" if isinstance(error, InvalidEmail) and request.endpoint in _ADDRESS_FORMS else None
 
 
 def _form() -> tuple[str, tuple[str, ...]]:

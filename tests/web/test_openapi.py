@@ -34,8 +34,11 @@ PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
 PAGES_ALONE = {"/auth/account/delete", "/auth/resend", "/auth/sign-in", "/auth/sign-out"}
 """What GET answers with a page, whatever is asked for."""
 
-CORE = [each for each in OPERATIONS if not each.needs]
-"""The endpoints that every application has."""
+CORE = [each for each in OPERATIONS if each.needs in ("", "email_change")]
+"""The endpoints that are tried here."""
+
+EVERYTHING = {"CHATBOTKIT_AUTH_EMAIL_CHANGE": True}
+"""What is off by default and adds endpoints."""
 
 Json = dict[str, Any]
 
@@ -105,7 +108,9 @@ def test_it_is_valid(make_app: MakeApp) -> None:
     OpenAPIV31SpecValidator(client.get("/auth/openapi.json").get_json()).validate()
 
 
-def test_every_route_that_speaks_json_is_in_it(app: Flask) -> None:
+@pytest.mark.parametrize("config", [{}, EVERYTHING])
+def test_every_route_that_speaks_json_is_in_it(make_app: MakeApp, config: Json) -> None:
+    app = make_app(**config)
     ours = {
         (method, re.sub(r"<(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
@@ -154,8 +159,9 @@ def test_every_error_code_is_in_it(app: Flask) -> None:
     assert codes == {code: error.status for code, error in ERRORS.items()}
 
 
-def test_every_schema_is_used(app: Flask) -> None:
-    found = described(app)
+@pytest.mark.parametrize("config", [{}, EVERYTHING])
+def test_every_schema_is_used(make_app: MakeApp, config: Json) -> None:
+    found = described(make_app(**config))
     used = set(re.findall(r"#/components/schemas/(\w+)", str(found)))
     assert used == set(found["components"]["schemas"])
 
@@ -258,7 +264,11 @@ def start(make_app: MakeApp, chatbotkit_outbox: list[Message], witness: Witness)
     """Make an application, watched, and a front end of it."""
 
     def start(**config: Any) -> Visitor:
-        defaults: Json = {"CHATBOTKIT_AUTH_AUTO_DELETE": True, "CHATBOTKIT_AUTH_RATE_LIMITS": {"request:email": None}}
+        defaults: Json = {
+            "CHATBOTKIT_AUTH_AUTO_DELETE": True,
+            "CHATBOTKIT_AUTH_RATE_LIMITS": {"request:email": None},
+            **EVERYTHING,
+        }
         app = make_app(CHATBOTKIT_AUTH_SESSION_CHECK=0, CHATBOTKIT_API_RETRIES=0, **{**defaults, **config})
         witness.watch(app)
         return Visitor(app, chatbotkit_outbox)
@@ -275,6 +285,7 @@ def test_every_declared_answer_is_given_and_conforms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _go_right(start, clock, chatbotkit_outbox)
+    _move(start, clock, chatbotkit_sandbox)
     _get_refused(start)
     _mistake_oneself(start, clock)
     _do_it_too_often(start)
@@ -342,6 +353,40 @@ def _go_right(start: Start, clock: Clock, outbox: list[Message]) -> None:
     ada.post("/sign-out")
 
 
+def _move(start: Start, clock: Clock, sandbox: Sandbox) -> None:
+    start().sign_in("grace@example.com")
+    ada = start().sign_in()
+    ada.get("/account/email")
+    ada.post("/account/email", email="ada")
+    ada.post("/account/email/verify", code="zzzzzz")
+    ada.post("/account/email", email="grace@example.com")
+    ada.post("/account/email", email="grace@example.com")
+    ada.post("/account/email/verify", code=ada.code)
+    ada.post("/account/email", email="ada@new.example")
+    for _ in range(6):
+        ada.post("/account/email/verify", code="zzzzzz")
+    ada.post("/account/email", email="ada@newer.example")
+    clock.advance(601)
+    ada.post("/account/email/verify", code="zzzzzz")
+    ada.post("/account/email", email="ada@newer.example")
+    ada.sign_in()
+    ada.post("/account/email", email="ada@newer.example")
+    assert ada.get("/account/email")["challenge"]["expires_in"] == 600
+    code = ada.code
+    sandbox.fail("*/update", status=503)
+    ada.post("/account/email/verify", code=code)
+    sandbox.heal()
+    assert ada.post("/account/email/verify")["user"]["email"] == "ada@newer.example"
+    eve = start(CHATBOTKIT_AUTH_RATE_LIMITS={"verify:email": "1/hour"}).sign_in("eve@example.com")
+    eve.post("/account/email", email="eve@new.example")
+    for _ in range(2):
+        eve.post("/account/email/verify", code="zzzzzz")
+    eve.app.extensions["test_auth"].sign_in_callback(lambda identifier, user: False)
+    eve.post("/account/email", email="eve@newer.example")
+    eve.post("/account/email/verify", code=eve.code)
+    eve.app.extensions["test_auth"].sign_in_callback(None)
+
+
 def _get_refused(start: Start) -> None:
     nobody = start()
     for each in CORE:
@@ -352,7 +397,9 @@ def _get_refused(start: Start) -> None:
             nobody.post(path)
         else:
             nobody.get(path)
-    off = start(CHATBOTKIT_AUTH_AUTO_UPDATE=False, CHATBOTKIT_AUTH_AUTO_DELETE=False).sign_in()
+    off = start(
+        CHATBOTKIT_AUTH_AUTO_UPDATE=False, CHATBOTKIT_AUTH_AUTO_DELETE=False, CHATBOTKIT_AUTH_EMAIL_CHANGE=False
+    ).sign_in()
     off.post("/account/profile", name="Eve")
     off.ask_for_deletion().delete()
     closed = start()
@@ -428,6 +475,7 @@ def _meet_an_outage(start: Start, sandbox: Sandbox, clock: Clock) -> None:
     other = start().sign_in()
     other.app.extensions["test_auth"].send_verification_request(fail)
     other.ask_for_deletion()
+    other.post("/account/email", email="ada@newest.example")
     other.post("/sign-in", email=ADA)
     other.post("/resend")
 

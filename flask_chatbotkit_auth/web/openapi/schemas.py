@@ -73,9 +73,11 @@ def schemas(auth: AuthState) -> Json:
                 "can_update": {"const": auth.adapter.auto_update},
                 "can_delete": {"const": auth.adapter.auto_delete},
                 **({"passkeys": {"type": "array", "items": ref("schemas", "Passkey")}} if auth.config.passkeys else {}),
+                **({"can_change_email": {"const": True}} if auth.config.email_change else {}),
             }
         ),
         **(_passkeys() if auth.config.passkeys else {}),
+        **_of_the_address(auth),
         "UserAnswer": _object(user),
         "OneEnded": _object({"ended": {"const": 1}}, redirect, description="`redirect`: it was this very session."),
         "Forgotten": _object({"forgotten": {"const": True}}),
@@ -135,6 +137,13 @@ def _passkeys() -> Json:
         "PasskeyKept": _object({"passkey": ref("schemas", "Passkey")}),
         "PasskeyRemoved": _object({"removed": {"const": 1}, "accepted": accepted}),
     }
+
+
+def _of_the_address(auth: AuthState) -> Json:
+    if not auth.config.email_change:
+        return {}
+    email = _text("The new address.", format="email", maxLength=MAX_LENGTH, examples=["ada@example.org"])
+    return {"NewAddress": _request({"email": email})}
 
 
 def _error(error: Error, code: str) -> Json:
