@@ -51,8 +51,8 @@ def sign_in() -> AnyResponse:
     shown = take()
     if shown is not None and shown.title:
         return message_page(shown)
-    # A person whose session is no longer fresh comes here to prove themselves again, so only a fresh one is sent on. What takes a
-    # younger proof than that leads here with `again`.
+    # A person whose session is no longer fresh comes here to prove themselves again, so only a fresh one is sent on.
+    # What takes a younger proof than that leads here with `again`.
     record = current_session()
     if shown is None and record is not None and login_fresh() and "again" not in request.args:
         if browser.pop(_REFUSED, False):

@@ -374,7 +374,9 @@ def test_five_changes_a_day(partner: Flask, sign_in: SignIn, clock: Clock) -> No
     assert ask(client, "no address").status_code == 400
 
 
-def test_another_code_for_the_same_address(partner: Flask, sign_in: SignIn, clock: Clock, chatbotkit_outbox: Outbox) -> None:
+def test_another_code_for_the_same_address(
+    partner: Flask, sign_in: SignIn, clock: Clock, chatbotkit_outbox: Outbox
+) -> None:
     client = partner.test_client()
     sign_in(client, ADA)
     ask(client)

@@ -152,7 +152,7 @@ def test_every_error_code_is_in_it(app: Flask) -> None:
                     ],
                 ):
                     codes[code] = status
-    assert len(codes) == 7
+    assert len(codes) == 8
     for kind in vars(flask_chatbotkit_auth.exceptions).values():
         if isinstance(kind, type) and kind.error_code not in ("error", "configuration"):  # type: ignore[attr-defined]
             codes[kind.error_code] = kind.http_status  # type: ignore[attr-defined]
