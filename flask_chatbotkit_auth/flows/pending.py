@@ -119,6 +119,7 @@ class Pending:
     def prove(self, typed: str) -> Challenge:
         """Return the challenge, proved by this holder: by the code ``typed``, or earlier.
 
+        :returns: it as it was found: open where this call has verified it.
         :raises NoChallenge: the holder has none, or it has been used.
         :raises InvalidCode: the code is wrong, and counted; one of another length than codes have is not counted.
         :raises CodeExpired: the challenge is past its lifetime.

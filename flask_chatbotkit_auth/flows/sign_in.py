@@ -26,7 +26,7 @@ from ..languages import current_language
 from ..login import enter, held_session, leave
 from ..signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
 from ..state import current_auth
-from ..stores.base import Challenge
+from ..stores.base import Challenge, State
 from ..user import User
 from . import challenges
 from .challenges import Recipient
@@ -95,12 +95,15 @@ def sign_in_by_code(typed: str, *, remember: bool | None = None) -> User:
 def complete_sign_in(challenge: Challenge, *, remember: bool = True) -> User:
     """Sign in the person behind a verified challenge, making the account where that is allowed.
 
+    :param challenge: as it was found by the request that has verified it, open, or by a later one.
     :param remember: whether the browser stays signed in when it is closed.
     :raises ChatBotKitAuthError: as :func:`sign_in_by_code`.
     """
     auth = current_auth
     identifier = challenge.identifier
-    if not auth.store.count_try(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES):
+    # The first try needs no count: the gate has let through one request alone, and this is it.
+    again = challenge.state is not State.OPEN
+    if again and not auth.store.count_try(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES - 1):
         raise challenges.used_error()
     user, created = None, False
     try:

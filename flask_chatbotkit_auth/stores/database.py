@@ -49,9 +49,7 @@ class Database:
         self.metadata: sa.MetaData = sa.MetaData()
         self.migrated: bool = False
         """Whether the tables belong to the application's own migrations."""
-        self.maybe_mysql: bool = True
-        """Whether this is MySQL or MariaDB, or may be, where the engine is the application's to choose. To name these to
-        SQLAlchemy imports their dialect, which no other worker needs."""
+        self._dialect: str | None = None
         self._ready = False
         self._lock = threading.RLock()
         self._process = os.getpid()
@@ -61,11 +59,11 @@ class Database:
         self._own: tuple[Engine, Engine] | None = None
         if isinstance(bind, Engine):
             check_engine(bind)
-            self.maybe_mysql = bind.dialect.name in _MYSQL
+            self._dialect = bind.dialect.name
             self._find: Callable[[], tuple[Engine, Engine]] = lambda: (bind, bind)
         elif isinstance(bind, (str, URL)):
             url = check_url(bind)
-            self.maybe_mysql = url.get_backend_name() in _MYSQL
+            self._dialect = url.get_backend_name()
             self._find = lambda: self._own or self._make(url)
         elif hasattr(bind, "metadata") and hasattr(type(bind), "engines"):
             self.metadata = bind.metadata
@@ -77,11 +75,18 @@ class Database:
                 f"not as {type(bind).__name__}."
             )
 
+    def maybe(self, dialect: str) -> bool:
+        """Return whether this is a database of that kind, or may be, where the engine is the application's to choose.
+
+        To name a dialect in a table imports it, which a worker on another one does not need.
+        """
+        return self._dialect in (None, dialect) or (dialect == "mysql" and self._dialect == "mariadb")
+
     @property
     def table_options(self) -> dict[str, Any]:
         """The options of a table whose texts are compared byte for byte: by default MySQL folds case and accents."""
         options = {"charset": "utf8mb4", "collate": "utf8mb4_bin"}
-        dialects = _MYSQL if self.maybe_mysql else ()
+        dialects = _MYSQL if self.maybe("mysql") else ()
         return {f"{dialect}_{name}": value for dialect in dialects for name, value in options.items()}
 
     @property

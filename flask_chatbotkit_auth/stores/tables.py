@@ -70,7 +70,7 @@ def sessions(database: Database) -> sa.Table:
         sa.Column("method", sa.String(16)),
         sa.Column("proved_at", sa.BigInteger),
         sa.Column("expires_day", sa.Integer, index=True),
-        postgresql_with={"fillfactor": 70},
+        **({"postgresql_with": {"fillfactor": 70}} if database.maybe("postgresql") else {}),
     )
 
 
@@ -140,7 +140,7 @@ def _table(database: Database, name: str, *columns: sa.Column[Any] | sa.Index, *
 
 
 def _long_text(database: Database) -> sa.types.TypeEngine[str]:
-    if not database.maybe_mysql:
+    if not database.maybe("mysql"):
         return sa.Text()
     # Its plain TEXT ends at 64 kB.
     from sqlalchemy.dialects import mysql

@@ -117,10 +117,11 @@ def sign_in() -> Callable[..., TestResponse]:
 
     def sign_in(client: FlaskClient, email: str, *, prefix: str = "/auth") -> TestResponse:
         with _recorded() as outbox:
-            requested = _post(client, f"{prefix}/sign-in", prefix, {"email": email})
+            token = _token(client, prefix)
+            requested = _post(client, f"{prefix}/sign-in", prefix, {"email": email}, token)
             assert requested.status_code == 200, requested.get_json()  # noqa: S101  # pytest explains it
         assert outbox, f"no code was mailed to {email}: is there an account, or is auto create on?"  # noqa: S101
-        return _post(client, f"{prefix}/verify", prefix, {"code": read_code(outbox[-1])})
+        return _post(client, f"{prefix}/verify", prefix, {"code": read_code(outbox[-1])}, token)
 
     return sign_in
 
@@ -186,9 +187,12 @@ def _enter(email: str, fields: dict[str, Any]) -> User:
     return flows.complete_sign_in(challenge)
 
 
-def _post(client: FlaskClient, path: str, prefix: str, body: dict[str, Any]) -> TestResponse:
-    token = client.get(f"{prefix}/session").get_json()["csrf_token"]
-    return client.post(path, json=body, headers={"X-CSRFToken": token})
+def _token(client: FlaskClient, prefix: str) -> str:
+    return str(client.get(f"{prefix}/session").get_json()["csrf_token"])
+
+
+def _post(client: FlaskClient, path: str, prefix: str, body: dict[str, Any], token: str | None = None) -> TestResponse:
+    return client.post(path, json=body, headers={"X-CSRFToken": token or _token(client, prefix)})
 
 
 @contextmanager
