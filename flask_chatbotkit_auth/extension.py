@@ -16,7 +16,7 @@ from .cli import cli
 from .clock import utcnow
 from .codes import EmailCodeProvider
 from .config import Config
-from .exceptions import ConfigurationError, NotReady, StoreError
+from .exceptions import APIError, ConfigurationError, NotReady, StoreError
 from .hooks import Hooks, by_keyword
 from .keys import secret_keys
 from .mail.mailer import Mailer
@@ -29,6 +29,7 @@ from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .upstream.client import ChatBotKitClient, NoSecret
 from .web import account  # noqa: F401  # account adds its pages to the blueprint
 from .web import sign_in as views
+from .web.application import api_problem
 from .web.blueprint import HOST, blueprint
 from .web.errors import problem
 from .web.manager import SignInManager
@@ -134,6 +135,7 @@ class ChatBotKitAuth:
             address.register(app, config.url_prefix, adapter)
         app.register_error_handler(StoreError, problem)
         app.register_error_handler(NotReady, problem)
+        app.register_error_handler(APIError, api_problem)
         app.cli.add_command(cli)
         app.extensions["chatbotkit_auth"] = state
 

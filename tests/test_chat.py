@@ -271,7 +271,7 @@ def test_a_refused_conversation_can_be_caught_by_any_of_its_names(app: Flask) ->
 
 def test_a_guarded_view_keeps_strangers_out(app: Flask, chatbotkit_sandbox: Sandbox) -> None:
     response = say(add_chat(app))
-    assert response.status_code == 302
+    assert (response.status_code, response.get_json()["error"]["code"]) == (401, "not_signed_in")
     assert chatbotkit_sandbox.requests == []
 
 

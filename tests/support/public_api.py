@@ -26,7 +26,15 @@ PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
 
 MODULES = {
     "flask_chatbotkit_auth": flask_chatbotkit_auth.__all__,
-    "flask_chatbotkit_auth.chat": ["InvalidMessages", "stream_completion"],
+    "flask_chatbotkit_auth.chat": [
+        "InvalidMessages",
+        "UnknownConversation",
+        "create_conversation",
+        "delete_conversation",
+        "list_conversations",
+        "list_messages",
+        "stream_completion",
+    ],
     "flask_chatbotkit_auth.upstream.client": ["path_segment"],
     "flask_chatbotkit_auth.identifier": ["normalize_identifier"],
     "flask_chatbotkit_auth.migration": ["person_of"],

@@ -385,3 +385,31 @@ def test_a_completion_may_fail_after_its_status_of_200(api: Api, sandbox: Sandbo
     (event,) = jsonl(response)
     assert (event["type"], event["data"]["code"]) == ("error", "NO_SUBSCRIPTION")
     assert error(api.post("conversation/complete", **SAY_HELLO)) == (402, "NO_SUBSCRIPTION")
+
+
+def test_messages_are_listed_oldest_first_and_conversations_newest_first(api: Api) -> None:
+    ids = [api.post("conversation/create", messages=[]).json()["id"] for _ in range(2)]
+    for text in ("Hello", " Hello again "):
+        api.post(f"conversation/{ids[0]}/complete", text=text)
+    path = f"conversation/{ids[0]}/message/list"
+    said = [each["text"] for each in api.get(path).json()["items"]]
+    assert said[::2] == ["Hello", "Hello again"]
+    assert [each["text"] for each in api.get(path, order="desc").json()["items"]] == said[::-1]
+    assert api.ids("conversation/list") == ids[::-1]
+
+
+def test_conversations_can_be_filtered_by_what_they_belong_to(api: Api, sandbox: Sandbox) -> None:
+    contact = sandbox.add_contact(ADA)["id"]
+    theirs = api.post("conversation/create", contactId=contact, meta={"userId": "u1"}).json()["id"]
+    of_bot = api.post("conversation/create", botId="b1").json()["id"]
+    assert api.ids("conversation/list", contactId=contact) == [theirs]
+    assert api.ids("conversation/list", botId="b1") == [of_bot]
+    assert api.ids("conversation/list", **{"meta.userId": "u1"}) == [theirs]
+
+
+def test_what_the_bot_is_cannot_be_said_to_a_kept_conversation(api: Api) -> None:
+    id = api.post("conversation/create", backstory="Kind.").json()["id"]
+    for body in ({"text": "x", "backstory": "Rude."}, {"text": "x", "contactId": "c"}, {"text": " "}):
+        assert error(api.post(f"conversation/{id}/complete", **body)) == BAD_REQUEST
+    assert api.post(f"conversation/{id}/complete").status_code == 200
+    assert error(api.post("conversation/complete", **SAY_HELLO, entities=[])) == BAD_REQUEST

@@ -155,7 +155,7 @@ def test_signals_tell_of_the_sign_in_and_no_limit_counts_it(make_app: MakeApp, s
 
     with user_signed_in.connected_to(record, app), user_created.connected_to(record, app):
         users = [signed_in(app.test_client(), ADA) for _ in range(3)]
-    assert told == [{"user": user, "created": False} for user in users]
+    assert [(each["user"], each["created"]) for each in told] == [(user, False) for user in users]
 
 
 def test_nobody_else_who_arrives_meanwhile_is_signed_in(app: Flask, signed_in: SignedIn) -> None:

@@ -10,7 +10,10 @@ from .records import Call, Problem, Record, Records, Reply, apply, checked, forg
 
 BOT_TEXTS = ("botId", "model", "backstory", "datasetId", "skillsetId")
 FLAGS = ("privacy", "moderation")
-COMPLETION = ("attachments", "contactId", "entities", "functions", "extensions", "limits", "messages")
+CREATION = ("contactId", "contact", "expiresAt", "messages")
+LINKS = ("botId", "contactId", "taskId")
+COMPLETION = ("attachments", "contactId", "functions", "extensions", "limits", "messages", "namespace", "debug")
+CONTINUATION = ("text", "entities", "functions", "extensions", "limits", "debug")
 MESSAGE_TYPES = frozenset(("user", "bot", "reasoning", "context", "instruction", "backstory", "activity", "checkpoint"))
 MODEL = "sandbox"
 
@@ -19,7 +22,7 @@ _TOKEN = re.compile(r"\s*\S+|\s+$")
 
 def create_conversation(records: Records, call: Call) -> Reply:
     texts = ("name", "description", "taskId", "spaceId", *BOT_TEXTS)
-    settings = checked(call.body, texts=texts, objects=("meta",), flags=FLAGS, others=("contactId", "messages"))
+    settings = checked(call.body, texts=texts, objects=("meta",), flags=FLAGS, others=CREATION)
     contact_id = _contact_id(records, call)
     messages = _messages(records, call.body.get("messages", []))
     records.spend(call.account, "conversations")
@@ -32,7 +35,9 @@ def create_conversation(records: Records, call: Call) -> Reply:
 
 
 def list_conversations(records: Records, call: Call) -> Reply:
-    return page(records.owned(records.conversations, call.account), call)
+    wanted = {name: call.listing.query[name] for name in LINKS if name in call.listing.query}
+    mine = records.owned(records.conversations, call.account)
+    return page((each for each in mine if all(each.get(name) == value for name, value in wanted.items())), call)
 
 
 def fetch_conversation(records: Records, call: Call, conversation_id: str) -> Reply:
@@ -47,7 +52,7 @@ def delete_conversation(records: Records, call: Call, conversation_id: str) -> R
 
 def list_messages(records: Records, call: Call, conversation_id: str) -> Reply:
     records.one(records.conversations, conversation_id, call.account, "Conversation")
-    return page(records.messages.get(conversation_id, []), call)
+    return page(records.messages.get(conversation_id, []), call, order="asc")
 
 
 def list_contact_conversations(records: Records, call: Call, contact_id: str) -> Reply:
@@ -66,12 +71,14 @@ def complete(records: Records, call: Call) -> Reply:
 
 def complete_conversation(records: Records, call: Call, conversation_id: str) -> Reply:
     records.one(records.conversations, conversation_id, call.account, "Conversation")
-    others = ("entities", "functions", "extensions", "limits")
-    text = checked(call.body, texts=("text",), others=others).get("text")
+    checked(call.body, others=CONTINUATION)
+    text = call.body.get("text")
+    if "text" in call.body and not (isinstance(text, str) and text.strip()):
+        raise Problem(400, '"text" is not allowed to be empty')
     records.spend(call.account, "messages")
     messages = records.messages.setdefault(conversation_id, [])
     if text is not None:
-        messages.append({**records.stamp(), "type": "user", "text": text})
+        messages.append({**records.stamp(), "type": "user", "text": text.strip()})
     reply = _reply(messages, {"id": new_id()})
     messages.append({**records.stamp(), "id": reply.document["id"], "type": "bot", "text": reply.document["text"]})
     return _counted(records, call, reply)
@@ -83,7 +90,7 @@ def _counted(records: Records, call: Call, reply: Reply) -> Reply:
 
 
 def _contact_id(records: Records, call: Call) -> str | None:
-    given = call.body.get("contactId") or call.contact_id
+    given = call.body.get("contact") or call.body.get("contactId") or call.contact_id
     if isinstance(given, dict):
         return str(ensured(records, call, given)["id"])
     if given is None:

@@ -20,14 +20,16 @@ class Listing:
     page_size: int
     ignore_filters: bool
 
-    def select(self, items: Iterable[dict[str, Any]], *, email_filter: bool) -> tuple[list[dict[str, Any]], str]:
+    def select(
+        self, items: Iterable[dict[str, Any]], *, email_filter: bool, order: str = "desc"
+    ) -> tuple[list[dict[str, Any]], str]:
         """Return one page of ``items`` and its cursor, the id of its last item; ``""`` where there is none.
 
         The last page has one, too. Nothing comes after a cursor that names no item.
 
         :raises ValueError: the ``order`` of the query makes no sense.
         """
-        order = self.query.get("order", "desc")
+        order = self.query.get("order", order)
         if order not in ("asc", "desc"):
             raise ValueError('"order" must be one of [asc, desc]')
         size = min(self._take(), self.page_size)

@@ -205,10 +205,10 @@ def forget(records: Records, key: str) -> None:
     records.owners.pop(key, None)
 
 
-def page(items: Iterable[Record], call: Call, *, email_filter: bool = False) -> Reply:
-    """Answer the part of ``items`` that the query asks for."""
+def page(items: Iterable[Record], call: Call, *, email_filter: bool = False, order: str = "desc") -> Reply:
+    """Answer the part of ``items`` that the query asks for, in ``order`` where it names none."""
     try:
-        found, cursor = call.listing.select(items, email_filter=email_filter)
+        found, cursor = call.listing.select(items, email_filter=email_filter, order=order)
     except ValueError as error:
         raise Problem(400, str(error)) from error
     found = [meta.shown(item) for item in found]
