@@ -48,10 +48,10 @@ def register(app: Flask, prefix: str, store: Store) -> None:
         ("POST", "/passkey/options", "passkey_options", options),
         ("POST", "/passkey", "passkey", sign_in),
         ("GET", "/passkey/offer", "passkey_offer", offer),
-        ("POST", "/account/passkeys/options", "passkey_creation_options", creation_options),
-        ("POST", "/account/passkeys", "passkey_add", add),
-        ("POST", "/account/passkeys/<passkey_id>/name", "passkey_rename", rename),
-        ("POST", "/account/passkeys/<passkey_id>/remove", "passkey_remove", remove),
+        ("POST", "/account/passkeys/options", "account_passkey_options", creation_options),
+        ("POST", "/account/passkeys", "account_passkey_add", add),
+        ("POST", "/account/passkeys/<passkey_id>/name", "account_passkey_rename", rename),
+        ("POST", "/account/passkeys/<passkey_id>/remove", "account_passkey_remove", remove),
     ):
         app.add_url_rule(f"{prefix}{path}", f"chatbotkit_auth.{name}", view, methods=[method], **host)
     app.add_url_rule("/.well-known/passkey-endpoints", "chatbotkit_auth.passkey_endpoints", endpoints, **host)
