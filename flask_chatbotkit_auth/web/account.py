@@ -199,7 +199,8 @@ def _sessions(record: SessionRecord) -> list[dict[str, Any]]:
             "last_seen_at": each.seen_at,
             "current": each.id == record.id,
         }
-        for each in current_auth.sessions(record.user)
+        # This device first, whichever was used last: a use is noted only once in a while.
+        for each in sorted(current_auth.sessions(record.user), key=lambda each: each.id != record.id)
     ]
 
 

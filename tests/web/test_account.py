@@ -722,7 +722,7 @@ def test_a_code_for_an_address_of_before_deletes_nothing(
     code = read_code(chatbotkit_outbox[-1])
     record["email"] = ""
     clock.advance(900)
-    assert error(delete(ada, code)) == (400, "invalid_confirmation")
+    assert error(delete(ada, code)) == (400, "no_challenge")
     assert error(post(ada, "/delete/code")) == (400, "invalid_email")
     assert "no email address we can write to" in submit(ada, "/delete/code").text
 
