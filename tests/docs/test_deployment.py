@@ -49,6 +49,7 @@ def settings(chatbotkit_sandbox: Sandbox, postgresql_url: str, redis_url: str, b
         "FLASK_MAIL_SERVER": "127.0.0.1",
         "FLASK_MAIL_PORT": str(box.port),
         "FLASK_MAIL_USE_TLS": "false",
+        "FLASK_MAIL_USERNAME": "null",
         "FLASK_MAIL_PASSWORD": "null",
     }
 
