@@ -113,26 +113,6 @@ def _wait_for_strict_cookie() -> Response | None:
 
 
 @blueprint.before_request
-def _ask_again_from_here() -> Response | None:
-    """Have a browser that another site led here ask again: it has kept a ``SameSite=Strict`` session cookie to itself.
-
-    The page would begin an empty session otherwise, which takes the place of a living one, or of a pending code.
-    """
-    config, headers = current_app.config, request.headers
-    if (
-        request.method != "GET"
-        or config["SESSION_COOKIE_SAMESITE"] != "Strict"
-        or headers.get("Sec-Fetch-Site") != "cross-site"
-        or headers.get("Sec-Fetch-Mode") != "navigate"
-        or current_app.session_interface.get_cookie_name(current_app) in request.cookies
-    ):
-        return None
-    return make_response(
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0"><title>…</title></html>'
-    )
-
-
-@blueprint.before_request
 def _refuse_large_bodies() -> None:
     size = request.content_length or 0
     if "Transfer-Encoding" in request.headers:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from flask import Flask, current_app, g, request
-from flask_wtf.csrf import CSRFError, CSRFProtect, validate_csrf
+from flask_wtf.csrf import CSRFError, CSRFProtect, same_origin, validate_csrf
 from wtforms import ValidationError
 
+from ..keys import secret_keys
 from ..state import current_auth
-
-# Not registered with the application, whose own views it would guard as well; only asked about the requests here.
-_csrf = CSRFProtect()
 
 
 class OriginRefused(CSRFError):  # type: ignore[misc]  # Flask-WTF has no type information
@@ -36,13 +34,12 @@ def check_csrf() -> None:
     known = _check_origin()
     if g.get("csrf_valid"):  # the application has checked the token itself
         return
-    if not known:
-        _csrf.protect()  # the token, and over HTTPS the Referer, too
-        return
     try:
-        validate_csrf(_token())
+        validate_csrf(_token(), secret_key=_keys())
     except ValidationError as error:
         raise CSRFError(error.args[0]) from None
+    if not known:
+        _check_referer()
 
 
 def take_over(app: Flask, blueprint: object) -> None:
@@ -71,6 +68,30 @@ def _check_origin() -> bool:
     if origin.lower() == own or origin.lower() in trusted:
         return True
     raise OriginRefused("The Origin is not trusted.", f"Origin is {origin!r}, and this application is {own!r}.")
+
+
+def _check_referer() -> None:
+    """Over HTTPS, ask for a ``Referer`` from here, as Flask-WTF does.
+
+    :raises CSRFError: there is none, or it is somebody else's.
+    """
+    if not (request.is_secure and current_app.config["WTF_CSRF_SSL_STRICT"]):
+        return
+    if not request.referrer:
+        raise CSRFError("The referrer header is missing.")
+    if not same_origin(request.referrer, f"https://{request.host}/"):
+        raise CSRFError("The referrer does not match the host.")
+
+
+def _keys() -> list[str | bytes] | None:
+    """Return the keys that a token may be signed under, the oldest first; ``None`` for the key of Flask-WTF's own.
+
+    While the key changes, one worker shows a form and another one, whose first key is the other, takes it. Flask-WTF knows
+    ``SECRET_KEY`` alone.
+    """
+    if current_app.config.get("WTF_CSRF_SECRET_KEY") is not None:
+        return None
+    return secret_keys(current_app.config)[::-1]
 
 
 def _token() -> str | None:
