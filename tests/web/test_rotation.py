@@ -1,4 +1,4 @@
-"""A new SECRET_KEY while people sign in: workers of before and after, side by side, each with the other's key as a fallback."""
+"""A new SECRET_KEY while people sign in: workers of before and after, each with the other's key as a fallback."""
 
 from __future__ import annotations
 
