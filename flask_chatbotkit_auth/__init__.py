@@ -63,7 +63,7 @@ from .signals import (
 from .state import current_auth
 from .stores import MemoryStore, Store
 from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
-from .upstream.client import ChatBotKitClient
+from .upstream.client import ChatBotKitClient, path_segment
 from .user import User
 from .web.redirects import safe_next
 
@@ -123,6 +123,7 @@ __all__ = [
     "passkey_added",
     "passkey_refused",
     "passkey_removed",
+    "path_segment",
     "safe_next",
     "session_ended",
     "sign_in_failed",

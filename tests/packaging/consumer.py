@@ -20,7 +20,6 @@ from flask_chatbotkit_auth.stores import SessionRecord
 from flask_chatbotkit_auth.stores.redis import RedisStore
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 from flask_chatbotkit_auth.testing import Sandbox
-from flask_chatbotkit_auth.upstream.client import path_segment
 
 auth = ChatBotKitAuth()
 
@@ -137,7 +136,7 @@ def administer(user: User) -> list[SessionRecord]:
     ended: int = current_auth.end_sessions(user)
     acting: ChatBotKitClient = current_auth.client_for(user)
     answer: dict[str, Any] = acting.get(
-        f"/bot/{path_segment('b1')}/fetch", {"name": name, "since": since, "ended": ended}
+        f"/bot/{fca.path_segment('b1')}/fetch", {"name": name, "since": since, "ended": ended}
     )
     token: dict[str, Any] = current_auth.browser_token(user.id, seconds=60)
     current_auth.delete_user(answer["id"] or token["id"])

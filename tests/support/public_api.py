@@ -35,7 +35,6 @@ MODULES = {
         "list_messages",
         "stream_completion",
     ],
-    "flask_chatbotkit_auth.upstream.client": ["path_segment"],
     "flask_chatbotkit_auth.identifier": ["normalize_identifier"],
     "flask_chatbotkit_auth.migration": ["person_of"],
     "flask_chatbotkit_auth.state": ["AuthState"],
