@@ -65,6 +65,7 @@ from .stores import MemoryStore, Store
 from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .upstream.client import ChatBotKitClient, path_segment
 from .user import User
+from .web.origin import exempt_app_requests
 from .web.redirects import safe_next
 
 __all__ = [
@@ -115,6 +116,7 @@ __all__ = [
     "code_sent",
     "current_auth",
     "email_changed",
+    "exempt_app_requests",
     "failure",
     "limit_reached",
     "link_used",

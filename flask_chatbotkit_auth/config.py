@@ -460,6 +460,12 @@ class Config:
         False,
         "Whether people can change their email address on the account page. Needs ``CHATBOTKIT_AUTH_AUTO_UPDATE``.",
     )
+    app_sessions: bool = _option(
+        "CHATBOTKIT_AUTH_APP_SESSIONS",
+        _switch,
+        False,
+        "Whether native apps, command lines and front ends on other origins can sign in, and hold a token and no cookie.",
+    )
     mail_tls_verify: bool = _option(
         "CHATBOTKIT_AUTH_MAIL_TLS_VERIFY",
         _switch,

@@ -133,6 +133,10 @@ class ChatBotKitAuth:
             from .web import address  # only where it is on
 
             address.register(app, config.url_prefix, adapter)
+        if config.app_sessions:
+            from .web import apps  # only where it is on
+
+            apps.register(app, config.url_prefix)
         app.register_error_handler(StoreError, problem)
         app.register_error_handler(NotReady, problem)
         app.register_error_handler(APIError, api_problem)

@@ -28,7 +28,7 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from .config import Config
 from .exceptions import APIError, NotReady, StoreError
-from .sessions import TOKEN_PREFIX, ForeignSession, SessionRegistry, session_id
+from .sessions import APP_TOKEN_PREFIX, TOKEN_PREFIX, ForeignSession, SessionRegistry, session_id
 from .signals import emit, user_signed_out
 from .stores.base import SessionRecord
 from .user import User
@@ -57,6 +57,9 @@ class Auth(Protocol):
 Find = Callable[[], Auth]
 
 _log = logging.getLogger("flask_chatbotkit_auth")
+
+APP_REQUEST = "flask_chatbotkit_auth.app_request"
+"""The key of the WSGI environment that marks a request of an app; no client can set it."""
 
 _SESSION_KEYS = ("_user_id", "_fresh", "_id")
 
@@ -105,7 +108,9 @@ class _Loader:
         self.own: Callable[[Any], Any] | None = manager._user_callback
 
     def __call__(self, user_id: Any) -> Any:
-        if not isinstance(user_id, str) or not user_id.startswith(TOKEN_PREFIX):
+        if isinstance(user_id, str) and user_id.startswith(APP_TOKEN_PREFIX) and not is_app_request():
+            return None  # a token of an app is nothing in a cookie
+        if not isinstance(user_id, str) or not user_id.startswith((TOKEN_PREFIX, APP_TOKEN_PREFIX)):
             if self.own is not None:
                 return self.own(user_id)
             return self._adopt(user_id)
@@ -128,7 +133,7 @@ class _Loader:
             token, record = auth.adopt(str(user_id))
         except LookupError:
             return None
-        session.update(_user_id=token, _id=_browser(), _fresh=fresh)
+        session.update(_user_id=token, _id=client_mark(), _fresh=fresh)
         g.chatbotkit_auth_session = record
         return auth.present(record.user)
 
@@ -136,10 +141,15 @@ class _Loader:
 def _load(auth: Auth, token: str) -> Any:
     try:
         record = auth.registry.load(token)
-    except (APIError, ForeignSession):
-        return None  # nobody for now, or nobody here; the cookies stay, since the session does
+    except APIError as error:
+        g.chatbotkit_auth_unreachable = error
+        return None  # nobody for now; the cookies stay, since the session does
+    except ForeignSession:
+        return None  # nobody here
     if record is None:
         _drop(token)
+        return None
+    if (record.client == "app") != is_app_request():
         return None
     shown = auth.present(record.user)
     if shown is None:
@@ -148,8 +158,10 @@ def _load(auth: Auth, token: str) -> Any:
     # Flask-Login leaves this out where it loads from the remember cookie, and session_protection="strong" would take that
     # for another browser at the next request.
     if "_id" not in session:
-        session["_id"] = _browser()
-    if session.get("_fresh") and not _proved_lately(record, auth.clock(), auth.config.fresh):
+        session["_id"] = client_mark()
+    if is_app_request():
+        session["_fresh"] = _proved_lately(record, auth.clock(), auth.config.fresh)
+    elif session.get("_fresh") and not _proved_lately(record, auth.clock(), auth.config.fresh):
         session["_fresh"] = False
     g.chatbotkit_auth_session = record
     if request.blueprint != "chatbotkit_auth":
@@ -166,6 +178,8 @@ def _drop(token: str) -> None:
     The remember cookie stays where it holds another token: whoever planted a dead session must not sign the person out.
     """
     session.pop("_user_id", None)
+    if is_app_request():
+        return
     cookie = request.cookies.get(_cookie_name())
     remembered = _decode(cookie) if cookie else None
     if remembered is None or remembered == token:
@@ -173,6 +187,11 @@ def _drop(token: str) -> None:
 
 
 # Coming and going
+
+
+def is_app_request() -> bool:
+    """Return whether this request is an app's, with a bearer token or about to get one: it reads and sets no cookie."""
+    return APP_REQUEST in request.environ
 
 
 def current_session() -> SessionRecord | None:
@@ -400,7 +419,7 @@ def renew_remember_cookie(lifetime: timedelta) -> None:
     if token is None or session.get("_user_id", token) != token:
         return
     if "_user_id" not in session:
-        session.update(_user_id=token, _fresh=False, _id=_browser())
+        session.update(_user_id=token, _fresh=False, _id=client_mark())
     session["_remember"] = "set"
     session["_remember_seconds"] = lifetime.total_seconds()
 
@@ -422,7 +441,7 @@ def _cookie_name() -> str:
     return name
 
 
-def _browser() -> str:
-    """Return what Flask-Login's session protection knows the browser by."""
+def client_mark() -> str:
+    """Return what Flask-Login's session protection knows the client by."""
     identifier: str = current_app.login_manager._session_identifier_generator()  # type: ignore[attr-defined]
     return identifier

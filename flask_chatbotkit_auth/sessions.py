@@ -29,7 +29,10 @@ from .user import User
 _log = logging.getLogger("flask_chatbotkit_auth")
 
 TOKEN_PREFIX = "cbk-"  # noqa: S105  # marks a token, is none
-"""Begins every session token, so that an application's own user ids are never taken for one."""
+"""Begins every token of a browser's session, so that an application's own user ids are never taken for one."""
+
+APP_TOKEN_PREFIX = "cba-"  # noqa: S105  # marks a token, is none
+"""Begins every token of an app's session. It tells the two kinds apart: a cookie's token is no bearer, and the reverse."""
 
 _TOUCH = timedelta(minutes=10)
 _TOUCH_NEW_ADDRESS = timedelta(minutes=1)
@@ -145,7 +148,7 @@ class SessionRegistry:
         :param identifier: the address that was proved just now; ``None`` where none was.
         """
         now = self._clock()
-        token = TOKEN_PREFIX + secrets.token_hex(16)
+        token = (APP_TOKEN_PREFIX if client == "app" else TOKEN_PREFIX) + secrets.token_hex(16)
         ends_at = now + self._config.session_lifetime
         record = SessionRecord(
             id=session_id(token),
@@ -445,7 +448,7 @@ def session_id(token: str) -> str:
 
 
 def _is_token(token: str) -> bool:
-    return re.fullmatch(f"{TOKEN_PREFIX}[0-9a-f]{{32}}", token) is not None
+    return re.fullmatch(f"({TOKEN_PREFIX}|{APP_TOKEN_PREFIX})[0-9a-f]{{32}}", token) is not None
 
 
 def _unused(record: SessionRecord) -> bool:

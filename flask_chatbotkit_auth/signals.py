@@ -75,7 +75,8 @@ link_used: NamedSignal = _signals.signal("chatbotkit-auth-link-used")
 """The link of a mail signed a person in. Carries ``user``."""
 
 app_session_added: NamedSignal = _signals.signal("chatbotkit-auth-app-session-added")
-"""A session was opened for an app, which holds its token. Carries ``user``."""
+"""A session was opened for an app, which holds its token. Carries ``user``, ``session_id``, as ``current_auth.sessions``
+tells it, and ``name``, what the app calls itself, or ``None``."""
 
 email_changed: NamedSignal = _signals.signal("chatbotkit-auth-email-changed")
 """A person proved another address and has it now. Carries ``user`` and ``before``, the address until now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from flask import session
+from flask import request, session
 
 from ..exceptions import NoChallenge
 from ..identifier import has_special_domain, normalize_identifier, same_identifier
@@ -21,7 +21,7 @@ LookUp = Callable[[str], Recipient]
 
 
 class Holder(Protocol):
-    """Who has the challenge: a browser by its Flask session. An app could hold one by a token of its own."""
+    """Who has the challenge: a browser by its Flask session, an app by a signed token."""
 
     def read(self) -> Mapping[str, Any]:
         """Return what was written last, or an empty mapping."""
@@ -52,6 +52,16 @@ class Browser:
         renew()
 
 
+HOLDER = "flask_chatbotkit_auth.holder"
+"""The key of the WSGI environment under which a request that is no browser's has its holder."""
+
+
+def current_holder() -> Holder:
+    """Return who holds the challenge of this request: its browser, unless something else was set before."""
+    holder: Holder = request.environ.get(HOLDER) or Browser()
+    return holder
+
+
 class Pending:
     """What a holder has pending for one purpose. It has one challenge: beginning another ends the flow before.
 
@@ -66,7 +76,7 @@ class Pending:
         self._purpose = purpose
         self._user_id = user_id
         self._email = email
-        self._holder: Holder = holder or Browser()
+        self._holder: Holder = holder or current_holder()
 
     def request_code(self, email: str, look_up: LookUp, *, next: str | None = None) -> Challenge:
         """Make a challenge for ``email`` the pending one, and send its first code.

@@ -7,6 +7,7 @@ Each function works on the challenge that the browser has pending, and raises an
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from flask import current_app, request, session
 
@@ -26,7 +27,7 @@ from ..languages import current_language
 from ..login import enter, held_session, leave
 from ..signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
 from ..state import current_auth
-from ..stores.base import Challenge, State
+from ..stores.base import Challenge, SessionRecord, State
 from ..user import User
 from . import challenges
 from .challenges import Recipient
@@ -101,6 +102,28 @@ def complete_sign_in(challenge: Challenge, *, remember: bool = True) -> User:
     """
     auth = current_auth
     identifier = challenge.identifier
+    user, created, entering = admit(challenge)
+    known = known_device(identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
+    token, record = auth.registry.open(challenge, user)
+    enter(auth, entering, token, record, remember=remember)
+    remember_device(identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
+    tell(record, created=created)
+    if not created and known is None:
+        device = device_name(request.user_agent.string, current_language())
+        auth.notices.send("new_sign_in", user, to=identifier, device=device)
+    return user
+
+
+def admit(challenge: Challenge) -> tuple[User, bool, Any]:
+    """Return the person behind a verified challenge, whether the account was made just now, and what they are to be.
+
+    The account is made where that is allowed, and the application is asked.
+
+    :returns: the user, whether this call made the account, and what ``current_user`` is to be.
+    :raises ChatBotKitAuthError: as :func:`sign_in_by_code`.
+    """
+    auth = current_auth
+    identifier = challenge.identifier
     # The first try needs no count: the gate has let through one request alone, and this is it.
     again = challenge.state is not State.OPEN
     if again and not auth.store.count_try(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES - 1):
@@ -125,18 +148,19 @@ def complete_sign_in(challenge: Challenge, *, remember: bool = True) -> User:
             # Another try would ask the API and the application the same again.
             auth.store.end_challenge(challenge.id)
         raise
-    known = known_device(identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
-    token, record = auth.registry.open(challenge, user)
-    enter(auth, entering, token, record, remember=remember)
-    remember_device(identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
-    _log.info("signed in: user %s, %s", user.id, mask(identifier))
+    return user, created, entering
+
+
+def tell(record: SessionRecord, *, created: bool) -> None:
+    """Log and signal that a session was opened.
+
+    :param created: whether the account was made just now.
+    """
+    user = record.user
+    _log.info("signed in: user %s, %s", user.id, mask(record.identifier or ""))
     if created:
         emit(user_created, _app(), user=user)
     emit(user_signed_in, _app(), user=user, created=created, method=record.method)
-    if not created and known is None:
-        device = device_name(request.user_agent.string, current_language())
-        auth.notices.send("new_sign_in", user, to=identifier, device=device)
-    return user
 
 
 def sign_out() -> None:

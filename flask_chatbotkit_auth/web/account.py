@@ -198,6 +198,7 @@ def _sessions(record: SessionRecord) -> list[dict[str, Any]]:
             "created_at": each.created_at,
             "last_seen_at": each.seen_at,
             "current": each.id == record.id,
+            **({"client": each.client, "name": each.name} if current_auth.config.app_sessions else {}),
         }
         # This device first, whichever was used last: a use is noted only once in a while.
         for each in sorted(current_auth.sessions(record.user), key=lambda each: each.id != record.id)

@@ -26,6 +26,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from ..failures import report_status
 from ..flows import challenges
+from ..flows.pending import current_holder
 from ..identifier import mask
 from ..languages import current_language
 from ..mail.compose import site_name
@@ -208,14 +209,16 @@ def after_sign_out() -> str:
 
 
 def challenge_json(challenge: Challenge) -> Response:
-    """Return ``{"challenge": {"email", "expires_in", "resend_in"}}``."""
+    """Return ``{"challenge": {"email", "expires_in", "resend_in"}}``, and for an app a ``token`` in it."""
     return jsonify(challenge=challenge_facts(challenge))
 
 
 def challenge_facts(challenge: Challenge) -> dict[str, Any]:
-    """Return what the browser may know of its challenge: the masked address, and seconds."""
-    return {
+    """Return what its holder may know of a challenge: the masked address, and seconds; for an app its token as well."""
+    facts: dict[str, Any] = {
         "email": mask(challenge.identifier),
         "expires_in": challenges.expires_in(challenge),
         "resend_in": challenges.resend_in(challenge),
     }
+    token = getattr(current_holder(), "token", None)
+    return {**facts, "token": token} if token else facts

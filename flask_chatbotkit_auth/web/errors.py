@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from flask import Response, current_app, g, jsonify, make_response, redirect, request, url_for
@@ -35,11 +36,14 @@ from ..exceptions import (
     UnknownPasskey,
 )
 from ..failures import report
+from ..flows.pending import current_holder
 from ..languages import N_, ngettext
 from ..languages import gettext as _
-from ..login import current_session
+from ..login import current_session, is_app_request
+from ..state import current_auth
+from ..stores.base import State
 from . import flash
-from .blueprint import blueprint, page
+from .blueprint import blueprint, challenge_facts, page
 from .flash import Flash
 from .forms import text, wants_json
 from .origin import OriginRefused
@@ -125,10 +129,24 @@ def json_problem(error: ChatBotKitAuthError) -> Response:
     for name in ("attempts_left", "retry_after"):
         if hasattr(error, name) and not isinstance(error, APIError):
             details[name] = getattr(error, name)
+    if is_app_request():
+        details |= _challenge_in_hand()
     response = make_response(jsonify(error=details), error.http_status)
     if "retry_after" in details:
         response.headers["Retry-After"] = str(details["retry_after"])
     return response
+
+
+def _challenge_in_hand() -> dict[str, Any]:
+    """Return ``{"challenge": …}`` where an app's challenge has changed and goes on: it must hold the newest token."""
+    holder = current_holder()
+    if not getattr(holder, "changed", False):
+        return {}
+    with suppress(StoreError):
+        challenge = current_auth.store.get_challenge(str(holder.read().get("challenge")))
+        if challenge is not None and challenge.state is not State.COMPLETED:
+            return {"challenge": challenge_facts(challenge)}
+    return {}
 
 
 def message_page(shown: Flash) -> Response:
@@ -167,7 +185,7 @@ def _explain(error: ChatBotKitAuthError) -> str:
         return error.reason
     if _refused(error):
         return _("This was refused, and trying again won't help. Contact the people who run this site.")
-    if isinstance(error, APIError) and request.endpoint == "chatbotkit_auth.sign_in_post":
+    if isinstance(error, APIError) and request.endpoint in _BEFORE_A_CODE:
         return _("We can't reach our servers right now. Try again in a moment.")  # no code has been typed yet
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
@@ -187,6 +205,9 @@ def _explain_to_signed_in(error: ChatBotKitAuthError) -> str:
         if isinstance(error, kind) and not _refused(error):
             return _(sentence)
     return _explain(error)
+
+
+_BEFORE_A_CODE = ("chatbotkit_auth.sign_in_post", "chatbotkit_auth.app_sign_in")
 
 
 def _refused(error: ChatBotKitAuthError) -> bool:

@@ -6,13 +6,15 @@ from typing import Any
 
 from flask import request
 
+from ..login import is_app_request
+
 # A page's `fetch` that says nothing else asks for anything, and reads JSON from there even when something is wrong.
 _JSON_ALONE = frozenset(("chatbotkit_auth.session", "chatbotkit_auth.openapi"))
 
 
 def wants_json() -> bool:
     """Return whether the answer is to be JSON: a JSON request, one that names it before or beside a wildcard, or no page."""
-    if request.is_json or request.endpoint in _JSON_ALONE:
+    if request.is_json or request.endpoint in _JSON_ALONE or is_app_request():
         return True
     accept = request.accept_mimetypes
     named = {kind for kind, _quality in accept}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Flask, current_app, g, request
 from flask_wtf.csrf import CSRFError, CSRFProtect, same_origin, validate_csrf
 from wtforms import ValidationError
 
 from ..keys import secret_keys
+from ..login import is_app_request
 from ..state import current_auth
 
 
@@ -31,6 +34,8 @@ def check_csrf() -> None:
     """
     if request.method in ("GET", "HEAD", "OPTIONS") or not current_app.config.get("WTF_CSRF_ENABLED", True):
         return
+    if is_app_request():  # it carries no cookie that another site could make a browser send
+        return
     known = _check_origin()
     if g.get("csrf_valid"):  # the application has checked the token itself
         return
@@ -47,6 +52,25 @@ def take_over(app: Flask, blueprint: object) -> None:
     csrf = app.extensions.get("csrf")
     if isinstance(csrf, CSRFProtect):
         csrf.exempt(blueprint)
+
+
+def exempt_app_requests(csrf: CSRFProtect) -> CSRFProtect:
+    """Have an application's own ``CSRFProtect`` let requests of apps through, which send a bearer token and no CSRF token.
+
+    It is safe, since no cookie counts in such a request. It changes nothing unless ``CHATBOTKIT_AUTH_APP_SESSIONS`` is on.
+
+    :returns: the same object.
+    """
+    protect = csrf.protect
+
+    def protect_browsers(*arguments: Any, **options: Any) -> None:
+        if is_app_request():
+            g.csrf_valid = True  # a form of Flask-WTF looks here before it asks for a token
+        else:
+            protect(*arguments, **options)
+
+    csrf.protect = protect_browsers
+    return csrf
 
 
 def _check_origin() -> bool:

@@ -11,7 +11,7 @@ LOGGER = "flask_chatbotkit_auth"
 _SECRETS = {
     "a whole address": re.compile(r"(?<![\w.+'-])[\w.+'-]{1,64}@[\w-]+(?:\.[\w-]+)+"),
     "an API secret": re.compile(r"\bsk-\w+"),
-    "a session's token": re.compile(r"\bcbk-[0-9a-f]{32}"),
+    "a session's token": re.compile(r"\bcb[ak]-[0-9a-f]{32}"),
     "a session's id or a code's digest": re.compile(r"\b[0-9a-f]{64}\b"),
     "a challenge's id": re.compile(r"\b[0-9a-f]{32}\b"),
 }

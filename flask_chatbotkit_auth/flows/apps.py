@@ -1,0 +1,130 @@
+"""The sign-in of an app, which holds no cookie: its pending challenge in a signed token, then a session in another one.
+
+The steps are those of a browser; only what holds the challenge and the session differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import current_app, request
+from itsdangerous import BadData, URLSafeSerializer
+
+from ..device import device_name
+from ..keys import secret_keys
+from ..languages import current_language
+from ..login import held_session
+from ..profile import clean_name
+from ..signals import app_session_added, emit, user_signed_out
+from ..state import current_auth
+from ..stores.base import SessionRecord
+from . import challenges, sign_in
+from .pending import Pending
+
+MAX_NAME = 64
+"""Characters of what an app calls itself."""
+
+_MAX_TOKEN = 1024
+
+
+class App:
+    """This request's app, which holds one challenge by a signed token. It sends the one that it has.
+
+    :param sent: returns the token that the request carries, or ``""``.
+    """
+
+    def __init__(self, sent: Callable[[], str]) -> None:
+        self._sent = sent
+        self._entry: Mapping[str, Any] | None = None
+        self.name: str | None = None
+        """What the app calls itself, where it says so in this request."""
+
+        self.changed = False
+        """Whether the app has to hold another token from now on."""
+
+    def read(self) -> Mapping[str, Any]:
+        if self._entry is None:
+            self._entry = _read(self._sent())
+        return self._entry
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        name = self.name or self.read().get("name")
+        self._entry = {**entry, "name": name} if entry and name else entry
+        self.changed = True
+
+    def renew(self) -> None:
+        """Do nothing: the token of before was not written to by this code, so that it opens nothing."""
+
+    @property
+    def token(self) -> str | None:
+        """What the app is to hold from now on."""
+        entry = self.read()
+        return str(_serializer().dumps(dict(entry))) if entry else None
+
+
+def shown_name(name: str) -> str | None:
+    """Return what an app calls itself as one line that can be shown, or ``None`` where nothing is left of it."""
+    line = "".join(" " if unicodedata.category(each) == "Cc" else each for each in name[: 4 * MAX_NAME])
+    return " ".join(clean_name(line).split())[:MAX_NAME].strip() or None
+
+
+def sign_in_by_code(typed: str, holder: App) -> tuple[str, SessionRecord]:
+    """Sign this app in by a code; return the token, which only the app gets to know, and the row of its session.
+
+    As with a browser, a code that was right is not needed again while the API fails: ``holder`` has a token then that says
+    so. The person gets a notice by mail.
+
+    :raises ChatBotKitAuthError: as :func:`~flask_chatbotkit_auth.flows.sign_in.sign_in_by_code`.
+    """
+    auth = current_auth
+    challenge = Pending("sign_in", holder=holder).prove(typed)
+    with challenges.refusals_told("verify", challenge.identifier):
+        user, created, _ = sign_in.admit(challenge)
+        token, record = auth.registry.open(challenge, user, client="app", name=holder.read().get("name"))
+    auth.registry.confirm(record)
+    sign_in.tell(record, created=created)
+    emit(app_session_added, _app(), user=user, session_id=record.id, name=record.name)
+    device = device_name(request.user_agent.string, current_language())
+    auth.notices.send("app_session_added", user, to=challenge.identifier, device=device, name=record.name)
+    return token, record
+
+
+def sign_out() -> bool:
+    """End the session of this request's app; return whether there was one.
+
+    :raises StoreError: it could not be ended.
+    """
+    record = held_session()
+    if record is None or not current_auth.registry.end(record.id):
+        return False
+    emit(user_signed_out, _app(), user=record.user)
+    return True
+
+
+def _read(token: str) -> Mapping[str, Any]:
+    if not token or len(token) > _MAX_TOKEN or not token.isascii():
+        return {}
+    try:
+        entry = _serializer().loads(token)
+    except BadData:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _serializer() -> URLSafeSerializer:
+    return URLSafeSerializer(
+        [_bytes(key) for key in reversed(secret_keys(current_app.config))],  # the newest, which signs, is the last here
+        salt=f"flask-chatbotkit-auth: challenge of an app, version 1, {current_auth.audience}",
+        signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+    )
+
+
+def _bytes(key: str | bytes) -> bytes:
+    return key.encode() if isinstance(key, str) else key
+
+
+def _app() -> object:
+    return current_app._get_current_object()  # type: ignore[attr-defined]

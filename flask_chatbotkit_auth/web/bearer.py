@@ -1,0 +1,121 @@
+"""Requests of apps: a bearer token in the header ``Authorization`` counts, and no cookie does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response, current_app, g, request, session
+from flask.globals import request_ctx
+from flask.sessions import NullSession, SecureCookieSession
+from flask_login import LoginManager
+from flask_login.signals import user_needs_refresh, user_unauthorized
+from werkzeug.datastructures import ImmutableMultiDict
+from werkzeug.wrappers import Response as AnyResponse
+
+from ..exceptions import NotFresh, SignInDenied
+from ..flows.apps import App
+from ..flows.pending import HOLDER
+from ..languages import gettext as _
+from ..login import APP_REQUEST, client_mark, current_session, is_app_request
+from ..sessions import APP_TOKEN_PREFIX, TOKEN_PREFIX
+from .errors import failed, problem
+from .forms import text
+
+_OURS = "chatbotkit_auth"
+_FOR_ANYBODY = {
+    f"{_OURS}.{name}"
+    for name in ("app_sign_in", "app_verify", "app_resend", "app_sign_out", "static", "openapi", "passkey_endpoints")
+}
+"""The endpoints of ours that a dead token is no obstacle to."""
+
+
+class Fleeting(NullSession):
+    """The Flask session of one request of an app: it can be written to, and is forgotten with the answer.
+
+    Flask saves no null session, whatever keeps the sessions of browsers.
+    """
+
+
+for _name in ("__setitem__", "__delitem__", "clear", "pop", "popitem", "setdefault", "update"):
+    setattr(Fleeting, _name, getattr(SecureCookieSession, _name))
+
+
+def prepare(app: Flask, manager: LoginManager) -> None:
+    """Have an application take the tokens of apps in each of its requests.
+
+    :param manager: its ``LoginManager``, which answers an app with JSON and never with a redirect.
+    """
+    # Before everything that may ask who is signed in, extensions that came first included.
+    app.before_request_funcs.setdefault(None, []).insert(0, _begin)
+    to_sign_in, to_prove = manager.unauthorized, manager.needs_refresh
+
+    def unauthorized() -> Any:
+        if not is_app_request():
+            return to_sign_in()
+        user_unauthorized.send(current_app._get_current_object())  # type: ignore[attr-defined]
+        return refuse()
+
+    def needs_refresh() -> Any:
+        if not is_app_request():
+            return to_prove()
+        user_needs_refresh.send(current_app._get_current_object())  # type: ignore[attr-defined]
+        return problem(NotFresh())
+
+    manager.unauthorized = unauthorized
+    manager.needs_refresh = needs_refresh
+
+
+def refuse() -> AnyResponse:
+    """Answer a request of an app that needs a living session, and has none: with 401, unless the session may go on."""
+    unreachable = g.get("chatbotkit_auth_unreachable")
+    if unreachable is not None:
+        return problem(unreachable)
+    if "chatbotkit_auth_suspended" in g:
+        return problem(SignInDenied())
+    if _bearer() is None:
+        return _challenged(failed(401, "not_signed_in", _("You're not signed in. Sign in to continue.")), "Bearer")
+    answer = failed(401, "invalid_token", _("You're signed out. Sign in again."))
+    return _challenged(answer, 'Bearer error="invalid_token"')
+
+
+def _challenged(answer: AnyResponse, challenge: str) -> AnyResponse:
+    answer.headers["WWW-Authenticate"] = challenge  # RFC 6750, section 3
+    return answer
+
+
+def _begin() -> AnyResponse | Response | None:
+    token, ours = _bearer(), request.blueprint == _OURS
+    if token is None and not (ours and (request.endpoint or "").startswith(f"{_OURS}.app_")):
+        return None
+    if token is not None and not (ours or _is_for_us(token)):
+        return None
+    _forget_cookies(token)
+    if not ours or request.method == "OPTIONS" or request.endpoint in _FOR_ANYBODY:
+        return None
+    return refuse() if current_session() is None else None
+
+
+def _is_for_us(token: str) -> bool:
+    """Return whether a view of the application is asked with a token of ours, and not with one that it reads itself."""
+    manager: Any = current_app.login_manager  # type: ignore[attr-defined]
+    return token.startswith((APP_TOKEN_PREFIX, TOKEN_PREFIX)) or manager._request_callback is None
+
+
+def _bearer() -> str | None:
+    """Return the token of the header, ``""`` where it cannot be read as one, and ``None`` where there is none."""
+    given = request.authorization
+    return (given.token or "") if given is not None and given.type == "bearer" else None
+
+
+def _forget_cookies(token: str | None) -> None:
+    """Have the token stand where the cookies of a browser would, for Flask-Login and for everybody else."""
+    request.environ[APP_REQUEST] = True
+    if (request.endpoint or "").startswith((f"{_OURS}.app_", f"{_OURS}.account")):
+        request.environ[HOLDER] = App(lambda: text("challenge"))
+    request.cookies = ImmutableMultiDict()
+    # Flask has no public way to give a request another session; the name is the one of Flask 3.1.3, or of those before.
+    context: Any = request_ctx
+    setattr(context, "_session" if hasattr(context, "_session") else "session", Fleeting())
+    if token is not None and token.startswith(APP_TOKEN_PREFIX):
+        # Flask-Login writes a remember cookie where this key is missing, or says so.
+        session.update(_user_id=token, _id=client_mark(), _fresh=False, _remember="")
