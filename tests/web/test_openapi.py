@@ -24,6 +24,7 @@ from flask_chatbotkit_auth import EmailCodeProvider, current_auth
 from flask_chatbotkit_auth.exceptions import StoreError
 from flask_chatbotkit_auth.testing import Sandbox, SoftwareAuthenticator
 from flask_chatbotkit_auth.testing.plugin import read_code
+from flask_chatbotkit_auth.web import forms
 from flask_chatbotkit_auth.web.openapi import document
 from flask_chatbotkit_auth.web.openapi.operations import ERRORS, OPERATIONS
 from tests.support.apps import Clock, MakeApp
@@ -178,9 +179,26 @@ def test_every_link_leads_somewhere(app: Flask) -> None:
 class Witness:
     """Holds every answer of the applications it watches against their document, and remembers what it saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._json = forms._json
+        monkeypatch.setattr(forms, "_json", self.body)
         self.seen: set[tuple[str, str]] = set()
         self.faults: list[str] = []
+        self.read: set[tuple[str, str]] = set()
+        """By operation: the fields of a JSON body that were looked for."""
+
+    def body(self) -> Json:
+        """Return the request's JSON object, which notes what is looked for in it."""
+        operations = {("/auth" + each.path, each.method): each.id for each in OPERATIONS}
+        path = re.sub(r"<(\w+)>", r"{\1}", str(request.url_rule))
+        operation, read = operations.get((path, request.method.lower()), ""), self.read
+
+        class Noting(dict[str, Any]):
+            def get(self, name: str, default: Any = None) -> Any:
+                read.add((operation, name))
+                return super().get(name, default)
+
+        return Noting(self._json())
 
     def watch(self, app: Flask) -> None:
         @app.after_request
@@ -255,8 +273,8 @@ Start = Callable[..., Visitor]
 
 
 @pytest.fixture
-def witness() -> Witness:
-    return Witness()
+def witness(monkeypatch: pytest.MonkeyPatch) -> Witness:
+    return Witness(monkeypatch)
 
 
 @pytest.fixture
@@ -289,6 +307,8 @@ def test_every_declared_answer_is_given_and_conforms(
     _get_refused(start)
     _mistake_oneself(start, clock)
     _do_it_too_often(start)
+    _prove_too_little(start, clock)
+    _be_refused_by_hooks(start)
     _meet_an_outage(start, chatbotkit_sandbox, clock)
     _meet_a_store_that_is_gone(start, monkeypatch)
     assert witness.faults == []
@@ -301,6 +321,20 @@ def test_every_declared_answer_is_given_and_conforms(
     }
     assert len(declared) > 70
     assert witness.seen == declared
+    assert {each for each in witness.read if each[0]} == fields_of(described(start().app))
+
+
+def fields_of(found: Json) -> set[tuple[str, str]]:
+    """Return by operation the fields that its request may have."""
+    return {
+        (operation["operationId"], name)
+        for methods in found["paths"].values()
+        for operation in methods.values()
+        if "requestBody" in operation
+        for name in found["components"]["schemas"][
+            operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        ]["properties"]
+    }
 
 
 def test_passkeys_answer_what_is_declared(start: Start, witness: Witness, chatbotkit_outbox: list[Message]) -> None:
@@ -323,6 +357,9 @@ def test_passkeys_answer_what_is_declared(start: Start, witness: Witness, chatbo
     assert device.sign_in(Visitor(ada.app, chatbotkit_outbox).client).status_code == 404
     assert witness.faults == []
     ours = {each.id for each in OPERATIONS if each.needs == "passkeys"}
+    assert {each for each in witness.read if each[0] in ours} == {
+        each for each in fields_of(document_of) if each[0] in ours
+    }
     assert {id for id, code in witness.seen if code == "200"} >= ours
     assert {code for id, code in witness.seen if id in ours} >= {
         *("200", "invalid_passkey", "unknown_passkey", "not_signed_in", "invalid_profile"),
@@ -387,6 +424,23 @@ def _move(start: Start, clock: Clock, sandbox: Sandbox) -> None:
     eve.app.extensions["test_auth"].sign_in_callback(None)
 
 
+def _prove_too_little(start: Start, clock: Clock) -> None:
+    ada = start().sign_in()
+    clock.advance(3700)
+    for path in ("/account/sessions/x/end", "/account/sessions/end-others"):
+        assert ada.post(path)["error"]["code"] == "not_fresh"
+
+
+def _be_refused_by_hooks(start: Start) -> None:
+    ada = start().sign_in()
+    auth = ada.app.extensions["test_auth"]
+    auth.delete_callback(lambda user: "Pay first.")
+    assert ada.ask_for_deletion().delete(ada.code)["error"]["message"] == "Pay first."
+    auth.provision(lambda user: {}["nothing"])
+    ada.post("/sign-in", email="new@example.com")
+    assert ada.post("/verify", code=ada.code)["error"]["code"] == "not_ready"
+
+
 def _get_refused(start: Start) -> None:
     nobody = start()
     for each in CORE:
@@ -447,6 +501,8 @@ def _do_it_too_often(start: Start) -> None:
     ada.ask_for_deletion().ask_for_deletion()
     for _ in range(2):
         ada.delete("zzzzzz")
+    for number in range(31):
+        ada.post("/account/profile", name=f"Ada {number}")
     eve = start(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "1/hour", "verify:email": "1/hour"})
     for _ in range(2):
         eve.post("/sign-in", email=ADA)

@@ -31,6 +31,13 @@ def schemas(auth: AuthState) -> Json:
         "expires_at": _time(or_null=True),
         "challenge": {"oneOf": [ref("schemas", "Challenge"), {"type": "null"}]},
     }
+    remember = {
+        "remember": {
+            "type": "boolean",
+            "default": True,
+            "description": "Whether the browser stays signed in when it is closed.",
+        }
+    }
     token = {"csrf_token": _text("For the header `X-CSRFToken`.")}
     return {
         "User": _object(
@@ -85,9 +92,9 @@ def schemas(auth: AuthState) -> Json:
         "Deleted": _object({"deleted": {"const": True}, **redirect}),
         "SignIn": _request(
             {"email": _text(format="email", maxLength=MAX_LENGTH, examples=["ada@example.com"])},
-            {"next": _text("A path on this host, to go to afterwards.", examples=["/dashboard"])},
+            {"next": _text("A path on this host, to go to afterwards.", examples=["/dashboard"]), **remember},
         ),
-        "Code": _request({"code": code}),
+        "Code": _request({"code": code}, remember),
         "Profile": _request(
             {},
             {
