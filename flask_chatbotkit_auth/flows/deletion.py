@@ -39,7 +39,8 @@ def delete_account(user: User, typed: str, confirmation: str) -> None:
     :param confirmation: the account's address as the person typed it.
     :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_DELETE`` is off.
     :raises InvalidConfirmation: the confirmation is another address.
-    :raises NoChallenge: no code was sent to this person in this browser, or another request has used it.
+    :raises NoChallenge: no code was sent to this person in this browser, or another request has used it, or the account has
+        another address by now than the one that was proved. In the last case the person is signed out.
     :raises InvalidCode: it is wrong, and counted; one of another length than codes have is not counted.
     :raises CodeExpired: it is past its lifetime.
     :raises TooManyAttempts: too many wrong codes have ended the challenge.
@@ -57,12 +58,19 @@ def delete_account(user: User, typed: str, confirmation: str) -> None:
     if not auth.store.claim(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES):
         raise challenges.used_error()
     try:
-        auth.delete_user(user)
+        found = auth.adapter.get(user.id)
+        moved = found is not None and bool(found.email) and not same_identifier(found.email, challenge.identifier)
+        if not moved:
+            auth.delete_user(found or user)
     except BaseException:
         auth.store.unclaim(challenge.id)
         raise
     auth.store.finish(challenge.id)
     leave()
+    if found is not None and moved:
+        # The code went to a mailbox that no longer stands for the account. Nor do sessions that were opened for it.
+        auth.registry.save(found)
+        raise NoChallenge("the account has another address by now than the one that the code was sent to")
 
 
 def pending(user: User) -> Challenge | None:

@@ -19,9 +19,9 @@ from ..identifier import MAX_LENGTH, same_identifier
 from ..languages import gettext as _
 from ..login import current_session
 from ..state import current_auth
-from ..stores.base import Challenge, State
+from ..stores.base import Challenge, SessionRecord, State
 from .blueprint import after_sign_in, after_sign_out, blueprint, challenge_facts, challenge_json, page
-from .errors import done, message_page, problem
+from .errors import done, failed, message_page, problem
 from .flash import Flash, take
 from .forms import remembered, text, wants_json
 from .redirects import safe_next
@@ -63,6 +63,10 @@ def sign_in() -> AnyResponse:
 
 @blueprint.post("/sign-in")
 def sign_in_post() -> AnyResponse:
+    record = current_session()
+    if record is not None and not wants_json() and not login_fresh() and _is_another(text("email"), record):
+        sentence = _("You're signed in with another address. Sign out first to use this one.")
+        return failed(400, "invalid_email", sentence, errors={"email": sentence})
     try:
         challenge = flows.request_code(text("email"), next=safe_next(), remember=remembered() is not False)
     except MailError as error:
@@ -178,19 +182,27 @@ def new_token() -> str:
 def _sign_in_page(shown: Flash | None) -> Response:
     pending, record = flows.pending(), current_session()
     before = pending or flows.latest()
-    # Who is signed in comes here to prove themselves again: the page is about them.
-    known = before.identifier if before is not None else record.user.email if record is not None else ""
+    # A person who is signed in comes here to prove themselves again: the page is about them and nobody else.
+    fixed = record.user.email if record is not None else ""
+    if fixed and pending is not None and not same_identifier(fixed, pending.identifier):
+        pending = None
     return page(
         "sign_in",
         shown,
-        email=_email(shown, known),
+        email=fixed or _email(shown, before.identifier if before is not None else ""),
         again=record is not None,
+        fixed=bool(fixed),
         next=safe_next() or "",
         pending=pending and pending.identifier,
         creates_account=current_auth.adapter.auto_create,
         passkey_options=_passkeys().options_json() if current_auth.config.passkeys else None,
         remember_choice=current_auth.config.remember_choice,
     )
+
+
+def _is_another(email: str, record: SessionRecord) -> bool:
+    """Return whether this is not the address of the signed-in person, who may have none."""
+    return bool(record.user.email) and not same_identifier(email, record.user.email)
 
 
 def _passkeys() -> Any:
@@ -230,6 +242,7 @@ def _verify_page(shown: Flash | None, challenge: Challenge) -> Response:
         "verify",
         shown,
         email=challenge.identifier,
+        again=current_session() is not None,
         verified=flows.proved(challenge) and not expired,
         ended=challenge.state is State.OPEN and challenges.attempts_left(challenge) == 0,
         numeric=provider.numeric,

@@ -727,6 +727,62 @@ def test_a_code_for_an_address_of_before_deletes_nothing(
     assert "no email address we can write to" in submit(ada, "/delete/code").text
 
 
+@pytest.mark.parametrize("adapter", ["partner", "contact"])
+@pytest.mark.parametrize("proved_before", [False, True])
+def test_a_code_to_a_mailbox_that_lost_the_account_deletes_nothing(
+    make_app: MakeApp,
+    sign_in: SignIn,
+    chatbotkit_sandbox: Sandbox,
+    chatbotkit_outbox: Outbox,
+    adapter: str,
+    proved_before: bool,
+) -> None:
+    """The address is changed upstream, and no refresh has told this worker yet."""
+    app = make_app(CHATBOTKIT_AUTH_AUTO_DELETE=True, CHATBOTKIT_AUTH_ADAPTER=adapter, CHATBOTKIT_API_RETRIES=0)
+    client, other = app.test_client(), app.test_client()
+    sign_in(client, ADA)
+    sign_in(other, ADA)
+    post(client, "/delete/code")
+    code = read_code(chatbotkit_outbox[-1])
+    if proved_before:
+        chatbotkit_sandbox.fail("*/delete", status=503)
+        assert error(delete(client, code)) == (503, "upstream_unavailable")
+        chatbotkit_sandbox.heal()
+    accounts = chatbotkit_sandbox.users if adapter == "partner" else chatbotkit_sandbox.contacts
+    (record,) = accounts.values()
+    record["email"] = "new@example.com"
+    reasons: list[str] = []
+
+    def hear(_app: object, reason: str) -> None:
+        reasons.append(reason)
+
+    with session_ended.connected_to(hear, app):
+        assert error(delete(client, "" if proved_before else code)) == (400, "no_challenge")
+    assert reasons == ["address_changed"]
+    assert list(accounts.values()) == [record]
+    # Whoever held the old mailbox is nobody here any more, wherever they were signed in.
+    assert client.get("/dashboard").status_code == other.get("/dashboard").status_code == 302
+
+
+def test_an_account_whose_address_is_only_spelled_anew_is_deleted(
+    ada: FlaskClient, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
+) -> None:
+    post(ada, "/delete/code")
+    (record,) = chatbotkit_sandbox.users.values()
+    record["email"] = " Ada@Example.com"
+    assert delete(ada, read_code(chatbotkit_outbox[-1])).status_code == 200
+    assert chatbotkit_sandbox.users == {}
+
+
+def test_an_account_that_is_gone_already_is_deleted_all_the_same(
+    ada: FlaskClient, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
+) -> None:
+    post(ada, "/delete/code")
+    chatbotkit_sandbox.users.clear()
+    assert delete(ada, read_code(chatbotkit_outbox[-1])).status_code == 200
+    assert ada.get("/dashboard").status_code == 302
+
+
 def test_after_an_outage_no_new_code_is_needed(
     make_app: MakeApp, sign_in: SignIn, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
 ) -> None:

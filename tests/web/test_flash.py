@@ -264,5 +264,35 @@ def test_proving_oneself_again_is_about_who_is_signed_in(client: FlaskClient, si
     sign_in(client, ADA)
     client.delete_cookie("session")  # the remember cookie alone is no fresh proof
     page = client.get("/auth/sign-in").text
-    assert f'value="{ADA}"' in page
+    assert re.search(f'<input [^>]*value="{ADA}"[^>]* readonly', page)
     assert "Confirm it&#39;s you" in page
+    assert "Not you? Sign out" in page
+
+
+def test_proving_oneself_again_takes_no_other_address(
+    client: FlaskClient, sign_in: SignIn, chatbotkit_outbox: list[Message]
+) -> None:
+    sign_in(client, ADA)
+    client.delete_cookie("session")
+    sent = len(chatbotkit_outbox)
+    page = client.get(submit(client, "sign-in", email="eve@example.com").location)
+    assert page.status_code == 400
+    assert "Sign out first" in page.text
+    assert re.search(f'<input [^>]*value="{ADA}"[^>]* readonly', page.text)
+    assert f'value="{ADA}"' in client.get("/auth/sign-in?email=eve@example.com").text
+    assert len(chatbotkit_outbox) == sent
+    # The own address, as people write it.
+    assert submit(client, "sign-in", email=" Ada@EXAMPLE.com ").location == "/auth/verify"
+    page = client.get("/auth/verify").text
+    assert "Not you? Sign out" in page
+    assert "Use a different email" not in page
+    assert submit(client, "verify", code=read_code(chatbotkit_outbox[-1])).status_code == 303
+    assert client.get("/dashboard").text == f"Hello {ADA}"
+
+
+def test_whoever_signs_out_first_uses_another_address(client: FlaskClient, sign_in: SignIn) -> None:
+    sign_in(client, ADA)
+    client.delete_cookie("session")
+    submit(client, "sign-out")
+    assert "readonly" not in client.get("/auth/sign-in").text
+    assert submit(client, "sign-in", email="eve@example.com").location == "/auth/verify"
