@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -83,6 +85,28 @@ def installed(request: pytest.FixtureRequest) -> Callable[[str], str]:
         return str(program)
 
     return installed
+
+
+@pytest.fixture(scope="session")
+def source_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return where the source archive of a release is unpacked; pip fetches it once into the cache of pytest."""
+
+    def source_of(release: str) -> Path:
+        cache, kept = request.config.cache, f"source-{release.replace('==', '-')}"
+        folder = tmp_path_factory.mktemp(kept) if cache is None else cache.mkdir(kept)
+        if not any(folder.glob("*.tar.gz")):
+            name, quiet = release.partition("==")[0], ("--quiet", "--disable-pip-version-check")
+            fetch = ("pip", "download", *quiet, "--no-deps", "--no-binary", name, "--dest", str(folder), release)
+            run = subprocess.run([sys.executable, "-m", *fetch], capture_output=True, text=True, timeout=300)
+            if run.returncode:
+                _missing(request, release, run.stderr.strip().rpartition("\n")[2])
+        (archive,) = folder.glob("*.tar.gz")
+        unpacked = folder / archive.name.removesuffix(".tar.gz")
+        if not unpacked.exists():
+            shutil.unpack_archive(archive, folder, filter="data")
+        return unpacked
+
+    return source_of
 
 
 def _own_database(request: pytest.FixtureRequest, name: str, url: str) -> Iterator[str]:

@@ -31,13 +31,6 @@ def schemas(auth: AuthState) -> Json:
         "expires_at": _time(or_null=True),
         "challenge": {"oneOf": [ref("schemas", "Challenge"), {"type": "null"}]},
     }
-    remember = {
-        "remember": {
-            "type": "boolean",
-            "default": True,
-            "description": "Whether the browser stays signed in when it is closed.",
-        }
-    }
     token = {"csrf_token": _text("For the header `X-CSRFToken`.")}
     return {
         "User": _object(
@@ -92,9 +85,9 @@ def schemas(auth: AuthState) -> Json:
         "Deleted": _object({"deleted": {"const": True}, **redirect}),
         "SignIn": _request(
             {"email": _text(format="email", maxLength=MAX_LENGTH, examples=["ada@example.com"])},
-            {"next": _text("A path on this host, to go to afterwards.", examples=["/dashboard"]), **remember},
+            {"next": _text("A path on this host, to go to afterwards.", examples=["/dashboard"]), **_REMEMBER},
         ),
-        "Code": _request({"code": code}, remember),
+        "Code": _request({"code": code}, _REMEMBER),
         "Profile": _request(
             {},
             {
@@ -137,7 +130,7 @@ def _passkeys() -> Json:
             }
         ),
         "PasskeyOptions": _object(public_key),
-        "PasskeyAnswer": _request({"credential": credential}, next),
+        "PasskeyAnswer": _request({"credential": credential}, {**next, **_REMEMBER}),
         "PasskeyOffer": _request({}, {"offer": {"type": "boolean", "description": "Whether for this device only."}}),
         "NewPasskey": _request({"credential": credential}, {"name": _text(maxLength=64)}),
         "PasskeyName": _request({"name": _text(maxLength=64, examples=["My phone"])}),
@@ -190,6 +183,13 @@ def _time(description: str = "", *, or_null: bool = False) -> Json:
     return _text(description, or_null=or_null, format="date-time", examples=["2026-01-01T12:00:00+00:00"])
 
 
+_REMEMBER: Json = {
+    "remember": {
+        "type": "boolean",
+        "default": True,
+        "description": "Whether the browser stays signed in when it is closed.",
+    }
+}
 _DETAILS = {
     "attempts_left": _count("How many more wrong codes are taken; 0: the challenge has ended.", 0, 4),
     "fields": {**_object({}, {"name": _text(), "image": _text()}), "description": "A sentence for each field."},
