@@ -283,9 +283,9 @@ def test_proving_oneself_again_takes_no_other_address(
     assert len(chatbotkit_outbox) == sent
     # The own address, as people write it.
     assert submit(client, "sign-in", email=" Ada@EXAMPLE.com ").location == "/auth/verify"
-    page = client.get("/auth/verify").text
-    assert "Not you? Sign out" in page
-    assert "Use a different email" not in page
+    asked = client.get("/auth/verify").text
+    assert "Not you? Sign out" in asked
+    assert "Use a different email" not in asked
     assert submit(client, "verify", code=read_code(chatbotkit_outbox[-1])).status_code == 303
     assert client.get("/dashboard").text == f"Hello {ADA}"
 

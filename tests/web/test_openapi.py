@@ -436,7 +436,11 @@ def _be_refused_by_hooks(start: Start) -> None:
     auth = ada.app.extensions["test_auth"]
     auth.delete_callback(lambda user: "Pay first.")
     assert ada.ask_for_deletion().delete(ada.code)["error"]["message"] == "Pay first."
-    auth.provision(lambda user: {}["nothing"])
+
+    def fail(_user: object) -> None:
+        raise OSError
+
+    auth.provision(fail)
     ada.post("/sign-in", email="new@example.com")
     assert ada.post("/verify", code=ada.code)["error"]["code"] == "not_ready"
 

@@ -182,7 +182,7 @@ OPERATIONS = (
         "is enough.",
         "UserAnswer",
         f"{_CODE_ERRORS} email_taken sign_in_denied upstream_unavailable",
-        "Code",
+        "AddressCode",
         needs="email_change",
     ),
     Operation(

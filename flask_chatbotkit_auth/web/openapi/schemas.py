@@ -19,11 +19,7 @@ def ref(kind: str, name: str) -> Json:
 
 def schemas(auth: AuthState) -> Json:
     """Return the schemas by name; those of errors are called ``error_`` and the code."""
-    provider, hooked = auth.provider, auth.hooks.session is not None
-    code = _text(
-        f"{provider.length} characters out of {provider.alphabet}. Spaces and dashes do not matter.",
-        examples=[(provider.alphabet * provider.length)[: provider.length]],
-    )
+    hooked, code = auth.hooks.session is not None, _code(auth)
     redirect = {"redirect": _text("Where to go now.", examples=["/dashboard"])}
     user = {"user": ref("schemas", "User")}
     session = {
@@ -139,11 +135,19 @@ def _passkeys() -> Json:
     }
 
 
+def _code(auth: AuthState) -> Json:
+    alphabet, length = auth.provider.alphabet, auth.provider.length
+    return _text(
+        f"{length} characters out of {alphabet}. Spaces and dashes do not matter.",
+        examples=[(alphabet * length)[:length]],
+    )
+
+
 def _of_the_address(auth: AuthState) -> Json:
     if not auth.config.email_change:
         return {}
     email = _text("The new address.", format="email", maxLength=MAX_LENGTH, examples=["ada@example.org"])
-    return {"NewAddress": _request({"email": email})}
+    return {"NewAddress": _request({"email": email}), "AddressCode": _request({"code": _code(auth)})}
 
 
 def _error(error: Error, code: str) -> Json:
