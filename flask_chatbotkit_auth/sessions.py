@@ -313,11 +313,15 @@ class SessionRegistry:
         return record
 
     def _touch(self, record: SessionRecord, now: datetime) -> SessionRecord:
-        if not _unused(record) and now - record.seen_at < self._touch_after:
+        ip = _client_address()
+        # From another address sooner: a copied cookie should show among the person's devices while it is used.
+        after = self._touch_after if ip in (None, record.ip) else min(self._touch_after, _TOUCH_NEW_ADDRESS)
+        if not _unused(record) and now - record.seen_at < after:
             return record
-        used = replace(record, seen_at=now, expires_at=min(record.ends_at, now + self._config.session_idle))
+        expires_at = min(record.ends_at, now + self._config.session_idle)
+        used = replace(record, seen_at=now, expires_at=expires_at, ip=ip or record.ip)
         try:
-            self._store.touch_session(record.id, seen_at=used.seen_at, expires_at=used.expires_at)
+            self._store.touch_session(record.id, seen_at=now, expires_at=expires_at, ip=ip)
         except StoreError as error:
             # The row could be read: the page can be shown, and the next request notes the use. Its text alone is logged
             # here and below: the database's own error, from which it was raised, may quote an address or a session.

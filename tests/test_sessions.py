@@ -165,6 +165,26 @@ def test_a_session_that_nobody_holds_is_not_shown(
         assert auth_of(app).end_sessions(user_id) == 2
 
 
+def test_the_address_of_the_last_use_is_shown(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
+    app = worker()
+    client = app.test_client()
+    user_id = sign_in(client, ADA).get_json()["user"]["id"]
+
+    def shown(address: str) -> str:
+        client.get("/dashboard", environ_base={"REMOTE_ADDR": address})
+        with app.app_context():
+            (record,) = auth_of(app).sessions(user_id)
+        return str(record.ip)
+
+    clock.advance(30)
+    assert shown("192.0.2.7") == "127.0.0.1"
+    # A copied cookie shows within a minute, and its owner's address again likewise.
+    clock.advance(30)
+    assert shown("192.0.2.7") == "192.0.2.7"
+    clock.advance(60)
+    assert shown("127.0.0.1") == "127.0.0.1"
+
+
 def test_a_row_that_a_lagging_node_does_not_have_yet_is_looked_for_again(
     worker: Worker, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,7 +84,7 @@ def pending(user: User) -> Challenge | None:
 def proved(user: User) -> bool:
     """Return whether this browser has typed the right code, and needs none to delete the account."""
     challenge = pending(user)
-    return challenge is not None and challenge.state is State.VERIFIED and _pending(user).proved(challenge)
+    return challenge is not None and challenge.is_verified(current_auth.clock()) and _pending(user).proved(challenge)
 
 
 def _pending(user: User) -> Pending:

@@ -101,7 +101,8 @@ class Store(ABC):
     def claim(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
         """Count a try, and move the challenge from verified to claimed: one caller may now do what the code was for.
 
-        Afterwards that caller calls :meth:`finish`, or :meth:`unclaim` when it failed and may be tried again.
+        Afterwards that caller calls :meth:`finish`, or :meth:`unclaim` when it failed and may be tried again. Where it never
+        does, as a worker that was killed, the challenge counts as verified again :data:`~.records.CLAIM_LASTS` later.
 
         :returns: ``True`` to exactly one of the callers; ``False`` as :meth:`count_try`.
         """
@@ -152,8 +153,11 @@ class Store(ABC):
         """Return how many sessions of one user have not ended."""
 
     @abstractmethod
-    def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
-        """Note that the session was used. One that has ended, or was past its lifetime at ``seen_at``, stays so."""
+    def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime, ip: str | None = None) -> None:
+        """Note that the session was used. One that has ended, or was past its lifetime at ``seen_at``, stays so.
+
+        :param ip: the address it was used from; ``None`` keeps the one before.
+        """
 
     @abstractmethod
     def stamp_session(self, session_id: str, *, audience: str, adapter: str) -> None:

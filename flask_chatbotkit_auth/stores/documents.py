@@ -14,7 +14,7 @@ from ..clock import EPOCH, from_milliseconds, to_milliseconds
 from ..exceptions import StoreError
 from ..user import User
 from .base import Store
-from .records import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State
+from .records import CLAIM_LASTS, MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State
 
 if TYPE_CHECKING:
     from .events import Event
@@ -132,7 +132,7 @@ class DocumentStore(Store):
                 live = (digest for digest, until in codes[:MAX_CODES] if from_milliseconds(until) > now)
                 right = any(digest in digests for digest in live)
             if challenge.state is not State.OPEN:
-                return Attempt(Outcome.SPENT, challenge.attempts, right and challenge.state is State.VERIFIED)
+                return Attempt(Outcome.SPENT, challenge.attempts, right and challenge.is_verified(now))
             if challenge.attempts >= max_attempts:
                 return Attempt(Outcome.EXHAUSTED, challenge.attempts)
             if challenge.expires_at <= now:
@@ -156,7 +156,8 @@ class DocumentStore(Store):
             challenge, codes = step.verified(challenge_id, now)
             if challenge is None or challenge.tries >= max_tries:
                 return False
-            step.save(replace(challenge, tries=challenge.tries + 1, state=state), codes)
+            until = now + CLAIM_LASTS if state is State.CLAIMED else None
+            step.save(replace(challenge, tries=challenge.tries + 1, state=state, claimed_until=until), codes)
             return True
 
         return self.take(decide)
@@ -182,7 +183,7 @@ class DocumentStore(Store):
                 or (now and challenge.expires_at <= now)
             ):
                 return False
-            step.save(replace(challenge, state=state), codes)
+            step.save(replace(challenge, state=state, claimed_until=None), codes)
             return True
 
         return self.take(decide)
@@ -196,7 +197,7 @@ class DocumentStore(Store):
             challenge, codes = step.verified(challenge_id, now)
             if challenge is None:
                 return False
-            step.save(replace(challenge, state=State.COMPLETED), codes)
+            step.save(replace(challenge, state=State.COMPLETED, claimed_until=None), codes)
             step.add_session(session)
             self.remember(step, event)
             return True
@@ -222,11 +223,12 @@ class DocumentStore(Store):
     def count_sessions(self, user_id: str, *, now: datetime) -> int:
         return len(self.list_sessions(user_id, now=now))
 
-    def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
+    def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime, ip: str | None = None) -> None:
         def decide(step: Step) -> None:
             record, claimed_until = step.session(session_id)
             if record is not None and record.expires_at > seen_at:
-                step.save_session(replace(record, seen_at=seen_at, expires_at=expires_at), claimed_until)
+                used = replace(record, seen_at=seen_at, expires_at=expires_at, ip=ip or record.ip)
+                step.save_session(used, claimed_until)
 
         self.take(decide)
 
@@ -352,9 +354,9 @@ class Step:
         return (Challenge.from_json(record), record["codes"]) if record else (None, [])
 
     def verified(self, id: str, now: datetime) -> tuple[Challenge | None, Sequence[Any]]:
-        """Return a challenge that is verified and within its lifetime, and its codes."""
+        """Return a challenge that is verified, not claimed and within its lifetime, and its codes."""
         challenge, codes = self.challenge(id)
-        if challenge is None or challenge.state is not State.VERIFIED or challenge.expires_at <= now:
+        if challenge is None or not challenge.is_verified(now) or challenge.expires_at <= now:
             return None, []
         return challenge, codes
 

@@ -56,7 +56,7 @@ SCRIPTS = {
     # The gate of the sign-in. Without a digest the proof is of another kind, and right while the challenge lasts.
     "try_code": """
         local now = tonumber(ARGV[1])
-        local c = redis.call('HMGET', KEYS[1], 'state', 'attempts', 'expires_at', 'codes')
+        local c = redis.call('HMGET', KEYS[1], 'state', 'attempts', 'expires_at', 'codes', 'claimed_until')
         if not c[1] then return {'missing', 0, 0} end
         local attempts, right = tonumber(c[2]), #ARGV == 3 and tonumber(c[3]) > now
         local codes = cjson.decode(c[4])
@@ -65,7 +65,10 @@ SCRIPTS = {
                 right = right or codes[slot][1] == ARGV[given] and tonumber(codes[slot][2]) > now
             end
         end
-        if c[1] ~= 'open' then return {'spent', attempts, (right and c[1] == 'verified') and 1 or 0} end
+        if c[1] ~= 'open' then
+            local free = c[1] == 'verified' and tonumber(c[5] or 0) <= now
+            return {'spent', attempts, (right and free) and 1 or 0}
+        end
         if attempts >= tonumber(ARGV[2]) then return {'exhausted', attempts, 0} end
         if tonumber(c[3]) <= now then return {'expired', attempts, 0} end
         if right then
@@ -74,28 +77,32 @@ SCRIPTS = {
         end
         return {'wrong', redis.call('HINCRBY', KEYS[1], 'attempts', 1), 0}
     """,
-    # ARGV[3]: the state that it has afterwards.
+    # ARGV[3]: until when it is claimed, 0 for no claim.
     "count_try": """
-        local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at', 'tries')
-        if c[1] ~= 'verified' or tonumber(c[2]) <= tonumber(ARGV[1]) or tonumber(c[3] or 0) >= tonumber(ARGV[2]) then
+        local now = tonumber(ARGV[1])
+        local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at', 'tries', 'claimed_until')
+        if c[1] ~= 'verified' or tonumber(c[2]) <= now or tonumber(c[3] or 0) >= tonumber(ARGV[2])
+            or tonumber(c[4] or 0) > now then
             return 0
         end
         redis.call('HINCRBY', KEYS[1], 'tries', 1)
-        redis.call('HSET', KEYS[1], 'state', ARGV[3])
+        redis.call('HSET', KEYS[1], 'claimed_until', ARGV[3])
         return 1
     """,
-    # ARGV[2]: the only state from which it moves, or nothing; ARGV[3]: the time until which it must last, or nothing.
+    # ARGV[2]: 1 where it moves only when it is claimed; ARGV[3]: the time until which it must last, or nothing.
     "move": """
-        local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at')
-        if not c[1] or c[1] == ARGV[1] or ARGV[2] ~= '' and c[1] ~= ARGV[2] then return 0 end
+        local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at', 'claimed_until')
+        local claimed = c[1] == 'verified' and tonumber(c[3] or 0) > 0
+        if not c[1] or ARGV[2] == '1' and not claimed or c[1] == ARGV[1] and not claimed then return 0 end
         if ARGV[3] ~= '' and tonumber(c[2]) <= tonumber(ARGV[3]) then return 0 end
-        redis.call('HSET', KEYS[1], 'state', ARGV[1])
+        redis.call('HSET', KEYS[1], 'state', ARGV[1], 'claimed_until', 0)
         return 1
     """,
     "complete": f"""
         {_ADD_SESSION}
-        local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at')
-        if c[1] ~= 'verified' or tonumber(c[2]) <= tonumber(ARGV[1]) then return 0 end
+        local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at', 'claimed_until')
+        local now = tonumber(ARGV[1])
+        if c[1] ~= 'verified' or tonumber(c[2]) <= now or tonumber(c[3] or 0) > now then return 0 end
         redis.call('HSET', KEYS[1], 'state', 'completed')
         add_session(2, #KEYS, 1, #ARGV)
         return 1
@@ -123,6 +130,7 @@ SCRIPTS = {
         local s = redis.call('HMGET', KEYS[1], 'user_id', 'expires_at')
         if not s[1] or tonumber(s[2]) <= tonumber(ARGV[1]) then return end
         redis.call('HSET', KEYS[1], 'seen_at', ARGV[1], 'expires_at', ARGV[2])
+        if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'ip', ARGV[5]) end
         redis.call('PEXPIRE', KEYS[1], ARGV[2] - ARGV[1])
         redis.call('ZADD', ARGV[4] .. s[1], 'XX', ARGV[2], ARGV[3])
     """,

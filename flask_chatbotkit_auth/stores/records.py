@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Any, Literal
 
@@ -14,6 +14,9 @@ from ..user import User
 
 MAX_CODES = 2
 """How many codes of one challenge work at the same time: the newest two, since mail arrives late."""
+
+CLAIM_LASTS = timedelta(minutes=1)
+"""How long a claim keeps others off, should the one who made it never come back: longer than what it is for takes."""
 
 Purpose = Literal["sign_in", "deletion", "address"]
 """What a challenge proves the address for."""
@@ -28,7 +31,8 @@ class State(StrEnum):
     OPEN = "open"
     VERIFIED = "verified"
     CLAIMED = "claimed"
-    """Verified, and one request is at work on what the code was for. See :meth:`Store.claim`."""
+    """Verified, and one request is at work on what the code was for. See :meth:`Store.claim`. Kept as ``verified``, with
+    the end of the claim beside it, so that 0.1, which knows no such state, can read it."""
     COMPLETED = "completed"
 
 
@@ -61,10 +65,24 @@ class Challenge:
     tries: int = 0
     """How often completing was begun. See :meth:`Store.count_try`."""
 
+    claimed_until: datetime | None = None
+    """When a claim is over, whether or not the one who made it came back; only in the state ``CLAIMED``."""
+
+    def is_verified(self, now: datetime) -> bool:
+        """Return whether it is verified, and nobody is at work on it."""
+        if self.state is State.CLAIMED:
+            return self.claimed_until is not None and self.claimed_until <= now
+        return self.state is State.VERIFIED
+
     def to_json(self) -> dict[str, Any]:
-        """Return every field, times in milliseconds since the epoch."""
-        record = vars(self).copy()
-        return {**record, "sent_at": to_milliseconds(self.sent_at), "expires_at": to_milliseconds(self.expires_at)}
+        """Return every field, times in milliseconds since the epoch, 0 for no claim."""
+        return {
+            **vars(self),
+            "state": State.VERIFIED if self.state is State.CLAIMED else self.state,
+            "sent_at": to_milliseconds(self.sent_at),
+            "expires_at": to_milliseconds(self.expires_at),
+            "claimed_until": to_milliseconds(self.claimed_until) if self.claimed_until else 0,
+        }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Challenge:
@@ -72,17 +90,20 @@ class Challenge:
 
         Numbers may be text, and what is absent may be ``None`` or empty, as stores keep them.
         """
+        state = State(record["state"])
+        claimed_until = int(record.get("claimed_until") or 0) if state is State.VERIFIED else 0
         return cls(
             id=record["id"],
             identifier=record["identifier"],
             sent_at=from_milliseconds(int(record["sent_at"])),
             expires_at=from_milliseconds(int(record["expires_at"])),
-            state=State(record["state"]),
+            state=State.CLAIMED if claimed_until else state,
             attempts=int(record["attempts"]),
             sends=int(record["sends"]),
             purpose=record.get("purpose") or "sign_in",
             user_id=record.get("user_id") or None,
             tries=int(record.get("tries") or 0),
+            claimed_until=from_milliseconds(claimed_until) if claimed_until else None,
         )
 
 

@@ -13,7 +13,7 @@ from ..user import User
 from .base import Store
 from .documents import KEPT, spent_key
 from .lua import LIMIT_SCRIPTS, PASSKEY_SCRIPTS, SCRIPTS
-from .records import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, snapshot_of
+from .records import CLAIM_LASTS, MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, snapshot_of
 from .redis_connect import connector, store_error
 from .redis_events import RedisEvents
 from .redis_passkeys import RedisPasskeys
@@ -120,20 +120,20 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
         return Attempt(Outcome(text(outcome)), int(attempts), bool(again))
 
     def count_try(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
-        return self._count(challenge_id, now, max_tries, State.VERIFIED)
+        return self._count(challenge_id, now, max_tries, 0)
 
     def claim(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
-        return self._count(challenge_id, now, max_tries, State.CLAIMED)
+        return self._count(challenge_id, now, max_tries, to_milliseconds(now + CLAIM_LASTS))
 
-    def _count(self, challenge_id: str, now: datetime, max_tries: int, state: State) -> bool:
+    def _count(self, challenge_id: str, now: datetime, max_tries: int, until: int) -> bool:
         keys = [self._challenge_key(challenge_id)]
-        return bool(self._run("count_try", keys, to_milliseconds(now), max_tries, state.value))
+        return bool(self._run("count_try", keys, to_milliseconds(now), max_tries, until))
 
     def unclaim(self, challenge_id: str) -> None:
-        self._move(challenge_id, State.VERIFIED, only_from=State.CLAIMED.value)
+        self._move(challenge_id, State.VERIFIED, claimed=True)
 
     def finish(self, challenge_id: str) -> bool:
-        return self._move(challenge_id, State.COMPLETED, only_from=State.CLAIMED.value)
+        return self._move(challenge_id, State.COMPLETED, claimed=True)
 
     def end_challenge(self, challenge_id: str) -> bool:
         return self._move(challenge_id, State.COMPLETED)
@@ -142,8 +142,8 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
         ids = self._ask("zrange", self._address_key(identifier), 0, -1)
         return sum(self._move(text(id), State.COMPLETED, now=to_milliseconds(now)) for id in ids)
 
-    def _move(self, challenge_id: str, state: State, *, only_from: str = "", now: int | None = None) -> bool:
-        return bool(self._run("move", [self._challenge_key(challenge_id)], state.value, only_from, now or ""))
+    def _move(self, challenge_id: str, state: State, *, claimed: bool = False, now: int | None = None) -> bool:
+        return bool(self._run("move", [self._challenge_key(challenge_id)], state.value, int(claimed), now or ""))
 
     def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None) -> bool:
         keys, arguments = self._session_parts(session, now, event)
@@ -179,9 +179,9 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
     def count_sessions(self, user_id: str, *, now: datetime) -> int:
         return int(self._ask("zcount", self._user_key(user_id), f"({to_milliseconds(now)}", "+inf"))
 
-    def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
+    def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime, ip: str | None = None) -> None:
         times = [to_milliseconds(each) for each in (seen_at, expires_at)]
-        self._run("touch_session", [self._session_key(session_id)], *times, session_id, self._user_key(""))
+        self._run("touch_session", [self._session_key(session_id)], *times, session_id, self._user_key(""), ip or "")
 
     def stamp_session(self, session_id: str, *, audience: str, adapter: str) -> None:
         self._run("stamp_session", [self._session_key(session_id)], audience, adapter)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.schema import CreateColumn
 
-VERSION = 2
+VERSION = 3
 """The schema that this release makes. That of 0.1, which had no table to say so, is 1."""
 
 _NAME = "chatbotkit_auth_schema"

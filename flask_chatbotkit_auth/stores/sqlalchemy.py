@@ -19,7 +19,7 @@ from .database import Database
 from .documents import spent_id
 from .inserts import insert_unless_there
 from .limits import SQLAlchemyStorage, counters
-from .records import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, snapshot_of
+from .records import CLAIM_LASTS, MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, snapshot_of
 from .sql_events import SQLEvents
 from .sql_passkeys import SQLPasskeys
 
@@ -107,8 +107,8 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         self.database.change(self._withdraw_code, {"_id": challenge_id})
 
     def try_code(self, challenge_id: str, digests: Sequence[str], *, now: datetime, max_attempts: int) -> Attempt:
-        digests = digests or [""]
-        values: dict[str, object] = {"_id": challenge_id, "now": to_milliseconds(now), "max_attempts": max_attempts}
+        digests, moment = digests or [""], to_milliseconds(now)
+        values: dict[str, object] = {"_id": challenge_id, "now": moment, "max_attempts": max_attempts}
         values.update({f"given_{position}": digest for position, digest in enumerate(digests)})
         gate, returning_gate = self._gates(len(digests))
 
@@ -128,7 +128,7 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
             if row is None:
                 return Attempt(Outcome.MISSING)
             if row.state != State.OPEN.value:
-                again = row.state == State.VERIFIED.value and _is_among(row, digests, to_milliseconds(now))
+                again = Challenge.from_json(row._asdict()).is_verified(now) and _is_among(row, digests, moment)
                 return Attempt(Outcome.SPENT, row.attempts, again)
             return Attempt(Outcome.EXHAUSTED if row.attempts >= max_attempts else Outcome.EXPIRED, row.attempts)
 
@@ -144,30 +144,28 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         if accepted:
             return Attempt(Outcome.ACCEPTED, row.attempts)
         if row.state != State.OPEN.value:
-            return Attempt(Outcome.SPENT, row.attempts, row.state == State.VERIFIED.value and row.expires_at > moment)
+            free = Challenge.from_json(row._asdict()).is_verified(now)
+            return Attempt(Outcome.SPENT, row.attempts, free and row.expires_at > moment)
         return Attempt(Outcome.EXHAUSTED if row.attempts >= max_attempts else Outcome.EXPIRED, row.attempts)
 
     def count_try(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
-        return self._count(challenge_id, now, max_tries, State.VERIFIED)
+        return self._count(challenge_id, now, max_tries, 0)
 
     def claim(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
-        return self._count(challenge_id, now, max_tries, State.CLAIMED)
+        return self._count(challenge_id, now, max_tries, to_milliseconds(now + CLAIM_LASTS))
 
-    def _count(self, challenge_id: str, now: datetime, max_tries: int, state: State) -> bool:
-        values = {"_id": challenge_id, "now": to_milliseconds(now), "max_tries": max_tries, "new_state": state.value}
+    def _count(self, challenge_id: str, now: datetime, max_tries: int, until: int) -> bool:
+        values = {"_id": challenge_id, "now": to_milliseconds(now), "max_tries": max_tries, "until": until}
         return bool(self.database.change(self._count_try, values))
 
     def unclaim(self, challenge_id: str) -> None:
-        self._move(challenge_id, State.VERIFIED, State.CLAIMED)
+        self.database.change(tables.leave_claim(self._challenges, State.VERIFIED), {"_id": challenge_id})
 
     def finish(self, challenge_id: str) -> bool:
-        return self._move(challenge_id, State.COMPLETED, State.CLAIMED)
+        return bool(self.database.change(tables.leave_claim(self._challenges, State.COMPLETED), {"_id": challenge_id}))
 
     def end_challenge(self, challenge_id: str) -> bool:
-        return self._move(challenge_id, State.COMPLETED)
-
-    def _move(self, challenge_id: str, state: State, only_from: State | None = None) -> bool:
-        return bool(self.database.change(tables.move(self._challenges, state, only_from), {"_id": challenge_id}))
+        return bool(self.database.change(tables.end(self._challenges), {"_id": challenge_id}))
 
     def end_challenges(self, identifier: str, *, now: datetime) -> int:
         table = self._challenges
@@ -218,11 +216,14 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         table = self._sessions
         return sa.and_(table.c.user_id == user_id, table.c.expires_at > to_milliseconds(now))
 
-    def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:
+    def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime, ip: str | None = None) -> None:
         table = self._sessions
         seen, until = to_milliseconds(seen_at), to_milliseconds(expires_at)
         statement = sa.update(table).where(table.c.id == session_id, table.c.expires_at > seen)
-        self.database.change(statement.values(seen_at=seen, expires_at=until, expires_day=until // tables.DAY))
+        address = {"ip": ip[:45]} if ip else {}
+        self.database.change(
+            statement.values(seen_at=seen, expires_at=until, expires_day=until // tables.DAY, **address)
+        )
 
     def stamp_session(self, session_id: str, *, audience: str, adapter: str) -> None:
         table = self._sessions

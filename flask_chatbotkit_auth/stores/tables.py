@@ -34,6 +34,7 @@ def challenges(database: Database) -> sa.Table:
         sa.Column("purpose", sa.String(16)),
         sa.Column("user_id", sa.String(191)),
         sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("claimed_until", sa.BigInteger, nullable=False, server_default="0"),
     )
 
 
@@ -204,20 +205,34 @@ def accept(table: sa.Table) -> sa.Update:
 
 
 def count_try(table: sa.Table) -> sa.Update:
-    """Return the statement that counts a try to complete. Parameters: ``_id``, ``now``, ``max_tries``, ``new_state``."""
+    """Return the statement that counts a try to complete, and claims where it is to.
+
+    Parameters: ``_id``, ``now``, ``max_tries``, ``until`` (of the claim; 0 for none).
+    """
     fewer = table.c.tries < sa.bindparam("max_tries")
-    return _step(table, State.VERIFIED, fewer).values(tries=table.c.tries + 1, state=sa.bindparam("new_state"))
+    until = sa.bindparam("until", type_=sa.BigInteger)
+    return _step(table, State.VERIFIED, fewer, _free(table)).values(tries=table.c.tries + 1, claimed_until=until)
 
 
-def move(table: sa.Table, state: State, only_from: State | None = None) -> sa.Update:
-    """Return the statement that moves a challenge whatever the time is. Parameter: ``_id``."""
-    before = table.c.state == only_from.value if only_from else table.c.state != state.value
-    return sa.update(table).where(table.c.id == sa.bindparam("_id"), before).values(state=state.value)
+def leave_claim(table: sa.Table, state: State) -> sa.Update:
+    """Return the statement that moves a claimed challenge. Parameter: ``_id``."""
+    claimed = sa.and_(table.c.state == State.VERIFIED.value, table.c.claimed_until > 0)
+    return sa.update(table).where(table.c.id == sa.bindparam("_id"), claimed).values(state=state.value, claimed_until=0)
+
+
+def end(table: sa.Table) -> sa.Update:
+    """Return the statement that ends a challenge wherever it is. Parameter: ``_id``."""
+    pending = table.c.state != State.COMPLETED.value
+    return sa.update(table).where(table.c.id == sa.bindparam("_id"), pending).values(state=State.COMPLETED.value)
 
 
 def complete(table: sa.Table) -> sa.Update:
     """Return the statement that uses up a verified challenge. Parameters: ``_id``, ``now``."""
-    return _step(table, State.VERIFIED).values(state=State.COMPLETED.value)
+    return _step(table, State.VERIFIED, _free(table)).values(state=State.COMPLETED.value)
+
+
+def _free(table: sa.Table) -> sa.ColumnElement[bool]:
+    return table.c.claimed_until <= sa.bindparam("now", type_=sa.BigInteger)
 
 
 def _step(table: sa.Table, state: State, *conditions: sa.ColumnElement[bool]) -> sa.Update:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from flask_chatbotkit_auth import User
 from flask_chatbotkit_auth.exceptions import StoreError
-from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord
+from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, State
 from flask_chatbotkit_auth.stores.schema import VERSION
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 from tests.support import release_0_1 as old
@@ -104,6 +104,20 @@ def test_a_code_and_a_session_of_0_1_go_on_working(upgraded: SQLAlchemyStore) ->
 def test_the_third_and_fourth_code_of_0_1_have_stopped_working(upgraded: SQLAlchemyStore) -> None:
     for digest in ("code 3", "code 4"):
         assert upgraded.try_code("open", [digest], now=NOW, max_attempts=5).outcome is Outcome.WRONG
+
+
+@every_database
+def test_a_challenge_that_is_claimed_is_verified_to_0_1(upgraded: SQLAlchemyStore, engine: sa.Engine) -> None:
+    upgraded.add_challenge(Challenge("ours", "ada@example.com", NOW, later(600)), "right")
+    assert upgraded.try_code("ours", ["right"], now=NOW, max_attempts=5).outcome is Outcome.ACCEPTED
+    assert upgraded.claim("ours", now=NOW, max_tries=10)
+    with engine.begin() as connection:
+        state = connection.execute(sa.select(old.challenges.c.state).where(old.challenges.c.id == "ours")).scalar()
+        assert state in ("open", "verified", "completed")  # what 0.1 knows of
+        assert old.complete(connection, "ours", "theirs")
+    done = upgraded.get_challenge("ours")
+    assert done
+    assert (done.state, done.claimed_until) == (State.COMPLETED, None)
 
 
 @every_database

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from ...stores import Outcome, State, Store
+from ...stores.records import CLAIM_LASTS
 from ...user import User
 from .interleave import at_once
 from .samples import (
@@ -61,6 +63,20 @@ class Claims:
         assert not store.claim(CHALLENGE.id, now=NOW, max_tries=3)
         assert not store.finish(CHALLENGE.id)
         assert not store.claim(CHALLENGE.id, now=later(600), max_tries=9)
+
+    def test_a_claim_that_nobody_gives_back_runs_out(self, store: Store) -> None:
+        verified(store, CHALLENGE.id)
+        assert store.claim(CHALLENGE.id, now=NOW, max_tries=10)
+        over = NOW + CLAIM_LASTS
+        before = over - timedelta(milliseconds=1)
+        assert not store.count_try(CHALLENGE.id, now=before, max_tries=10)
+        assert not store.complete(CHALLENGE.id, session(), now=before)
+        assert store.try_code(CHALLENGE.id, ["right"], now=over, max_attempts=5).again
+        assert store.accept_challenge(CHALLENGE.id, now=over, max_attempts=5).again
+        claims = at_once(8, lambda _: store.claim(CHALLENGE.id, now=over, max_tries=10))
+        assert claims.count(True) == 1
+        assert store.complete(CHALLENGE.id, session(), now=over + CLAIM_LASTS)
+        assert not store.finish(CHALLENGE.id)
 
     def test_a_challenge_is_ended_wherever_it_is(self, store: Store) -> None:
         for id in ("open", "verified", "claimed"):

@@ -57,6 +57,14 @@ class Sessions:
             session(seen_at=later(50), expires_at=later(110))
         )
 
+    def test_use_notes_the_address_where_one_is_given(self, store: Store) -> None:
+        sign_in(store, session(ip="2001:db8::1"))
+        for given, kept in ((None, "2001:db8::1"), ("192.0.2.7", "192.0.2.7"), (None, "192.0.2.7")):
+            store.touch_session("5e55", seen_at=later(50), expires_at=later(500), ip=given)
+            found = store.get_session("5e55", now=later(60))
+            assert found
+            assert found.ip == kept
+
     def test_use_never_brings_a_session_back(self, store: Store) -> None:
         sign_in(store, session(expires_at=later(60)))
         store.touch_session("5e55", seen_at=later(60), expires_at=later(120))
