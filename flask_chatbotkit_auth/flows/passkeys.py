@@ -33,6 +33,7 @@ from ..state import current_auth
 from ..stores.base import SessionRecord
 from ..stores.passkeys import Added, Passkey, PasskeyStore, Used
 from ..user import User
+from .arrival import arrived
 from .counting import telling_limits
 
 _log = logging.getLogger("flask_chatbotkit_auth")
@@ -98,6 +99,7 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
     enter(auth, entering, token, record, remember=remember)
     _log.info("signed in: user %s, by a passkey", user.id)
     emit(user_signed_in, _app(), user=user, created=False, method="passkey")
+    arrived(user.email, user, created=False)
     return user
 
 

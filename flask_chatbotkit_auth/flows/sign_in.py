@@ -9,10 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import current_app, request, session
+from flask import current_app, session
 
-from ..device import device_name
-from ..devices import known_device, remember_device
 from ..exceptions import (
     APIError,
     ChatBotKitAuthError,
@@ -23,13 +21,13 @@ from ..exceptions import (
     TooManyAttempts,
 )
 from ..identifier import mask
-from ..languages import current_language
 from ..login import enter, held_session, leave
 from ..signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
 from ..state import current_auth
 from ..stores.base import Challenge, SessionRecord, State
 from ..user import User
 from . import challenges
+from .arrival import arrived
 from .challenges import Recipient
 from .pending import Pending
 
@@ -103,14 +101,10 @@ def complete_sign_in(challenge: Challenge, *, remember: bool = True) -> User:
     auth = current_auth
     identifier = challenge.identifier
     user, created, entering = admit(challenge)
-    known = known_device(identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
     token, record = auth.registry.open(challenge, user)
     enter(auth, entering, token, record, remember=remember)
-    remember_device(identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
     tell(record, created=created)
-    if not created and known is None:
-        device = device_name(request.user_agent.string, current_language())
-        auth.notices.send("new_sign_in", user, to=identifier, device=device)
+    arrived(identifier, user, created=created)
     return user
 
 
