@@ -466,6 +466,16 @@ class Config:
         False,
         "Whether native apps, command lines and front ends on other origins can sign in, and hold a token and no cookie.",
     )
+    events: bool = _option(
+        "CHATBOTKIT_AUTH_EVENTS",
+        _switch,
+        False,
+        "Whether the store keeps what happens (sign-ins, refusals, changes), for the account page and for "
+        "``flask chatbotkit-auth events``.",
+    )
+    events_keep: timedelta = _option(
+        "CHATBOTKIT_AUTH_EVENTS_KEEP", _duration(60), timedelta(days=90), "How long an event is kept."
+    )
     mail_tls_verify: bool = _option(
         "CHATBOTKIT_AUTH_MAIL_TLS_VERIFY",
         _switch,

@@ -137,6 +137,12 @@ class ChatBotKitAuth:
             from .web import apps  # only where it is on
 
             apps.register(app, config.url_prefix)
+        if config.events:
+            from . import events  # only where they are on
+            from .web import activity
+
+            state.trail = events.start(app, store, utcnow, config.events_keep)
+            activity.register(app, config.url_prefix)
         app.register_error_handler(StoreError, problem)
         app.register_error_handler(NotReady, problem)
         app.register_error_handler(APIError, api_problem)

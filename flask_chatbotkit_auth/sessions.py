@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from flask import current_app, has_request_context, request
 
@@ -25,6 +26,9 @@ from .stores.base import Challenge, SessionRecord, Store
 from .stores.records import Client
 from .upstream.adapters.base import UserAdapter
 from .user import User
+
+if TYPE_CHECKING:
+    from .stores.events import Event
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
@@ -100,17 +104,21 @@ class SessionRegistry:
         method: str = "code",
         client: Client = "browser",
         name: str | None = None,
+        event: Callable[[SessionRecord], Event | None] | None = None,
     ) -> tuple[str, SessionRecord]:
         """Complete a verified challenge, once, and open the session that it leads to.
 
         :param method: how the address was proved: ``"code"`` or ``"link"``.
         :param client: who is to hold the token.
         :param name: what an app calls itself.
+        :param event: returns what is to be remembered with the session, if anything.
         :returns: the token, which only the client gets to know, and the row.
         :raises NoChallenge: another request has completed the challenge, or it is past its lifetime.
         """
         token, record = self.draft(user, identifier=challenge.identifier, method=method, client=client, name=name)
-        if not self._store.complete(challenge.id, record, now=record.created_at):
+        if not self._store.complete(
+            challenge.id, record, now=record.created_at, event=None if event is None else event(record)
+        ):
             raise NoChallenge("this challenge was used before")
         self.opened(record)
         return token, record

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import flask_mail
 from flask import current_app
@@ -30,6 +30,10 @@ from .stores.base import SessionRecord, Store
 from .upstream.adapters.base import UserAdapter
 from .upstream.client import ChatBotKitClient, path_segment
 from .user import Kind, User
+
+if TYPE_CHECKING:
+    from .events import Trail
+    from .stores.events import Event
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
@@ -55,6 +59,9 @@ class AuthState:
 
     clock: Callable[[], datetime]
     """Returns the time now, aware, in UTC. Codes, sessions and the refresh of users all use it."""
+
+    trail: Trail | None = None
+    """Keeps what has happened, where ``CHATBOTKIT_AUTH_EVENTS`` is on."""
 
     hooks: Hooks = field(default_factory=Hooks)
     pace: Pace = field(default_factory=Pace)
@@ -212,6 +219,10 @@ class AuthState:
         if not is_fresh(record, self.clock(), max_age or self.config.fresh):
             raise NotFresh
 
+    def sign_in_event(self, record: SessionRecord) -> Event | None:
+        """Return the event of a sign-in, for the transaction that writes its session; ``None`` where none are kept."""
+        return None if self.trail is None else self.trail.of_sign_in(record)
+
     def suspend(self, user: User | str) -> User:
         """Let nobody into an account: not at sign-in, and not in its sessions. See :meth:`resume`."""
         return self.admin.suspend(user)
@@ -338,11 +349,14 @@ class AuthState:
     def purge(self, *, limit: int = 1000) -> int:
         """Forget at most ``limit`` challenges, sessions and counts that ended an hour ago or more; return how many.
 
+        Where events are kept: as many again of those that are older than ``CHATBOTKIT_AUTH_EVENTS_KEEP``.
+
         The hour lets a late visitor read "expired" instead of "unknown".
 
         :raises StoreError: the store cannot be reached.
         """
-        return self.store.purge(now=self.clock() - timedelta(hours=1), limit=limit)
+        forgotten = self.store.purge(now=self.clock() - timedelta(hours=1), limit=limit)
+        return forgotten + (self.trail.purge(limit=limit) if self.trail is not None else 0)
 
 
 def _app() -> object:

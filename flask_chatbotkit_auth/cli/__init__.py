@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 from flask.cli import NoAppException, ScriptInfo
@@ -87,6 +88,24 @@ def purge(as_json: bool) -> None:
 
     count = sum(1 for _each in counted(forgotten(), "forgotten"))
     print_json({"forgotten": count}) if as_json else click.echo(f"{count} forgotten.")
+
+
+@cli.command()
+@click.option("--user", metavar="ID", help="Only those of one account.")
+@click.option("--email", help="Only those about one address.")
+@click.option("--kind", help="Only those of one kind, such as sign_in.")
+@click.option("--since", metavar="SPAN", help="Only those of the last 90m, 12h or 7d, or since a date.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many, the newest."
+)
+@click.option("--follow", is_flag=True, help="Go on printing new ones until Ctrl-C; with --json one a line.")
+@json_option
+@with_app
+def events(**options: Any) -> None:
+    """Show what has happened: sign-ins, refusals, changes."""
+    from .events import show  # only for this command
+
+    show(**options)
 
 
 @cli.command()

@@ -83,7 +83,9 @@ def sign_in_by_code(typed: str, holder: App) -> tuple[str, SessionRecord]:
     challenge = Pending("sign_in", holder=holder).prove(typed)
     with challenges.refusals_told("verify", challenge.identifier):
         user, created, _ = sign_in.admit(challenge)
-        token, record = auth.registry.open(challenge, user, client="app", name=holder.read().get("name"))
+        token, record = auth.registry.open(
+            challenge, user, client="app", name=holder.read().get("name"), event=auth.sign_in_event
+        )
     auth.registry.confirm(record)
     sign_in.tell(record, created=created)
     emit(app_session_added, _app(), user=user, session_id=record.id, name=record.name)

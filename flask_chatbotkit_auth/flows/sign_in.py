@@ -101,7 +101,7 @@ def complete_sign_in(challenge: Challenge, *, remember: bool = True) -> User:
     auth = current_auth
     identifier = challenge.identifier
     user, created, entering = admit(challenge)
-    token, record = auth.registry.open(challenge, user)
+    token, record = auth.registry.open(challenge, user, event=auth.sign_in_event)
     enter(auth, entering, token, record, remember=remember)
     tell(record, created=created)
     arrived(identifier, user, created=created)

@@ -69,6 +69,7 @@ def account(record: SessionRecord) -> AnyResponse:
         sessions=_sessions(record),
         can_update=current_auth.adapter.auto_update,
         can_delete=current_auth.adapter.auto_delete,
+        shows_activity=current_auth.config.events,
         can_change_email=current_auth.config.email_change,
         profile_picture=current_auth.config.profile_picture,
         now=current_auth.clock(),

@@ -35,10 +35,10 @@ PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
 PAGES_ALONE = {"/auth/account/delete", "/auth/resend", "/auth/sign-in", "/auth/sign-out"}
 """What GET answers with a page, whatever is asked for."""
 
-CORE = [each for each in OPERATIONS if each.needs in ("", "email_change")]
+CORE = [each for each in OPERATIONS if each.needs in ("", "email_change", "events")]
 """The endpoints that are tried here."""
 
-EVERYTHING = {"CHATBOTKIT_AUTH_EMAIL_CHANGE": True}
+EVERYTHING = {"CHATBOTKIT_AUTH_EMAIL_CHANGE": True, "CHATBOTKIT_AUTH_EVENTS": True}
 """What is off by default and adds endpoints."""
 
 Json = dict[str, Any]
@@ -153,7 +153,7 @@ def test_every_error_code_is_in_it(app: Flask) -> None:
                     ],
                 ):
                     codes[code] = status
-    assert len(codes) == 8
+    assert len(codes) == 9
     for kind in vars(flask_chatbotkit_auth.exceptions).values():
         if isinstance(kind, type) and kind.error_code not in ("error", "configuration"):  # type: ignore[attr-defined]
             codes[kind.error_code] = kind.http_status  # type: ignore[attr-defined]
@@ -382,6 +382,7 @@ def _go_right(start: Start, clock: Clock, outbox: list[Message]) -> None:
     Visitor(ada.app, outbox).sign_in()
     other = next(each for each in ada.get("/account")["sessions"] if not each["current"])
     assert ada.post(f"/account/sessions/{other['id']}/end") == {"ended": 1}
+    assert ada.get("/account/activity")["activity"][0]["kind"] == "sessions_ended"
     (own,) = ada.get("/account")["sessions"]
     assert set(ada.post(f"/account/sessions/{own['id']}/end")) == {"ended", "redirect"}
     clock.advance(900)

@@ -155,6 +155,14 @@ OPERATIONS = (
     ),
     Operation(
         "get",
+        "/account/activity",
+        "getActivity",
+        "Tells what has happened to the account, the newest first. The query's `before`, an `id`, asks for older ones.",
+        "Activity",
+        needs="events",
+    ),
+    Operation(
+        "get",
         "/account/email",
         "getAddressChallenge",
         "Tells the change of address that waits for its code in this browser, as after a reload.",

@@ -74,6 +74,7 @@ def schemas(auth: AuthState) -> Json:
         ),
         **(_passkeys() if auth.config.passkeys else {}),
         **_of_the_address(auth),
+        **(_activity() if auth.config.events else {}),
         "UserAnswer": _object(user),
         "OneEnded": _object({"ended": {"const": 1}}, redirect, description="`redirect`: it was this very session."),
         "Forgotten": _object({"forgotten": {"const": True}}),
@@ -141,6 +142,20 @@ def _code(auth: AuthState) -> Json:
         f"{length} characters out of {alphabet}. Spaces and dashes do not matter.",
         examples=[(alphabet * length)[:length]],
     )
+
+
+def _activity() -> Json:
+    event = _object(
+        {
+            "id": _text(),
+            "at": _time(),
+            "kind": _text(examples=["sign_in"]),
+            "device": _text(or_null=True, examples=["Chrome on Android"]),
+            "ip": _text(or_null=True, examples=["192.0.2.1"]),
+            "method": _text("How the person signed in.", or_null=True, examples=["code"]),
+        }
+    )
+    return {"Activity": _object({"activity": {"type": "array", "items": event}})}
 
 
 def _of_the_address(auth: AuthState) -> Json:
