@@ -442,7 +442,7 @@ def test_a_prefix_in_redis(redis_url: str) -> None:
     storage: Any = store.limits_storage()
     assert isinstance(storage, Storage)
     assert storage.incr("key", 10) == 1
-    assert store.client.get(f"{store._prefix}limits:key") == "1"
+    assert store.client.get(f"{store._prefix}limits/key") == "1"
     assert storage.get_expiry("key") <= time.time() + 10
     assert storage.reset() == 1
     store.close()

@@ -80,7 +80,7 @@ def test_the_host_of_parley_answers(client: FlaskClient, signed_in: SignedIn, ch
 
 def test_the_chat_is_for_people_who_signed_in(client: FlaskClient, chatbotkit_sandbox: Sandbox) -> None:
     answer = post(client, "/chat", {"messages": [{"type": "user", "text": "Hello"}]})
-    assert answer.location == "/auth/sign-in?next=%2Fchat"
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (401, "not_signed_in")
     assert chatbotkit_sandbox.requests == []
 
 

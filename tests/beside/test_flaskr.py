@@ -39,7 +39,7 @@ def post(client: FlaskClient, path: str, **fields: str) -> TestResponse:
 @pytest.mark.parametrize("path", ["/create", "/1/update", "/1/delete"])
 def test_whoever_is_not_signed_in_is_sent_to_sign_in(app: Flask, path: str) -> None:
     answer = post(app.test_client(), path, title="t", body="b")
-    assert answer.status_code == 302
+    assert answer.status_code == 303
     assert answer.headers["Location"].startswith("/auth/sign-in")
 
 

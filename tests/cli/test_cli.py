@@ -104,7 +104,7 @@ def test_an_administrator_lets_somebody_in_whatever_the_switches_say(
     heard: list[Any] = []
 
     def hear(_app: Flask, **data: Any) -> None:
-        heard.append(data["user"].name if "user" in data else data["user_id"])
+        heard.append(data.get("user_id") or data["user"].name)
 
     with (
         user_created.connected_to(hear, app),
