@@ -44,6 +44,8 @@ ELSEWHERE = {
     r"pybabel compile": "what it makes of such a catalogue is tested, and that ours are compiled",
     r"curl ": "asks the running application; what it answers is held by the tests of that part",
     r"\.ci/run|\.venv/bin/": "the gate, or a step of it",
+    r"export CHATBOTKIT_AUTH_AUTO_CREATE=true": "sets a variable, as the tests of the samples do",
+    r"docker compose |cd example_app|echo ": "needs Docker; what it reads and runs is held by tests/docs/test_docker.py",
     r"(BENCHMARK_\w+=\d+ )?python -m benchmarks": "takes minutes",
 }
 """Commands, by how they begin, that no test runs, and why."""
@@ -55,7 +57,7 @@ ELSEWHERE = {
 def test_every_sample_is_of_a_kind_that_is_executed() -> None:
     kinds = {block.name.partition("-")[0] for block in written_in("python")}
     assert kinds == {"", "run", "file", "deploy", "migrate"}
-    known = {"python", "sh", "console", "text", "nginx", "javascript", "json", "html+jinja", "css", "po"}
+    known = {"python", "sh", "console", "text", "nginx", "javascript", "json", "yaml", "html+jinja", "css", "po"}
     assert not [block.where for block in SAMPLES if block.language not in known]
     assert [block.name for block in written_in("text")] == ["crontab"]
 

@@ -57,6 +57,16 @@ def written_in(*languages: str) -> list[Block]:
     return [block for block in SAMPLES if block.language in languages]
 
 
+def sample_lines(page: str, *languages: str) -> list[str]:
+    """Return every line of a page's blocks in some languages."""
+    return [
+        line
+        for block in written_in(*languages)
+        if block.where.startswith(f"{page}:")
+        for line in block.code.splitlines()
+    ]
+
+
 def files(folder: Path, prefix: str) -> list[Block]:
     """Write every block whose name begins with ``prefix`` into ``folder``, as the file that the rest of its name names."""
     found = [block for block in SAMPLES if block.name.startswith(prefix)]
