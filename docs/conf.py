@@ -10,19 +10,25 @@ import ast
 import configparser
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import timedelta
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from flask import Flask
+from flask_login import COOKIE_NAME as REMEMBER_COOKIE
 
 import flask_chatbotkit_auth
+from flask_chatbotkit_auth import ChatBotKitAuthError
 from flask_chatbotkit_auth.cli import cli
-from flask_chatbotkit_auth.config import Config
+from flask_chatbotkit_auth.config import DEFAULT_RATE_LIMITS, Config
+from flask_chatbotkit_auth.devices import _NAME as DEVICE_COOKIE
 from flask_chatbotkit_auth.stores.base import MAX_CODES
+from flask_chatbotkit_auth.web.openapi.operations import ERRORS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -45,7 +51,7 @@ language = "en"
 smartquotes = False
 maximum_signature_line_length = 88
 # What these roles name, an error code, a line of the log or a test, tests/docs/test_docs.py looks for.
-rst_prolog = "".join(f".. role:: {name}(literal)\n" for name in ("error", "log", "test"))
+rst_prolog = "".join(f".. role:: {name}(literal)\n" for name in ("error", "log", "said", "test"))
 
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
@@ -65,31 +71,120 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _fill_in)
 
 
-def _fill_in(_app: Sphinx, _docname: str, source: list[str]) -> None:
+def _fill_in(_app: Sphinx, docname: str, source: list[str]) -> None:
+    if docname == "security":
+        # What is for auditors has a page of its own, proof.rst, which includes it from there.
+        source[0] = source[0].partition("\n.. for-auditors\n")[0] + "\n"
     source[0] = re.sub(r"^\.\. generated:: (\w+)$", lambda match: GENERATED[match[1]](), source[0], flags=re.MULTILINE)
 
 
+GROUPS: dict[str, str] = {
+    "The ChatBotKit API": r"API_(?!.*AUTH)",
+    "Accounts and registration": r"AUTH_(ADAPTER|AUTO_|UNKNOWN_USER|SPECIAL_DOMAINS|EMAIL_CHANGE)",
+    "Codes and rate limits": r"AUTH_(CODE_|RESEND_|RATE_)",
+    "Store": r"AUTH_STORE_",
+    "Sessions and devices": r"AUTH_(SESSION|AUDIENCE|FRESH|USER_|DEVICE_|REMEMBER_)",
+    "Pages, redirects and the JSON API": (r"AUTH_(URL_PREFIX|SIGN_|ORIGIN|TRUSTED|CONTENT|SITE|LOGO|PROFILE|OPENAPI)"),
+    "Email": r"AUTH_(MAIL_(?!LINK)|NOTICES)",
+    "Passkeys": r"AUTH_PASSKEY",
+    "More ways to sign in, and records": r"",
+}
+"""The sections of the configuration reference: a key belongs to the first whose pattern it matches."""
+
+
 def configuration() -> str:
-    """Return the table of settings, read off :class:`Config`."""
-    rows = []
+    """Return the settings, read off :class:`Config`: a table of all, then each with what it does, an example, its uses."""
+    groups: dict[str, list[Any]] = {name: [] for name in GROUPS}
     for each in fields(Config):
-        default = getattr(Config(), each.name)
-        shown = "*required*" if each.name == "api_secret" else _default(default)
-        rows.append([f"``{each.metadata['key']}``\n\n{each.metadata['doc']}", shown])
-    return _table(["Key", "Default"], rows, widths="66 34")
+        name = each.metadata["key"].removeprefix("CHATBOTKIT_")
+        groups[next(title for title, pattern in GROUPS.items() if re.match(pattern, name))].append(each)
+    rows = [
+        [f":confval:`{each.metadata['key']}`", _type(each), _default(getattr(Config(), each.name), each.name)]
+        for group in groups.values()
+        for each in group
+    ]
+    parts = ["All keys", "~~~~~~~~", "", _table(["Key", "Type", "Default"], rows, widths="52 18 30")]
+    for title, group in groups.items():
+        if group:
+            parts += [title, "~" * len(title), "", *(_setting(each) for each in group)]
+    return "\n".join(parts)
 
 
-def _default(value: object) -> str:
+def _setting(each: Any) -> str:
+    key, doc, default = each.metadata["key"], each.metadata["doc"], getattr(Config(), each.name)
+    lines = [f".. confval:: {key}", f"   :type: {_type(each)}", f"   :default: {_default(default, each.name)}", ""]
+    lines += [f"   {doc}", "", "   .. code-block:: python", "", f"      {key} = {_example(each)}", ""]
+    pages = [f":doc:`{page}`" for page in _pages_about(key)]
+    if pages:
+        lines += [f"   Used in: {', '.join(pages)}.", ""]
+    return "\n".join(lines)
+
+
+def _type(each: Any) -> str:
+    names = {"Mapping": "dict", "timedelta": "seconds or timedelta", "float": "seconds", "tuple": "list", "str": "text"}
+    kind = re.split(r"[\[ ]", str(each.type))[0]
+    return names.get(kind, kind)
+
+
+def _example(each: Any) -> str:
+    default = getattr(Config(), each.name)
+    if isinstance(default, timedelta):
+        default = int(default.total_seconds())
+    return each.metadata.get("example") or repr(not default if isinstance(default, bool) else default)
+
+
+def _pages_about(key: str) -> list[str]:
+    """Return the pages, beside the reference itself, that name the key."""
+    generated = {"changelog", "configuration", "contributing", "troubleshooting", "moving"}
+    pages = (path for path in sorted((ROOT / "docs").glob("*.rst")) if path.stem not in generated)
+    named = [path.stem for path in pages if re.search(rf"\b{key}\b", path.read_text(encoding="utf-8"))]
+    return [name for name in named if name != "sessions-table"][:5]
+
+
+DEFAULTS = {
+    "api_secret": "*required*",
+    "store_url": "SQLite file",
+    "rate_limit_storage_uri": "the store",
+    "special_domains": "debug only",
+    "sign_in_redirect": "``/`` or the account page",
+    "sign_out_redirect": "sign-in page",
+    "audience": "``app.name``",
+    "site_name": "name of the app",
+    "passkey_rp_id": "host of the origin",
+    "mail_sender": "``MAIL_DEFAULT_SENDER``",
+    "mail_reply_to": "the sender",
+    "rate_limits": "see :ref:`limits`",
+    "content_security_policy": "see :ref:`csp`",
+}
+"""What stands in the column of defaults where the value itself would not fit or not help."""
+
+
+def _default(value: object, name: str = "") -> str:
+    if name in DEFAULTS:
+        return DEFAULTS[name]
     if value is None:
-        return "–"
+        return "none"
     if isinstance(value, timedelta):
         seconds = int(value.total_seconds())
         return f"``{seconds}``" + (f" ({_in_words(value)})" if seconds > 60 else "")
-    if isinstance(value, Mapping):
-        return " ".join(f"``{name}``: ``{limit}``" for name, limit in value.items())
+    if value == ():
+        return "``[]``"
     if isinstance(value, str):
         return f'``"{value}"``'
     return f"``{value:g}``" if isinstance(value, float) else f"``{value}``"
+
+
+def limits() -> str:
+    """Return the table of default rate limits."""
+    return _table(
+        ["Limit", "Default"], [[f"``{name}``", f"``{limit}``"] for name, limit in DEFAULT_RATE_LIMITS.items()]
+    )
+
+
+def policy() -> str:
+    """Return the default Content-Security-Policy, a line for each directive."""
+    directives = (Config().content_security_policy or "").split("; ")
+    return "\n".join(["::", "", *(f"   {each};" for each in directives), ""])
 
 
 def _in_words(duration: timedelta) -> str:
@@ -172,11 +267,162 @@ def _commands(group: click.Group, prefix: str) -> Iterator[list[str]]:
         yield [f"``{' '.join([prefix + name, *arguments])}``", f"{sentence} {', '.join(options)}".strip()]
 
 
+MESSAGES = {
+    "Settings (ConfigurationError)": ("ConfigurationError", "ValueError"),
+    "The store (StoreError)": ("StoreError", "cure"),
+    "Email (MailError)": ("MailError",),
+    "Wrong use (RuntimeError, TypeError)": ("RuntimeError", "TypeError"),
+    "What doctor says": ("failure", "warning"),
+    "In the log": ("log",),
+}
+
+
+def messages() -> str:
+    """Return every message for developers and operators, read off the code, with ``…`` for what it fills in."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE).as_posix()
+        if not place.startswith(("testing/", "web/openapi/")):
+            for kind, text in _messages(ast.parse(path.read_text(encoding="utf-8")), place):
+                if len(text.replace("…", "").split()) > 3:
+                    found.setdefault(kind, set()).add(text)
+    parts = []
+    for title, kinds in MESSAGES.items():
+        texts = sorted({text for kind in kinds for text in found.get(kind, ())}, key=str.lower)
+        parts += [title, "~" * len(title), "", *(f"- {_literal(text)}" for text in texts), ""]
+    return "\n".join(parts)
+
+
+def _messages(tree: ast.Module, place: str) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if ast.unparse(node.func).startswith("_log."):
+                name = "log"
+            if name == "ValueError" and place != "config.py":
+                continue
+            for each in node.args[:1]:
+                yield name, _text(each)
+        elif isinstance(node, ast.Tuple) and node.elts:
+            first, last = node.elts[0], node.elts[-1]
+            if place.startswith("cli/doctor/") and isinstance(first, ast.Constant | ast.IfExp):
+                yield getattr(first, "value", "warning"), _text(last)
+            elif place in ("stores/sql_errors.py", "stores/redis_connect.py") and isinstance(
+                first, ast.Tuple | ast.Set
+            ):
+                yield "cure", _text(last)
+
+
+def _text(node: ast.expr) -> str:
+    """Return the text that an expression makes, with ``…`` for what is not known before it runs."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return " ".join(re.sub(r"%(\(\w+\))?[sr]", "…", node.value).split())
+    if isinstance(node, ast.JoinedStr):
+        return " ".join(
+            "".join(
+                str(getattr(each, "value", "")) if isinstance(each, ast.Constant) else "…" for each in node.values
+            ).split()
+        )
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _text(node.left) + _text(node.right)
+    return ""
+
+
+def _literal(text: str) -> str:
+    return "``" + text.replace("``", "'").replace("`", "'") + "``"
+
+
+def errors() -> str:
+    """Return the table of error codes, read off the one that the OpenAPI document is made of, and the exceptions."""
+    rows = []
+    for code, error in ERRORS.items():
+        kinds = [each for each in _kinds(ChatBotKitAuthError) if vars(each).get("error_code") == code]
+        raised = ", ".join(f":exc:`~flask_chatbotkit_auth.exceptions.{each.__name__}`" for each in kinds)
+        more = f" Carries ``{error.detail}``." if error.detail else ""
+        rows.append(
+            [
+                f".. _error-{code.replace('_', '-')}:\n\n:error:`{code}`",
+                str(error.status),
+                f"{error.cure}{more}",
+                raised or "–",
+            ]
+        )
+    return _table(["Code", "Status", "What a client does", "Exception"], rows, widths="26 10 40 24")
+
+
+def _kinds(kind: type[ChatBotKitAuthError]) -> Iterator[type[ChatBotKitAuthError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _kinds(each)
+
+
+def hooks() -> str:
+    """Return the table of hooks: the methods of the extension that register one, each with its first sentences."""
+    tree = ast.parse((PACKAGE / "extension.py").read_text(encoding="utf-8"))
+    rows = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and [each.arg for each in node.args.args] == ["self", "callback"]:
+            first = (ast.get_docstring(node) or "").partition("\n\n")[0]
+            link = f":meth:`@auth.{node.name} <flask_chatbotkit_auth.ChatBotKitAuth.{node.name}>`"
+            rows.append([link, " ".join(first.split())])
+    return _table(["Hook", "What it does"], rows, widths="38 62")
+
+
+def cookies() -> str:
+    """Return the table of cookies, with their names as the code has them."""
+    session = Flask.default_config["SESSION_COOKIE_NAME"]
+    days = Config().device_lifetime.days
+    rows = [
+        [
+            f"``{session}``",
+            "``SESSION_COOKIE_NAME``",
+            "Flask's session: the sign-in under way, the CSRF secret, the token of the session",
+            "until the browser closes, or as ``PERMANENT_SESSION_LIFETIME`` says",
+        ],
+        [
+            f"``{REMEMBER_COOKIE}``",
+            "``REMEMBER_COOKIE_NAME``",
+            "The same token. It keeps people signed in after the browser closes (remember me)",
+            "the session's own lifetime",
+        ],
+        [
+            f"``{DEVICE_COOKIE}``",
+            "–",
+            "Marks a browser that somebody signed in from before. It signs nobody in",
+            f"{days} days (``CHATBOTKIT_AUTH_DEVICE_LIFETIME``)",
+        ],
+    ]
+    return _table(["Cookie", "Renamed by", "Holds", "Lasts"], rows, widths="24 22 34 20")
+
+
+def requirements() -> str:
+    """Return the table of dependencies with their lower bounds and the reason for each, read off pyproject.toml."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    block = text[text.index("dependencies = [") :]
+    rows = []
+    for requirement, why in re.findall(r'^    "(.+?)",(?:  # (.+))?$', block[: block.index("\n]")], re.MULTILINE):
+        name, bound = re.fullmatch(r"([\w-]+)(.*)", requirement).groups()  # type: ignore[union-attr]
+        rows.append([name, f"``{bound}``", f"fixes {why}" if why.startswith("CVE") else why or "–"])
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    for extra in ("postgresql", "mysql", "redis", "babel", "passkeys"):
+        for requirement in extras[extra]:
+            name, bound = re.fullmatch(r"([\w-]+(?:\[\w+\])?)(.*)", requirement).groups()  # type: ignore[union-attr]
+            rows.append([name, f"``{bound}``", f"only with the extra ``[{extra}]``"])
+    return _table(["Package", "Lowest version", "Why"], rows, widths="28 24 48")
+
+
 def signals() -> str:
     """Return the table of signals, read off their own sentences."""
     source = (PACKAGE / "signals.py").read_text(encoding="utf-8")
     found = re.findall(r'^(\w+): NamedSignal = _signals\.[^\n]+\n"""(.+?)"""$', source, re.MULTILINE | re.DOTALL)
     return _table(["Signal", "Says"], [[f"``{name}``", " ".join(text.split())] for name, text in found])
+
+
+def signal_objects() -> str:
+    """Return an entry of the API for each signal."""
+    source = (PACKAGE / "signals.py").read_text(encoding="utf-8")
+    names = re.findall(r"^(\w+): NamedSignal = ", source, re.MULTILINE)
+    return "\n".join(f".. autodata:: flask_chatbotkit_auth.signals.{name}\n   :no-value:\n" for name in names)
 
 
 def changelog() -> str:
@@ -229,10 +475,18 @@ GENERATED: dict[str, Callable[[], str]] = {
     "commands": commands,
     "configuration": configuration,
     "contributing": contributing,
+    "cookies": cookies,
+    "errors": errors,
     "guesses": guesses,
+    "hooks": hooks,
     "layers": layers,
+    "limits": limits,
+    "messages": messages,
+    "policy": policy,
     "properties": properties,
     "reporting": reporting,
+    "requirements": requirements,
+    "signal_objects": signal_objects,
     "signals": signals,
     "tree": tree,
 }

@@ -201,6 +201,7 @@ def _option(
     default: Any,
     doc: str,
     *,
+    example: str = "",
     secret: bool = False,
     takes_none: bool = False,
     older: tuple[str, ...] = (),
@@ -209,6 +210,7 @@ def _option(
         "key": key,
         "parse": parse,
         "doc": doc,
+        "example": example,
         "secret": secret,
         "takes_none": takes_none,
         "names": (key, *older),
@@ -229,105 +231,171 @@ class Config:
         "CHATBOTKIT_API_SECRET",
         _text,
         None,
-        "The secret key of the ChatBotKit account, beginning with ``sk-``. Where it is absent, the platform's other names "
-        "for it are read: ``CHATBOTKIT_API_TOKEN``, ``CBK_API_TOKEN``, ``CHATBOTKIT_API_KEY``.",
+        "The secret key of your ChatBotKit account. It begins with ``sk-``. If this key is not set, three other names "
+        "for it are read: ``CHATBOTKIT_API_TOKEN``, ``CBK_API_TOKEN`` and ``CHATBOTKIT_API_KEY``.",
+        example='os.environ["CHATBOTKIT_API_SECRET"]',
         secret=True,
         older=("CHATBOTKIT_API_TOKEN", "CBK_API_TOKEN", "CHATBOTKIT_API_KEY"),
     )
     api_url: str = _option(
-        "CHATBOTKIT_API_URL", _text, "https://api.chatbotkit.com", "Origin of the API, hosted or your own."
+        "CHATBOTKIT_API_URL",
+        _text,
+        "https://api.chatbotkit.com",
+        "The address of the ChatBotKit API, without a path. Change it for the sandbox or for a deployment of your own.",
+        example='"http://127.0.0.1:8765"',
     )
     api_timeout: float = _option(
-        "CHATBOTKIT_API_TIMEOUT", _seconds, 10.0, "Seconds to wait for a connection, and for an answer."
+        "CHATBOTKIT_API_TIMEOUT",
+        _seconds,
+        10.0,
+        "Seconds to wait for a connection to the API, and then again for the whole answer.",
+        example="5",
     )
     api_retries: int = _option(
-        "CHATBOTKIT_API_RETRIES", _whole(0), 2, "How often a call that failed in passing is tried again."
+        "CHATBOTKIT_API_RETRIES",
+        _whole(0),
+        2,
+        "How many more times to send a request that failed for a moment. 0 sends each request once.",
+        example="1",
     )
     adapter: str = _option(
         "CHATBOTKIT_AUTH_ADAPTER",
         _adapter,
         "partner",
-        'What a user is: ``"partner"`` (or ``"user"``, its newer name), a sub-account with bots and data of its own, or '
-        '``"contact"``.',
+        'What a user is at ChatBotKit. ``"partner"`` is a sub-account with its own bots and data. ``"contact"`` is a '
+        'contact who shares yours. ``"user"`` is another name for ``"partner"``.',
+        example='"contact"',
     )
     auto_create: bool = _option(
-        "CHATBOTKIT_AUTH_AUTO_CREATE", _switch, False, "Whether an unknown person gets an account by signing in."
+        "CHATBOTKIT_AUTH_AUTO_CREATE",
+        _switch,
+        False,
+        "Open registration. If on, a person without an account gets one when they sign in (sign up and log in are one "
+        "step). If off, only people who have an account can sign in.",
+        example="True",
     )
     auto_update: bool = _option(
-        "CHATBOTKIT_AUTH_AUTO_UPDATE", _switch, True, "Whether accounts may be changed, by people and at sign-in."
+        "CHATBOTKIT_AUTH_AUTO_UPDATE",
+        _switch,
+        True,
+        "Allow changes to accounts: by people on the account page, by your code, and at sign-in to add what is "
+        "missing.",
+        example="False",
     )
     auto_delete: bool = _option(
-        "CHATBOTKIT_AUTH_AUTO_DELETE", _switch, False, "Whether accounts may be deleted, with all that is in them."
+        "CHATBOTKIT_AUTH_AUTO_DELETE",
+        _switch,
+        False,
+        "Allow people to delete their account on the account page. The account and everything in it is deleted.",
+        example="True",
     )
     store_url: str | None = _option(
         "CHATBOTKIT_AUTH_STORE_URL",
         _text,
         None,
-        "Where codes and sessions are kept; by default ``chatbotkit_auth.db`` (SQLite) in the instance folder.",
+        "The database or Redis that keeps codes and sessions. Default: SQLite, in the file ``chatbotkit_auth.db`` of "
+        "the instance folder.",
+        example='"postgresql+psycopg://shop:password@db.example/shop"',
         secret=True,  # it holds the database's password
     )
     store_pool: int = _option(
-        "CHATBOTKIT_AUTH_STORE_POOL", _whole(1), 5, "How many connections to a SQL database a worker may hold at once."
+        "CHATBOTKIT_AUTH_STORE_POOL",
+        _whole(1),
+        5,
+        "The most connections that one worker process opens to a SQL database.",
+        example="10",
     )
-    code_length: int = _option("CHATBOTKIT_AUTH_CODE_LENGTH", _whole(1), 6, "Characters in a code.")
+    code_length: int = _option(
+        "CHATBOTKIT_AUTH_CODE_LENGTH", _whole(1), 6, "The number of characters in a code.", example="8"
+    )
     code_alphabet: str = _option(
-        "CHATBOTKIT_AUTH_CODE_ALPHABET", _text, "0123456789", "The characters that codes are made of."
+        "CHATBOTKIT_AUTH_CODE_ALPHABET",
+        _text,
+        "0123456789",
+        "The characters that a code can contain.",
+        example='"0123456789abcdef"',
     )
     code_lifetime: timedelta = _option(
-        "CHATBOTKIT_AUTH_CODE_LIFETIME", _duration(30), timedelta(minutes=10), "How long a code can be used."
+        "CHATBOTKIT_AUTH_CODE_LIFETIME", _duration(30), timedelta(minutes=10), "How long a code works.", example="300"
     )
-    code_attempts: int = _option("CHATBOTKIT_AUTH_CODE_ATTEMPTS", _whole(1), 5, "How many wrong codes end a challenge.")
+    code_attempts: int = _option(
+        "CHATBOTKIT_AUTH_CODE_ATTEMPTS",
+        _whole(1),
+        5,
+        "How many wrong codes end a sign-in. After that even the right code is refused, and the person starts again.",
+        example="3",
+    )
     resend_cooldown: timedelta = _option(
-        "CHATBOTKIT_AUTH_RESEND_COOLDOWN", _duration(), timedelta(seconds=30), "The wait between two codes."
+        "CHATBOTKIT_AUTH_RESEND_COOLDOWN",
+        _duration(),
+        timedelta(seconds=30),
+        "How long a person waits before they can ask for another code.",
+        example="60",
     )
     resend_max: int = _option(
-        "CHATBOTKIT_AUTH_RESEND_MAX", _whole(0), 3, "How many more codes one challenge may send after its first."
+        "CHATBOTKIT_AUTH_RESEND_MAX",
+        _whole(0),
+        3,
+        "How many more codes a person can ask for in one sign-in, after the first.",
+        example="5",
     )
     rate_limits: Mapping[str, str | None] = _option(
         "CHATBOTKIT_AUTH_RATE_LIMITS",
         _rate_limits,
         DEFAULT_RATE_LIMITS,
-        "Limits in the notation of the *limits* library, several separated by ``;``, laid over the default; ``None`` "
-        "switches one off.",
+        "The rate limits, in the notation of the *limits* library. Separate several with ``;``. Name only the limits "
+        "that you change. ``None`` turns a limit off.",
+        example='{"request:ip": "200/hour"}',
     )
     rate_limit_storage_uri: str | None = _option(
         "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI",
         _text,
         None,
-        "Another place to count, as a URI of the *limits* library; by default the store's own database.",
+        "Where the rate limits are counted, as a URI of the *limits* library. Default: in the store. All workers must "
+        "share it.",
+        example='"redis://redis.example:6379/1"',
         secret=True,
     )
     unknown_user: str = _option(
         "CHATBOTKIT_AUTH_UNKNOWN_USER",
         _one_of("silent", "mail"),
         "silent",
-        "With auto create off: whether an unknown address gets no mail, or one that says that no account exists.",
+        'What an address without an account gets while auto create is off. ``"silent"``: no email. ``"mail"``: an '
+        "email that says that no account exists. The page is the same for both.",
+        example='"mail"',
     )
     special_domains: bool | None = _option(
         "CHATBOTKIT_AUTH_SPECIAL_DOMAINS",
         _switch,
         None,
-        "Whether people may have addresses under ``.local``, ``.test``, ``home.arpa``, ``localhost`` and the like, as closed "
-        "networks do. Default: only in debug mode and in tests.",
+        "Accept addresses under ``.local``, ``.test``, ``home.arpa``, ``localhost`` and other special domains, which "
+        "closed networks use. Default: only in debug mode and in tests.",
+        example="True",
     )
     device_lifetime: timedelta = _option(
         "CHATBOTKIT_AUTH_DEVICE_LIFETIME",
         _duration(),
         timedelta(days=180),
-        "How long a browser counts as one that a person has signed in from before; 0 sets no device cookie.",
+        "How long a browser counts as known after a person signed in from it. 0 sets no device cookie.",
+        example="timedelta(days=90)",
     )
-    url_prefix: str = _option("CHATBOTKIT_AUTH_URL_PREFIX", _path, "/auth", "Where the pages are.")
+    url_prefix: str = _option(
+        "CHATBOTKIT_AUTH_URL_PREFIX", _path, "/auth", "The path that all sign-in pages begin with.", example='"/login"'
+    )
     openapi: bool = _option(
         "CHATBOTKIT_AUTH_OPENAPI",
         _switch,
         False,
-        "Whether the JSON API describes itself, at ``openapi.json`` beside the pages.",
+        "Serve a description of the JSON API (OpenAPI 3.1) at ``openapi.json`` under the prefix.",
+        example="True",
     )
     trusted_origins: tuple[str, ...] = _option(
         "CHATBOTKIT_AUTH_TRUSTED_ORIGINS",
         _origins,
         (),
-        "Other origins whose pages may send requests here, such as ``https://app.example.com``: a list or text with commas.",
+        "Other origins whose pages can send requests here, for a single-page app (SPA) on another host. A list, or "
+        "text with commas between.",
+        example='["https://app.example.com"]',
     )
     content_security_policy: str | None = _option(
         "CHATBOTKIT_AUTH_CONTENT_SECURITY_POLICY",
@@ -336,123 +404,160 @@ class Config:
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data: https:; font-src 'self'; "
             "connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
         ),
-        "The header of that name on our pages; ``None`` leaves it to the application.",
+        "The ``Content-Security-Policy`` header of the sign-in pages. ``None`` sends no such header, so that your "
+        "application can set its own.",
+        example="None",
         takes_none=True,
     )
     sign_in_redirect: str | None = _option(
         "CHATBOTKIT_AUTH_SIGN_IN_REDIRECT",
         _text,
         None,
-        "Where people go after they sign in without a ``next``: a path in the application, or a full URL. "
-        "Default: ``/`` where the application has that route, else the account page.",
+        "Where people go after they sign in (log in) without a ``next``: a path in the application, or a full URL. "
+        "Default: ``/`` if the application has that route, else the account page.",
+        example='"/dashboard"',
     )
     sign_out_redirect: str | None = _option(
         "CHATBOTKIT_AUTH_SIGN_OUT_REDIRECT",
         _text,
         None,
-        "Where people go after signing out, likewise; the sign-in page.",
+        "Where people go after they sign out (log out): a path in the application, or a full URL. Default: the "
+        "sign-in page.",
+        example='"/goodbye"',
     )
     audience: str | None = _option(
         "CHATBOTKIT_AUTH_AUDIENCE",
         _text,
         None,
-        "Which application sessions are for. A session of one audience opens no other application that shares store and key. "
-        "Default: ``app.name``.",
+        "The name of the application that sessions belong to. Two applications can share a store and a "
+        "``SECRET_KEY``: with different names, a session of one does not open the other. Default: ``app.name``.",
+        example='"shop"',
     )
     session_keep: tuple[str, ...] = _option(
         "CHATBOTKIT_AUTH_SESSION_KEEP",
         _session_keys,
         (),
-        "Keys of the anonymous Flask session, such as a cart's, that are carried over a sign-in.",
+        "Keys of the Flask session that survive the sign-in, such as a shopping cart. All other keys are cleared.",
+        example='["cart"]',
     )
     sessions_max: int | None = _option(
         "CHATBOTKIT_AUTH_SESSIONS_MAX",
         _count_or_none,
         200,
-        "How many sessions an account may have; with one more, the oldest ends. ``None`` for no cap.",
+        "The most sessions one account can have. One more ends the oldest. ``None`` sets no limit.",
+        example="10",
         takes_none=True,
     )
     fresh: timedelta = _option(
         "CHATBOTKIT_AUTH_FRESH",
         _duration(1),
         timedelta(hours=1),
-        "How old a proof may be for ending other sessions, and for Flask-Login's ``fresh_login_required``.",
+        "How long a sign-in counts as fresh. A session must be fresh to end other sessions, and for Flask-Login's "
+        "``fresh_login_required``.",
+        example="timedelta(minutes=15)",
     )
     session_lifetime: timedelta = _option(
-        "CHATBOTKIT_AUTH_SESSION_LIFETIME", _duration(60), timedelta(days=30), "The longest a session can last."
+        "CHATBOTKIT_AUTH_SESSION_LIFETIME",
+        _duration(60),
+        timedelta(days=30),
+        "The longest time a session lasts, even if it is used every day.",
+        example="timedelta(days=90)",
     )
     session_idle: timedelta = _option(
-        "CHATBOTKIT_AUTH_SESSION_IDLE", _duration(60), timedelta(days=7), "How long a session lasts unused."
+        "CHATBOTKIT_AUTH_SESSION_IDLE",
+        _duration(60),
+        timedelta(days=7),
+        "How long a session lasts while it is not used.",
+        example="timedelta(days=30)",
     )
     session_check: timedelta = _option(
         "CHATBOTKIT_AUTH_SESSION_CHECK",
         _duration(),
         timedelta(seconds=5),
-        "How stale a worker's knowledge of a revoked session may be; 0 asks the store at every request.",
+        "How long a worker can reuse what it has read about a session. A session that was ended elsewhere works here "
+        "for this time at most. 0 asks the store at every request.",
+        example="0",
     )
     user_refresh: timedelta = _option(
         "CHATBOTKIT_AUTH_USER_REFRESH",
         _duration(),
         timedelta(minutes=15),
-        "After how long the user is fetched from the API again; 0 fetches at every request.",
+        "How often the user is fetched from the API again. 0 fetches at every request.",
+        example="timedelta(minutes=5)",
     )
     user_stale: timedelta = _option(
         "CHATBOTKIT_AUTH_USER_STALE",
         _duration(),
         timedelta(days=1),
-        "How old a user may be while the API cannot be reached.",
+        "How old the saved user can become while the API cannot be reached. After that, people count as signed out "
+        "until the API is back.",
+        example="timedelta(hours=4)",
     )
     site_name: str | None = _option(
         "CHATBOTKIT_AUTH_SITE_NAME",
         _text,
         None,
-        "The product's name on pages and mails. Default: ``SERVER_NAME``, or the application's name in title case.",
+        "The name of your product on pages and in emails. Default: ``SERVER_NAME``, or the application's name in "
+        "title case.",
+        example='"Corner Shop"',
     )
     profile_picture: bool = _option(
         "CHATBOTKIT_AUTH_PROFILE_PICTURE",
         _switch,
         False,
-        "Whether the account page takes the web address of a picture.",
+        "Show a field for the web address of a picture on the account page.",
+        example="True",
     )
     remember_choice: bool = _option(
         "CHATBOTKIT_AUTH_REMEMBER_CHOICE",
         _switch,
         False,
-        'Whether the pages show a "Keep me signed in" box.',
+        'Show a "Keep me signed in" (remember me) box on the sign-in page. Without the box, people stay signed in.',
+        example="True",
     )
     origin: str | None = _option(
         "CHATBOTKIT_AUTH_ORIGIN",
         _origin,
         None,
-        "Scheme and host of the site, such as ``https://shop.example.com``: links in mails begin with it.",
+        "The public address of your site, without a path. Links in emails begin with it. Passkeys, notices and links "
+        "need it.",
+        example='"https://shop.example.com"',
     )
     notices: bool = _option(
         "CHATBOTKIT_AUTH_NOTICES",
         _switch,
         False,
-        "Whether people get an email about a sign-in from a new browser. Needs ``CHATBOTKIT_AUTH_ORIGIN``.",
+        "Send an email when somebody signs in from a new browser. Needs ``CHATBOTKIT_AUTH_ORIGIN``.",
+        example="True",
     )
     passkeys: bool = _option(
         "CHATBOTKIT_AUTH_PASSKEYS",
         _switch,
         False,
-        "Whether people can sign in with a passkey. Needs ``CHATBOTKIT_AUTH_ORIGIN`` and the ``[passkeys]`` extra.",
+        "Let people sign in with a passkey (WebAuthn). Needs ``CHATBOTKIT_AUTH_ORIGIN`` and the ``[passkeys]`` extra.",
+        example="True",
     )
     passkey_rp_id: str | None = _option(
         "CHATBOTKIT_AUTH_PASSKEY_RP_ID",
         _text,
         None,
-        "The domain that passkeys belong to: the host of the origin, or a parent domain. Another one orphans every passkey. "
-        "Default: the host of ``CHATBOTKIT_AUTH_ORIGIN``.",
+        "The domain that passkeys belong to: the host of the origin, or a parent domain of it. If you change it, "
+        "every passkey stops working. Default: the host of ``CHATBOTKIT_AUTH_ORIGIN``.",
+        example='"example.com"',
     )
     passkey_origins: tuple[str, ...] = _option(
-        "CHATBOTKIT_AUTH_PASSKEY_ORIGINS", _origins, (), "Further exact origins whose pages can ask for a passkey."
+        "CHATBOTKIT_AUTH_PASSKEY_ORIGINS",
+        _origins,
+        (),
+        "More origins whose pages can ask for a passkey, each written exactly.",
+        example='["https://app.example.com"]',
     )
     passkey_offer: bool = _option(
         "CHATBOTKIT_AUTH_PASSKEY_OFFER",
         _switch,
         True,
-        "Whether people who signed in with a code are offered a passkey, on devices that can make one.",
+        "Offer a passkey to people who signed in with a code, on devices that can create one.",
+        example="False",
     )
     email_change: bool = _option(
         "CHATBOTKIT_AUTH_EMAIL_CHANGE",
@@ -480,22 +585,36 @@ class Config:
         "CHATBOTKIT_AUTH_MAIL_TLS_VERIFY",
         _switch,
         True,
-        "Whether the mail server's certificate is checked against its name.",
+        "Check the mail server's certificate against its name. Turn it off only for a relay on the same machine.",
+        example="False",
     )
     mail_sender: str | None = _option(
-        "CHATBOTKIT_AUTH_MAIL_SENDER", _mailbox, None, "The sender of mails; ``MAIL_DEFAULT_SENDER`` of Flask-Mail."
+        "CHATBOTKIT_AUTH_MAIL_SENDER",
+        _mailbox,
+        None,
+        "The sender of emails: an address, or a name and an address. Default: ``MAIL_DEFAULT_SENDER`` of Flask-Mail.",
+        example='"Corner Shop <hello@shop.example>"',
     )
     mail_reply_to: str | None = _option(
-        "CHATBOTKIT_AUTH_MAIL_REPLY_TO", _mailbox, None, "Where answers to mails go; to the sender."
+        "CHATBOTKIT_AUTH_MAIL_REPLY_TO",
+        _mailbox,
+        None,
+        "The address that receives replies to emails. Default: the sender.",
+        example='"help@shop.example"',
     )
     mail_color: str | None = _option(
         "CHATBOTKIT_AUTH_MAIL_COLOR",
         _color,
         None,
-        "Your brand's colour in mails, such as ``#0f766e``; none. That of the pages is a custom property.",
+        "The colour of your brand in emails. For the pages, set the custom property ``--auth-brand``. Default: none.",
+        example='"#0f766e"',
     )
     logo_url: str | None = _option(
-        "CHATBOTKIT_AUTH_LOGO_URL", _text, None, "A picture for the top of pages and mails; none."
+        "CHATBOTKIT_AUTH_LOGO_URL",
+        _text,
+        None,
+        "The address of a picture for the top of pages and emails. Default: none.",
+        example='"https://shop.example.com/static/logo.png"',
     )
 
     @classmethod

@@ -150,12 +150,11 @@ class ChatBotKitAuth:
         app.extensions["chatbotkit_auth"] = state
 
     def send_verification_request(self, callback: Callback) -> Callback:
-        """Register what sends codes in place of our mail.
+        """Send codes yourself, in place of our email.
 
-        It is called with those of these keywords that it takes: ``identifier`` (the address), ``code``, ``expires_at``
-        (aware, in UTC), ``user`` (the account, where it was looked up, which is when auto create is off) and ``url`` (a
-        link that signs in, where there is one). Raise to say that the code could not be sent: the person is told, and can
-        ask for another.
+        The callback takes any of these keywords: ``identifier`` (the address), ``code``, ``expires_at`` (aware, in UTC),
+        ``user`` (the account, if it was looked up, which happens while auto create is off) and ``url`` (a link that signs
+        in, if there is one). Raise an exception if the code cannot be sent: the person is told, and can ask for another.
 
         :raises ConfigurationError: the callback wants something else.
         """
@@ -165,19 +164,19 @@ class ChatBotKitAuth:
         return callback
 
     def queue_mail(self, callback: Callback) -> Callback:
-        """Register what takes our finished mails to send them later: ``callback(message)``, with a Flask-Mail message.
+        """Put our finished emails into a queue of yours: ``callback(message)``, with a Flask-Mail message.
 
         The message can be pickled, and shows neither code nor address when it is printed. A job of the application's own
         sends it with :meth:`current_auth.send_mail() <flask_chatbotkit_auth.state.AuthState.send_mail>`. Raise to say that
-        it could not be queued: the person is told, and may ask for another code.
+        it could not be queued: the person is told, and can ask for another code.
         """
         self._hooks.queue_mail = callback
         return callback
 
     def send_notice(self, callback: Callback) -> Callback:
-        """Register what tells people about their account in place of our mail.
+        """Send notices about an account yourself, in place of our email.
 
-        It is called with those of these keywords that it takes: ``kind`` (``"new_sign_in"``, ``"passkey_added"``,
+        The callback takes any of these keywords: ``kind`` (``"new_sign_in"``, ``"passkey_added"``,
         ``"passkey_removed"``, ``"email_changed"`` or ``"app_session_added"``), ``user`` and ``facts``, a dictionary with
         ``at`` (aware, in UTC) and what is known, such as ``device``. What it raises is logged, and changes nothing.
 
@@ -187,7 +186,7 @@ class ChatBotKitAuth:
         return callback
 
     def sign_in_callback(self, callback: Callback) -> Callback:
-        """Register who may sign in: ``callback(identifier, user)``, called when the code was right.
+        """Decide who can sign in: ``callback(identifier, user)``, called after the right code.
 
         Return ``False`` to refuse, or a sentence for the person to read, or raise
         :exc:`~flask_chatbotkit_auth.exceptions.SignInDenied` with one. For a person who has no account yet the user's
@@ -197,16 +196,16 @@ class ChatBotKitAuth:
         return callback
 
     def sign_up_callback(self, callback: Callback) -> Callback:
-        """Register for whom an account may be made: ``callback(identifier)``, asked before a code is sent.
+        """Decide who can register: ``callback(identifier)``, called before a code is sent.
 
-        It is asked only where auto create is on. Return ``False`` and the address is answered as an unknown one is with auto
+        It is called only while auto create is on. Return ``False`` and the address is treated as an unknown one is with auto
         create off (``CHATBOTKIT_AUTH_UNKNOWN_USER``). A person who has an account gets a code all the same.
         """
         self._hooks.sign_up = callback
         return callback
 
     def new_user_callback(self, callback: Callback) -> Callback:
-        """Register what a new account begins with: ``callback(identifier)`` returns fields, or ``None``.
+        """Set the first fields of a new account: ``callback(identifier)`` returns them, or ``None``.
 
         Return a mapping with any of ``name``, ``image``, ``limits`` and ``meta``. They are sent in the one call that makes
         the account, so that it is never without them.
@@ -215,7 +214,7 @@ class ChatBotKitAuth:
         return callback
 
     def provision(self, callback: Callback) -> Callback:
-        """Register what prepares an account: ``callback(user)`` makes what it needs, and returns what goes into ``meta``.
+        """Prepare a new account: ``callback(user)`` creates what it needs, and returns what goes into ``meta``.
 
         It runs before the session opens, once at a time for each account over all workers. When it has returned, the account
         is marked (``meta.provisionedAt``), and it is not called again. If it raises, the person is told to try again in a
@@ -225,7 +224,7 @@ class ChatBotKitAuth:
         return callback
 
     def delete_callback(self, callback: Callback) -> Callback:
-        """Register who may delete an account: ``callback(user)``, called before anything is deleted.
+        """Decide who can delete their account: ``callback(user)``, called before anything is deleted.
 
         Return a sentence for the person to read, or ``False``, to refuse. Anything else lets the account be deleted.
         """
@@ -233,12 +232,12 @@ class ChatBotKitAuth:
         return callback
 
     def session_callback(self, callback: Callback) -> Callback:
-        """Register what ``/auth/session`` tells: ``callback(session, user)`` changes ``session``, or returns another."""
+        """Add fields to ``GET /auth/session``: ``callback(session, user)`` changes the dictionary, or returns another."""
         self._hooks.session = callback
         return callback
 
     def user_callback(self, callback: Callback) -> Callback:
-        """Register what ``current_user`` is: ``callback(user)`` may return the application's own Flask-Login user.
+        """Set ``current_user``: ``callback(user)`` can return a Flask-Login user of the application's own.
 
         Called at sign-in and at every request; keep it quick. Its ``get_id()`` must be the ChatBotKit id. Return ``None``
         to keep ours. While its ``is_active`` is false the person is suspended: nobody is signed in, though the session

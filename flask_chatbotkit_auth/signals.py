@@ -24,7 +24,7 @@ code_sent: NamedSignal = _signals.signal("chatbotkit-auth-code-sent")
 """A code was handed to the mail server, the queue or the hook. Carries ``identifier`` and ``expires_at``; never the code."""
 
 code_failed: NamedSignal = _signals.signal("chatbotkit-auth-code-failed")
-"""A request for a code, or a code that somebody typed, was refused, by a limit as well. Carries ``stage``, ``"request"`` or
+"""A request for a code, or a typed code, was refused, for example by a rate limit. Carries ``stage``, ``"request"`` or
 ``"verify"``, ``identifier`` (``""`` where there was none) and ``error``, the exception."""
 
 user_signed_in: NamedSignal = _signals.signal("chatbotkit-auth-user-signed-in")
@@ -32,27 +32,26 @@ user_signed_in: NamedSignal = _signals.signal("chatbotkit-auth-user-signed-in")
 ``"link"``, ``"passkey"`` or ``"application"``."""
 
 sign_in_failed: NamedSignal = _signals.signal("chatbotkit-auth-sign-in-failed")
-"""The code was right, the sign-in failed all the same: refused by the application, no such account, or the API could not
-be reached. Carries ``identifier`` and ``error``, the exception."""
+"""The code was right, but the sign-in failed: your application refused it, no account exists, or the API could not be
+reached. Carries ``identifier`` and ``error``, the exception."""
 
 user_signed_out: NamedSignal = _signals.signal("chatbotkit-auth-user-signed-out")
 """A person signed out of this browser. Carries ``user``, the :class:`~flask_chatbotkit_auth.User` whose session it was."""
 
 session_ended: NamedSignal = _signals.signal("chatbotkit-auth-session-ended")
-"""Sessions were ended other than by signing out. Carries ``user_id`` and ``reason``: ``"ended"`` (by the person or the
-application), ``"gone"`` (the account was deleted or taken away upstream), ``"deleted"`` (through this package),
-``"address_changed"`` (upstream the account has another address than the one that was proved) or ``"denied"`` (your
-``sign_in_callback`` refuses the person by now)."""
+"""Sessions ended for another reason than signing out. Carries ``user_id`` and ``reason``: ``"ended"`` (by the person or the
+application), ``"gone"`` (the account no longer exists at ChatBotKit), ``"deleted"`` (through this package),
+``"address_changed"`` (the account has another address at ChatBotKit now) or ``"denied"`` (your ``sign_in_callback``
+refuses the person now)."""
 
 user_created: NamedSignal = _signals.signal("chatbotkit-auth-user-created")
-"""An account was made upstream. Carries ``user``."""
+"""An account was created at ChatBotKit. Carries ``user``."""
 
 user_updated: NamedSignal = _signals.signal("chatbotkit-auth-user-updated")
-"""An account was changed upstream. Carries ``user``, as it is now, and ``fields``, the names that were changed."""
+"""An account was changed at ChatBotKit. Carries ``user``, as it is now, and ``fields``, the names that were changed."""
 
 user_deleted: NamedSignal = _signals.signal("chatbotkit-auth-user-deleted")
-"""An account was deleted, or was found gone upstream. Carries ``user_id``, and ``user``, the last that was known of it, or
-``None``."""
+"""An account was deleted, here or at ChatBotKit. Carries ``user_id`` and ``user``, its last known state, or ``None``."""
 
 failure: NamedSignal = _signals.signal("chatbotkit-auth-failure")
 """A request was answered 5xx. Carries ``error``, the exception, whose text says the cause and the cure. Sent each time,

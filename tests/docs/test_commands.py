@@ -60,6 +60,7 @@ def test_the_quickstart_from_its_commands_to_a_protected_page(shop: Path) -> Non
     ("command", "printed"),
     [
         ("flask --app shop chatbotkit-auth init-db", r"The store is ready\.\n"),
+        ("flask --app shop chatbotkit-auth limits clear ada@example.com", r".*\n"),
         ("flask --app shop chatbotkit-auth doctor", r"(?s).*\nok +api .*\nok +store .*"),
     ],
 )
