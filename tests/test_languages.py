@@ -16,8 +16,6 @@ import pytest
 from babel import Locale
 from babel.messages.catalog import Catalog
 from babel.messages.frontend import CommandLineInterface
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from flask import Flask, request
 from flask.testing import FlaskClient
 from flask_babel import Babel, force_locale
@@ -25,7 +23,6 @@ from flask_mail import Message
 from markupsafe import Markup
 from werkzeug.test import TestResponse
 
-import flask_chatbotkit_auth
 from flask_chatbotkit_auth.exceptions import (
     APIError,
     ChatBotKitAuthError,
@@ -46,10 +43,19 @@ from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from flask_chatbotkit_auth.web import errors
 from tests.support.apps import Clock, MakeApp
+from tests.support.catalogues import (
+    EVERY_LANGUAGE,
+    LANGUAGES,
+    PACKAGE,
+    Key,
+    Said,
+    catalogue,
+    compiled,
+    forms,
+    key_of,
+    read,
+)
 
-PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
-LANGUAGES = ["ar", "de", "es", "fr", "it", "ja", "ko", "nl", "pl", "pt", "tr", "zh"]
-EVERY_LANGUAGE = pytest.mark.parametrize("language", LANGUAGES)
 ADA = "ada@example.com"
 CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/126.0 Safari/537.36"
 
@@ -60,16 +66,6 @@ SETTINGS = {
 }
 
 SignIn = Callable[..., TestResponse]
-Key = Any  # a sentence, its singular and plural, or its context and itself
-
-
-class Said(NamedTuple):
-    """A sentence that means one thing in one context."""
-
-    context: str
-    sentence: str
-
-
 # Catalogues
 
 
@@ -85,27 +81,6 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> set[Key]:
         command: Any = CommandLineInterface()
         command.run(["pybabel", "-q", "extract", "-F", "pyproject.toml", "-o", str(path), "."])
     return {key_of(message) for message in read(path) if message.id}
-
-
-def read(path: Path, language: str | None = None) -> Catalog:
-    with path.open("rb") as file:
-        return read_po(file, language)
-
-
-def catalogue(language: str) -> Catalog:
-    path = PACKAGE / "translations" / language / "LC_MESSAGES" / f"{DOMAIN}.po"
-    if not path.is_file():
-        pytest.skip("what the catalogues are compiled from is in a checkout alone")
-    return read(path, language)
-
-
-def key_of(message: Any) -> Key:
-    """Return what a sentence is looked up by: itself, or its context and itself."""
-    return Said(message.context, message.id) if message.context else message.id
-
-
-def forms(string: Any) -> list[str]:
-    return [string] if isinstance(string, str) else list(string)
 
 
 def placeholders(sentence: str) -> list[str]:
@@ -171,12 +146,6 @@ def test_a_catalogue_holds_text_and_no_markup(language: str) -> None:
                 assert form == form.strip(), form
                 assert ("https://" in form) == ("https://" in forms(message.id)[0]), form
                 assert ("ada@example.com" in form) == ("ada@example.com" in forms(message.id)[0]), form
-
-
-def compiled(catalog: Catalog) -> bytes:
-    file = BytesIO()
-    write_mo(file, catalog)
-    return file.getvalue()
 
 
 @EVERY_LANGUAGE
