@@ -42,7 +42,14 @@
     form.addEventListener("input", () => free(form));
   }
   addEventListener("keydown", (event) => { if (event.key === "Escape") forms.forEach(free); });
-  addEventListener("pageshow", (event) => { if (event.persisted) forms.forEach(free); });
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    forms.forEach(free);
+    // Some browsers keep a page in spite of no-store. What a signed-in person saw is asked for again: they may have left.
+    if (!("private" in document.body.dataset)) return;
+    document.body.hidden = true;
+    location.reload();
+  });
 
   // A whole code is sent when it arrives at once (pasted, or filled in by the phone), and when its last character is typed.
   // The latter once a page, and never after a wrong code, which its writer is about to correct.

@@ -174,6 +174,7 @@ def page(name: str, shown: Flash | None = None, /, **context: Any) -> Response:
         attempts_left=shown.attempts_left,
         site_name=site_name(config),
         logo_url=config.logo_url,
+        private="chatbotkit_auth_session" in g,
         home_url=after_sign_out() if config.sign_out_redirect else after_sign_in(),
         csrf_token=generate_csrf,
         csrf_field=csrf_field,

@@ -123,6 +123,7 @@ class WebKit(Engine):
         options = Options()
         options.binary_location = glob.glob("/usr/lib/*/webkit2gtk-4*/MiniBrowser")[0]
         options.add_argument("--automation")
+        options.accept_insecure_certs = True
         sandbox = {"WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1"}  # as root it cannot have one
         service = Service(program, env={**os.environ, "DISPLAY": display, **sandbox})
         with warnings.catch_warnings():

@@ -53,13 +53,14 @@ def chromium_at(path: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def served(app: Flask) -> Iterator[str]:
-    """Serve an application on a free port, and give its origin."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+def served(app: Flask, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """Serve an application on a free port, with a certificate and its key over HTTPS, and give its origin."""
+    ssl_context = (str(certificate[0]), str(certificate[1])) if certificate else None
+    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=ssl_context)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
