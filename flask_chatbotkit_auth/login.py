@@ -264,7 +264,7 @@ def go_on(auth: Auth, token: str, record: SessionRecord) -> None:
 def renew() -> None:
     """Have a session that is kept on the server go on under a new id: whoever knows the one before has nothing."""
     regenerate = getattr(current_app.session_interface, "regenerate", None)
-    if regenerate is not None:
+    if regenerate is not None and not is_app_request():
         regenerate(session)
 
 

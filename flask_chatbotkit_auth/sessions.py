@@ -130,13 +130,17 @@ class SessionRegistry:
         self.opened(record)
         return token, record
 
-    def move(self, user: User, identifier: str) -> tuple[str, SessionRecord]:
+    def move(
+        self, user: User, identifier: str, *, client: Client = "browser", name: str | None = None
+    ) -> tuple[str, SessionRecord]:
         """Open a session for the address that an account has by now and that was proved just now; end every other one.
 
+        :param client: who is to hold the token.
+        :param name: what an app calls itself.
         :returns: the token, which only the client gets to know, and the row.
         :raises StoreError: the store cannot be reached. This may be called again.
         """
-        token, record = self.draft(user, identifier=identifier, method="code")
+        token, record = self.draft(user, identifier=identifier, method="code", client=client, name=name)
         self._store.add_session(record, now=record.created_at)
         self.opened(record)
         self.end_all(user.id, reason="address_changed", keep=record.id)

@@ -146,7 +146,7 @@ def _move(record: SessionRecord, identifier: str) -> tuple[str, SessionRecord]:
     # At the next refresh the application is asked about the new address: it had better refuse now.
     auth.approve(identifier, replace(user, email=identifier))
     updated = auth.adapter.update(user.id, email=identifier, email_verified=auth.clock())
-    return auth.registry.move(updated, identifier)
+    return auth.registry.move(updated, identifier, client=record.client, name=record.name)
 
 
 def _tell(before: User, user: User) -> None:

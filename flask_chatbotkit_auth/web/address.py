@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, jsonify, redirect, request, url_for
+from flask import Flask, jsonify, redirect, request, session, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from ..exceptions import ConfigurationError, NoChallenge, NotFresh
@@ -12,6 +12,7 @@ from ..flows import address as flow
 from ..flows import challenges
 from ..identifier import same_identifier
 from ..languages import gettext as _
+from ..login import current_session, is_app_request
 from ..state import current_auth
 from ..stores.base import SessionRecord
 from ..upstream.adapters.base import UserAdapter
@@ -88,8 +89,16 @@ def request_code(record: SessionRecord) -> AnyResponse:
 def verify(record: SessionRecord) -> AnyResponse:
     user = flow.change_address(record, text("code"))
     if wants_json():
-        return jsonify(user=user.public())
+        return jsonify(user=user.public(), **_new_token())
     return done(_("Your email address is changed. Use it from now on to sign in."), "account")
+
+
+def _new_token() -> dict[str, str]:
+    """Return what an app is to hold from now on: its session has moved with the address. A browser gets it as a cookie."""
+    record = current_session()
+    if record is None or not is_app_request():
+        return {}
+    return {"token": session["_user_id"], "expires_at": record.expires_at.isoformat()}
 
 
 def _prove_first() -> AnyResponse:

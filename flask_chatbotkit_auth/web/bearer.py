@@ -47,6 +47,8 @@ def prepare(app: Flask, manager: LoginManager) -> None:
     """
     # Before everything that may ask who is signed in, extensions that came first included.
     app.before_request_funcs.setdefault(None, []).insert(0, _begin)
+    # The first one registered is called last.
+    app.after_request_funcs.setdefault(None, []).insert(0, _without_cookies)
     to_sign_in, to_prove = manager.unauthorized, manager.needs_refresh
 
     def unauthorized() -> Any:
@@ -93,6 +95,12 @@ def _begin() -> AnyResponse | Response | None:
     if not ours or request.method == "OPTIONS" or request.endpoint in _FOR_ANYBODY:
         return None
     return refuse() if current_session() is None else None
+
+
+def _without_cookies(response: Response) -> Response:
+    if is_app_request():
+        response.headers.remove("Set-Cookie")
+    return response
 
 
 def _is_for_us(token: str) -> bool:

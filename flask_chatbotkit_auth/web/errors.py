@@ -104,6 +104,8 @@ def failed(
     :param details: what the JSON says beside code and message.
     """
     if wants_json():
+        if is_app_request():
+            details |= _challenge_in_hand()
         return make_response(jsonify(error={"code": code, "message": message, **details}), status)
     return answer(Flash(status, "" if errors else message, code, errors=errors or {}, typed=_typed()))
 

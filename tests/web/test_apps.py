@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cachelib.file import FileSystemCache
-from flask import Flask, session
+from flask import Flask, Response, session
 from flask.testing import FlaskClient
 from flask_login import LoginManager, UserMixin, current_user, encode_cookie, login_required
 from flask_mail import Message
@@ -299,6 +299,35 @@ def test_an_account_is_deleted_by_a_code_that_the_app_holds(
     done = post(app, "/auth/account/delete", token, {"challenge": proved, "code": "", "confirm": ADA})
     assert done.get_json()["deleted"] is True
     assert is_dead(get(app, "/dashboard", token))
+
+
+def test_an_app_that_changes_the_address_goes_on_with_another_token(
+    make_app: MakeApp, token_of: TokenOf, chatbotkit_outbox: list[Message], tmp_path: Any
+) -> None:
+    app = make_app(CHATBOTKIT_AUTH_APP_SESSIONS=True, CHATBOTKIT_AUTH_EMAIL_CHANGE=True)
+    app.config.update(SESSION_TYPE="cachelib", SESSION_CACHELIB=FileSystemCache(str(tmp_path / "sessions")))
+    Session(app)
+    token = token_of(app, name="Pixel 9")
+    new = "ada@new.example.com"
+    challenge = post(app, "/auth/account/email", token, {"email": new}).get_json()["challenge"]["token"]
+    body = {"challenge": challenge, "code": read_code(chatbotkit_outbox[-1])}
+    moved = post(app, "/auth/account/email/verify", token, body)
+    assert "Set-Cookie" not in moved.headers
+    assert moved.get_json()["user"]["email"] == new
+    assert is_dead(get(app, "/dashboard", token))
+    newer = moved.get_json()["token"]
+    assert get(app, "/dashboard", newer).text == f"Hello {new}"
+    (listed,) = get(app, "/auth/account", newer).get_json()["sessions"]
+    assert (listed["client"], listed["name"]) == ("app", "Pixel 9")
+
+
+def test_no_endpoint_sets_a_cookie_for_an_app(app: Flask, token_of: TokenOf) -> None:
+    app.add_url_rule("/own", "own", lambda: Response(headers={"Set-Cookie": "a=b"}))
+    token = token_of(app)
+    for method, path in (("POST", "/auth/account/device/forget"), ("GET", "/own"), ("GET", "/auth/session")):
+        answer = app.test_client().open(path, method=method, headers=bearer(token))
+        assert answer.status_code == 200
+        assert "Set-Cookie" not in answer.headers
 
 
 def test_freshness_is_that_of_the_proof(worker: Worker, token_of: TokenOf, clock: Clock) -> None:

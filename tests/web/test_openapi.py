@@ -41,6 +41,8 @@ CORE = [each for each in OPERATIONS if each.needs in ("", "email_change", "event
 EVERYTHING = {"CHATBOTKIT_AUTH_EMAIL_CHANGE": True, "CHATBOTKIT_AUTH_EVENTS": True}
 """What is off by default and adds endpoints."""
 
+WITH_APPS = {**EVERYTHING, "CHATBOTKIT_AUTH_APP_SESSIONS": True}
+
 Json = dict[str, Any]
 
 
@@ -109,7 +111,7 @@ def test_it_is_valid(make_app: MakeApp) -> None:
     OpenAPIV31SpecValidator(client.get("/auth/openapi.json").get_json()).validate()
 
 
-@pytest.mark.parametrize("config", [{}, EVERYTHING])
+@pytest.mark.parametrize("config", [{}, EVERYTHING, WITH_APPS])
 def test_every_route_that_speaks_json_is_in_it(make_app: MakeApp, config: Json) -> None:
     app = make_app(**config)
     ours = {
@@ -160,7 +162,7 @@ def test_every_error_code_is_in_it(app: Flask) -> None:
     assert codes == {code: error.status for code, error in ERRORS.items()}
 
 
-@pytest.mark.parametrize("config", [{}, EVERYTHING])
+@pytest.mark.parametrize("config", [{}, EVERYTHING, WITH_APPS])
 def test_every_schema_is_used(make_app: MakeApp, config: Json) -> None:
     found = described(make_app(**config))
     used = set(re.findall(r"#/components/schemas/(\w+)", str(found)))
@@ -363,6 +365,51 @@ def test_passkeys_answer_what_is_declared(start: Start, witness: Witness, chatbo
     assert {id for id, code in witness.seen if code == "200"} >= ours
     assert {code for id, code in witness.seen if id in ours} >= {
         *("200", "invalid_passkey", "unknown_passkey", "not_signed_in", "invalid_profile"),
+    }
+
+
+def test_apps_answer_what_is_declared(
+    start: Start, witness: Witness, chatbotkit_outbox: list[Message], chatbotkit_sandbox: Sandbox
+) -> None:
+    site = start(CHATBOTKIT_AUTH_APP_SESSIONS=True)
+    found = described(site.app)
+    OpenAPIV31SpecValidator(found).validate()
+    assert found["components"]["securitySchemes"].keys() == {"session", "bearer"}
+    assert found["paths"]["/auth/account"]["get"]["security"] == [{"session": []}, {"bearer": []}]
+    assert found["paths"]["/auth/app/session"]["get"]["security"] == [{"bearer": []}]
+    assert found["paths"]["/auth/app/verify"]["post"]["security"] == [{}]
+    app = site.app.test_client()
+    headers: dict[str, str] = {}
+
+    def call(path: str, method: str = "POST", **body: str) -> Json:
+        answer: Json = app.open(f"/auth{path}", method=method, json=body, headers=headers).get_json()
+        return answer
+
+    challenge = call("/app/sign-in", email=ADA, name="Pixel 9")["challenge"]["token"]
+    call("/app/sign-in", email="nobody")
+    call("/app/resend", challenge=challenge)
+    call("/app/verify", challenge=challenge, code="zzzzzz")
+    call("/app/session", "GET")
+    call("/app/sign-out")
+    call("/app/resend")
+    chatbotkit_sandbox.fail("*", status=503, times=1)
+    challenge = call("/app/verify", challenge=challenge, code=site.code)["error"]["challenge"]["token"]
+    headers["Authorization"] = "Bearer " + call("/app/verify", challenge=challenge)["token"]
+    assert call("/app/session", "GET")["user"]["email"] == ADA
+    assert call("/account", "GET")["sessions"][0]["name"] == "Pixel 9"
+    call("/account/profile", name="Ada")
+    call("/account/delete/code")
+    call("/account/delete", confirm=ADA, code="zzzzzz")
+    assert call("/app/sign-out") == {"ended": 1}
+    call("/app/session", "GET")
+    call("/account", "GET")
+    call("/app/session")
+    assert witness.faults == []
+    ours = {each.id for each in OPERATIONS if each.needs == "app_sessions"}
+    assert {id for id, code in witness.seen if code == "200"} >= ours - {"resendAppCode", "postAppSession"}
+    assert {code for id, code in witness.seen if id in ours} >= {
+        *("200", "invalid_email", "invalid_code", "no_challenge", "rate_limited"),
+        *("upstream_unavailable", "not_signed_in", "invalid_token"),
     }
 
 

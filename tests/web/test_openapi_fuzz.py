@@ -37,6 +37,7 @@ UNLIMITED = {
     "CHATBOTKIT_AUTH_EVENTS": True,
     "CHATBOTKIT_AUTH_AUTO_DELETE": True,
     "CHATBOTKIT_AUTH_PASSKEYS": True,
+    "CHATBOTKIT_AUTH_APP_SESSIONS": True,
     "CHATBOTKIT_AUTH_ORIGIN": "http://localhost",
     "CHATBOTKIT_AUTH_RATE_LIMITS": dict.fromkeys(
         ("request:email", "request:ip", "verify:email", "verify:ip", "passkey:ip")

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from ...mail.compose import site_name
 from ...state import AuthState
-from .operations import ERRORS, Operation, operations
+from .operations import ERRORS, Operation, codes_of, operations
 from .schemas import Json, ref, schemas
 
 _VERSION = version("flask-chatbotkit-auth")  # read from a file, which takes longer than all the rest
@@ -37,6 +37,16 @@ _PARAMETERS: dict[str, Json] = {
     }
     for name, plural in (("session_id", "sessions"), ("passkey_id", "passkeys"))
 }
+_TOKEN_OF_BROWSER = {
+    **_TOKEN,
+    "required": False,
+    "description": "The `csrf_token` of the session. A browser must send it; an app with a bearer token need not.",
+}
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The `token` of `verifyAppCode`. With it no cookie counts, and no CSRF token is asked for.",
+}
 _RETRY_AFTER = {
     "required": True,
     "description": "Seconds to wait, as `retry_after` in the body.",
@@ -50,7 +60,7 @@ def document(auth: AuthState, *, cookie: str, root: str) -> Json:
     :param cookie: the name of the application's session cookie.
     :param root: the path that the application is mounted at, ``""`` for the whole of its host.
     """
-    prefix = auth.config.url_prefix
+    prefix, apps = auth.config.url_prefix, auth.config.app_sessions
     paths: dict[str, Json] = {}
     for each in operations(auth.config):
         paths.setdefault(prefix + each.path, {})[each.method] = _operation(each, auth)
@@ -66,7 +76,7 @@ def document(auth: AuthState, *, cookie: str, root: str) -> Json:
         "paths": paths,
         "components": {
             "schemas": schemas(auth),
-            "parameters": {"token": _TOKEN},
+            "parameters": {"token": _TOKEN, **({"token_of_browser": _TOKEN_OF_BROWSER} if apps else {})},
             "headers": {"Retry-After": _RETRY_AFTER},
             "securitySchemes": {
                 "session": {
@@ -74,7 +84,8 @@ def document(auth: AuthState, *, cookie: str, root: str) -> Json:
                     "in": "cookie",
                     "name": cookie,
                     "description": "Comes with the first answer. Browsers send it by themselves; scripts cannot read it.",
-                }
+                },
+                **({"bearer": _BEARER} if apps else {}),
             },
         },
     }
@@ -85,8 +96,11 @@ def _operation(operation: Operation, auth: AuthState) -> Json:
     made: Json = {
         "operationId": operation.id,
         "summary": operation.summary,
-        "tags": ["account" if own else "sign-in"],
-        "responses": {"200": _answer("Done.", ref("schemas", operation.answer)), **_refusals(operation.codes)},
+        "tags": ["account" if own else "app" if operation.takes_no_cookie else "sign-in"],
+        "responses": {
+            "200": _answer("Done.", ref("schemas", operation.answer)),
+            **_refusals(codes_of(operation, auth.config)),
+        },
     }
     if operation.switch and not getattr(auth.adapter, operation.switch):
         made["description"] = "Turned off here: the answer is `lifecycle_disabled`."
@@ -94,11 +108,18 @@ def _operation(operation: Operation, auth: AuthState) -> Json:
         made["responses"]["200"]["links"] = {id: _link(id) for id in operation.next.split()}
     if parameters := [_PARAMETERS[name] for name in _PARAMETERS if f"{{{name}}}" in operation.path]:
         made["parameters"] = parameters
+    bearer = auth.config.app_sessions and operation.takes_a_bearer
+    if bearer:
+        made["security"] = [{"bearer": []}] if operation.takes_no_cookie else [{"session": []}, {"bearer": []}]
+    elif operation.takes_no_cookie:
+        made["security"] = [{}]
     if post:
-        made["parameters"] = [*made.get("parameters", ()), ref("parameters", "token")]
+        if not operation.takes_no_cookie:
+            token = ref("parameters", "token_of_browser" if bearer else "token")
+            made["parameters"] = [*made.get("parameters", ()), token]
         content = {"application/json": {"schema": ref("schemas", operation.body)}}
         made["requestBody"] = {"required": operation.body != "Nothing", "content": content}
-    else:
+    elif "security" not in made:
         # Anybody may ask, who has no cookie yet.
         made["security"] = [{"session": []}] if own else [{}, {"session": []}]
     return made

@@ -24,6 +24,7 @@ ERRORS = {
     "invalid_profile": Error(400, "Correct the fields.", "fields"),
     "invalid_confirmation": Error(400, "Type the account's address."),
     "not_signed_in": Error(401, "Sign in."),
+    "invalid_token": Error(401, "Forget the token, then sign in again."),
     "csrf": Error(403, "Fetch a new token from /auth/session, then send the request again."),
     "sign_in_denied": Error(403, "Show the message: your application refused."),
     "sign_up_disabled": Error(403, "Nothing: the account was deleted after the code was sent."),
@@ -73,7 +74,19 @@ class Operation(NamedTuple):
         codes = [*self.errors.split(), "store_unavailable"]
         codes += ["not_signed_in"] if self.path.startswith("/account") else []
         codes += ["lifecycle_disabled"] if self.switch else []
+        if self.takes_no_cookie:
+            return codes + (["too_large"] if self.method == "post" else [])
         return codes + (["csrf", "too_large"] if self.method == "post" else [])
+
+    @property
+    def takes_no_cookie(self) -> bool:
+        """Whether it is for apps alone."""
+        return self.path.startswith("/app/")
+
+    @property
+    def takes_a_bearer(self) -> bool:
+        """Whether the token of an app does for it, where there are apps."""
+        return self.path.startswith(("/account", "/app/session", "/app/sign-out"))
 
 
 _CODE_ERRORS = "no_challenge invalid_code code_expired too_many_attempts rate_limited"
@@ -278,6 +291,67 @@ OPERATIONS = (
         "not_fresh unknown_passkey",
         needs="passkeys",
     ),
+    Operation(
+        "post",
+        "/app/sign-in",
+        "requestAppCode",
+        "Begins the sign-in of an app: sends a code to an address.",
+        "ChallengeAnswer",
+        "invalid_email rate_limited mail_unavailable upstream_unavailable",
+        "AppSignIn",
+        "verifyAppCode resendAppCode",
+        needs="app_sessions",
+    ),
+    Operation(
+        "post",
+        "/app/verify",
+        "verifyAppCode",
+        "Signs the app in, if the code is right. After `upstream_unavailable`: send the challenge token of the error, and an "
+        "empty code.",
+        "AppSignedIn",
+        f"{_CODE_ERRORS} sign_in_denied sign_up_disabled upstream_unavailable not_ready",
+        "AppCode",
+        "getAppSession signOutApp",
+        needs="app_sessions",
+    ),
+    Operation(
+        "post",
+        "/app/resend",
+        "resendAppCode",
+        "Sends another code. After expiry: a new challenge.",
+        "ChallengeAnswer",
+        "no_challenge too_many_attempts rate_limited mail_unavailable upstream_unavailable",
+        "AppChallenge",
+        "verifyAppCode",
+        needs="app_sessions",
+    ),
+    Operation(
+        "get",
+        "/app/session",
+        "getAppSession",
+        "Tells who the app is signed in as.",
+        "AppSession",
+        "not_signed_in",
+        needs="app_sessions",
+    ),
+    Operation(
+        "post",
+        "/app/session",
+        "postAppSession",
+        "Does the same as `getAppSession`.",
+        "AppSession",
+        "not_signed_in",
+        needs="app_sessions",
+    ),
+    Operation(
+        "post",
+        "/app/sign-out",
+        "signOutApp",
+        "Ends the session of this app.",
+        "AppEnded",
+        "not_signed_in",
+        needs="app_sessions",
+    ),
 )
 
 
@@ -288,4 +362,12 @@ def operations(config: Config) -> list[Operation]:
 
 def answered(config: Config) -> set[str]:
     """Return the error codes that some endpoint answers."""
-    return {code for each in operations(config) for code in each.codes}
+    return {code for each in operations(config) for code in codes_of(each, config)}
+
+
+def codes_of(operation: Operation, config: Config) -> list[str]:
+    """Return the error codes of an endpoint with these settings."""
+    if not config.app_sessions or not operation.takes_a_bearer:
+        return operation.codes
+    more = ("invalid_token", "sign_in_denied", "upstream_unavailable")
+    return [*operation.codes, *(code for code in more if code not in operation.codes)]

@@ -19,7 +19,8 @@ def ref(kind: str, name: str) -> Json:
 
 def schemas(auth: AuthState) -> Json:
     """Return the schemas by name; those of errors are called ``error_`` and the code."""
-    hooked, code = auth.hooks.session is not None, _code(auth)
+    hooked, code, apps = auth.hooks.session is not None, _code(auth), auth.config.app_sessions
+    held = _held(auth)
     redirect = {"redirect": _text("Where to go now.", examples=["/dashboard"])}
     user = {"user": ref("schemas", "User")}
     session = {
@@ -47,7 +48,8 @@ def schemas(auth: AuthState) -> Json:
                 "email": _text("The address, masked.", examples=["a•••@example.com"]),
                 "expires_in": _count("Seconds until the newest code stops working.", 1, 600),
                 "resend_in": _count("Seconds until another code may be asked for.", 0, 30),
-            }
+            },
+            {"token": _text("For an app: send it as `challenge` with the next request.")} if apps else {},
         ),
         "ChallengeAnswer": _object({"challenge": ref("schemas", "Challenge")}),
         "SignedIn": _object({**user, **redirect, **token}),
@@ -60,6 +62,7 @@ def schemas(auth: AuthState) -> Json:
                 "created_at": _time(),
                 "last_seen_at": _time(),
                 "current": {"type": "boolean", "description": "Whether it is the session of this request."},
+                **({"client": {"enum": ["browser", "app"]}, "name": _text(or_null=True)} if apps else {}),
             }
         ),
         "Account": _object(
@@ -75,7 +78,8 @@ def schemas(auth: AuthState) -> Json:
         **(_passkeys() if auth.config.passkeys else {}),
         **_of_the_address(auth),
         **(_activity() if auth.config.events else {}),
-        "UserAnswer": _object(user),
+        **(_apps(code, user, hooked=hooked) if apps else {}),
+        "UserAnswer": _object(user, _APP_TOKEN if apps else {}),
         "OneEnded": _object({"ended": {"const": 1}}, redirect, description="`redirect`: it was this very session."),
         "Forgotten": _object({"forgotten": {"const": True}}),
         "Ended": _object({"ended": _count("How many there were.", 0, 2)}),
@@ -84,7 +88,7 @@ def schemas(auth: AuthState) -> Json:
             {"email": _text(format="email", maxLength=MAX_LENGTH, examples=["ada@example.com"])},
             {"next": _text("A path on this host, to go to afterwards.", examples=["/dashboard"]), **_REMEMBER},
         ),
-        "Code": _request({"code": code}, _REMEMBER),
+        "Code": _request({"code": code}, {**_REMEMBER, **held}),
         "Profile": _request(
             {},
             {
@@ -94,9 +98,26 @@ def schemas(auth: AuthState) -> Json:
                 ),
             },
         ),
-        "Deletion": _request({"confirm": _text("The account's address.", examples=["ada@example.com"]), "code": code}),
+        "Deletion": _request(
+            {"confirm": _text("The account's address.", examples=["ada@example.com"]), "code": code}, held
+        ),
         "Nothing": _request({}),
-        **{f"error_{name}": _error(ERRORS[name], name) for name in sorted(answered(auth.config))},
+        **{f"error_{name}": _error(ERRORS[name], name, apps=apps) for name in sorted(answered(auth.config))},
+    }
+
+
+def _apps(code: Json, user: Json, *, hooked: bool) -> Json:
+    challenge = {"challenge": _text("The newest `token` of the challenge.")}
+    name = {"name": _text("What the app calls itself: its owner sees it among the sessions.", maxLength=64)}
+    return {
+        "AppSignIn": _request(
+            {"email": _text(format="email", maxLength=MAX_LENGTH, examples=["ada@example.com"])}, name
+        ),
+        "AppChallenge": _request(challenge),
+        "AppCode": _request({**challenge, "code": code}),
+        "AppSignedIn": _object({**user, **_APP_TOKEN}),
+        "AppEnded": _object({"ended": {"const": 1}}),
+        "AppSession": _object({}, additionalProperties=True) if hooked else _object({**user, "expires_at": _time()}),
     }
 
 
@@ -158,18 +179,24 @@ def _activity() -> Json:
     return {"Activity": _object({"activity": {"type": "array", "items": event}})}
 
 
+def _held(auth: AuthState) -> Json:
+    return {"challenge": _text("For an app: the `token` of its challenge.")} if auth.config.app_sessions else {}
+
+
 def _of_the_address(auth: AuthState) -> Json:
     if not auth.config.email_change:
         return {}
     email = _text("The new address.", format="email", maxLength=MAX_LENGTH, examples=["ada@example.org"])
-    return {"NewAddress": _request({"email": email}), "AddressCode": _request({"code": _code(auth)})}
+    return {"NewAddress": _request({"email": email}), "AddressCode": _request({"code": _code(auth)}, _held(auth))}
 
 
-def _error(error: Error, code: str) -> Json:
+def _error(error: Error, code: str, *, apps: bool) -> Json:
     """Return the schema of ``{"error": {"code", "message", …}}``."""
     message = _text("A sentence for the person; it may be shown as it is.", examples=["What happened, and what to do."])
     detail = {error.detail: _DETAILS[error.detail]} if error.detail else {}
     check = {"check": _text("In debug mode: which check refused.")} if code == "csrf" else {}
+    if apps:
+        check["challenge"] = ref("schemas", "Challenge")
     error_object = _object({"code": {"const": code}, "message": message, **detail}, check)
     return _object({"error": error_object}, description=error.cure)
 
@@ -213,4 +240,9 @@ _DETAILS = {
     "attempts_left": _count("How many more wrong codes are taken; 0: the challenge has ended.", 0, 4),
     "fields": {**_object({}, {"name": _text(), "image": _text()}), "description": "A sentence for each field."},
     "retry_after": _count("Seconds to wait, as in the header `Retry-After`.", 1, 30),
+}
+
+_APP_TOKEN = {
+    "token": _text("For the header `Authorization: Bearer`. Nobody can ask for it again.", examples=["cba-…"]),
+    "expires_at": _time("When the session ends unless it is used."),
 }
