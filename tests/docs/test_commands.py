@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,3 +155,48 @@ def test_people_are_imported_as_shown_and_come_in_both_ways(
             code = next(found[1] for line in lines if (found := re.search(rf"code for {ADA}:  (\S+)", line)))
             assert new.verify(code).status_code == 200
             assert old.get("/plan").text == new.get("/plan").text == f"{ADA} is on the pro plan."
+
+
+def test_the_notes_by_curl_and_by_the_command_line(tmp_path: Path, surroundings: dict[str, str]) -> None:
+    files(tmp_path, "apps-")
+    with running(tmp_path, "flask --app notes run --debug", FLASK_RUN_PORT="0", **surroundings) as server:
+        assert server.stdout
+        lines = iter(server.stdout.readline, "")
+        origin = next(found[1] for line in lines if (found := re.search(r"Running on (http://\S+)", line)))
+
+        def code() -> str:
+            return next(found[1] for line in lines if (found := re.search(rf"code for {ADA}:  (\S+)", line)))
+
+        with subprocess.Popen(["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
+            assert shell.stdin
+            shell.stdin.write(sample("apps-ask").code.replace("http://127.0.0.1:5000", origin))
+            shell.stdin.flush()
+            shell.stdin.write(sample("apps-use").code.replace("123456", code()))
+            printed, _ = shell.communicate(timeout=60)
+        assert f'"owner": "{ADA}"' in printed
+        assert '"name": "curl"' in printed
+        assert '"ended": 1' in printed
+
+        environment = {"NOTES_SITE": origin, "NOTES_TOKEN": str(tmp_path / "token")}
+        with subprocess.Popen(
+            [sys.executable, "notes_cli.py"],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as client:
+            assert client.stdin
+            client.stdin.write(f"{ADA}\nzzzzzz\n")
+            client.stdin.flush()
+            client.stdin.write(f"{code()}\n")
+            printed, complaint = client.communicate(timeout=60)
+        assert client.returncode == 0, complaint
+        assert f'"owner": "{ADA}"' in printed
+        assert "That code isn't right" in complaint
+        kept = tmp_path / "token"
+        assert kept.read_text().startswith("cba-")
+        assert kept.stat().st_mode & 0o077 == 0
+        # The next time it asks for nothing.
+        assert f'"owner": "{ADA}"' in run(tmp_path, f"{sys.executable} notes_cli.py", **environment)

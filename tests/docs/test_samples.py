@@ -56,7 +56,7 @@ ELSEWHERE = {
 
 def test_every_sample_is_of_a_kind_that_is_executed() -> None:
     kinds = {block.name.partition("-")[0] for block in written_in("python")}
-    assert kinds == {"", "run", "file", "deploy", "migrate"}
+    assert kinds == {"", "run", "file", "deploy", "migrate", "apps"}
     known = {"python", "sh", "console", "text", "nginx", "javascript", "json", "yaml", "html+jinja", "css", "po"}
     assert not [block.where for block in SAMPLES if block.language not in known]
     assert [block.name for block in written_in("text")] == ["crontab"]
