@@ -67,8 +67,13 @@ class RateLimiter:
                     continue
                 reset = self._limiter.get_window_stats(item, name, digest).reset_time
                 count = self._storage.get(item.key_for(name, digest))
+            except StoreError:
+                raise  # which says what is wrong, and the cure
             except self._errors as error:
-                raise StoreError(f"the rate limits cannot be counted ({type(error).__name__})") from error
+                raise StoreError(
+                    f"the rate limits cannot be counted ({type(error).__name__}): check that what "
+                    "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI names runs and can be reached"
+                ) from error
             seconds = max(1, math.ceil(reset - utcnow().timestamp()))
             raise RateLimited(seconds, name, first=count == item.amount + 1)
 
@@ -106,6 +111,8 @@ class RateLimiter:
             for item in self._items.get(name, ()):
                 try:
                     self._limiter.clear(item, name, _digest(secret_key, key))
+                except StoreError:
+                    raise
                 except self._errors as error:
                     raise StoreError(f"the rate limits cannot be cleared ({type(error).__name__})") from error
 

@@ -13,8 +13,9 @@ from inspect import Parameter, signature
 from typing import Any
 
 from blinker import NamedSignal, Namespace
-from flask import has_request_context, request
+from flask import current_app, has_app_context, has_request_context, request
 
+from . import measure
 from .remote import client_address
 
 _signals = Namespace()
@@ -87,6 +88,13 @@ notice_failed: NamedSignal = _signals.signal("chatbotkit-auth-notice-failed")
 """A notice could not be mailed. Carries ``kind``, ``user`` and ``error``, the exception."""
 
 
+measured: NamedSignal = _signals.signal("chatbotkit-auth-measured")
+"""A call of the API, a use of the store, a mail or an answer of ours is over. Carries ``part`` (``"api"``, ``"store"``,
+``"mail"`` or ``"request"``), ``name`` (what was done, one of a few texts such as ``"GET /user/list"``, without ids and
+addresses), ``duration`` in seconds and ``outcome``: ``"ok"``, the error's code or type, for ``"request"`` the status. Without
+a receiver nothing is measured."""
+
+
 def emit(signal: NamedSignal, sender: object, /, **data: Any) -> None:
     """Send ``signal`` to each receiver; log what a receiver raises and go on to the next."""
     if not signal.receivers:
@@ -111,3 +119,11 @@ def _taken(receiver: Callable[..., object], data: dict[str, Any]) -> dict[str, A
         return data
     names = {each.name for each in parameters}
     return {name: value for name, value in data.items() if name in names}
+
+
+def _tell(part: str, name: str, duration: float, outcome: str) -> None:
+    app = current_app._get_current_object() if has_app_context() else None  # type: ignore[attr-defined]
+    emit(measured, app, part=part, name=name, duration=duration, outcome=outcome)
+
+
+measure.tell_to(lambda: bool(measured.receivers), _tell)

@@ -16,6 +16,7 @@ from ..config import Config
 from ..exceptions import ChatBotKitAuthError, MailError
 from ..identifier import mask
 from ..languages import Language, current_language
+from ..measure import measured
 from . import smtp
 from .compose import compose, sender, site_name
 from .message import Mail
@@ -236,7 +237,8 @@ def no_server() -> MailError:
 
 def _call(what: str, callback: Callable[..., Any], *arguments: object, **named: object) -> None:
     try:
-        callback(*arguments, **named)
+        with measured("mail", what):
+            callback(*arguments, **named)
     except ChatBotKitAuthError:
         raise
     except Exception as error:  # noqa: BLE001  # the application's own code: anything may come

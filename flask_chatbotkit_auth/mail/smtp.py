@@ -16,6 +16,7 @@ from flask import Flask, current_app
 
 from ..exceptions import ConfigurationError, MailError
 from ..mailbox import parse_mailbox
+from ..measure import measured
 from .connection import Host
 
 TIMEOUT = 15
@@ -66,7 +67,7 @@ def send(message: flask_mail.Message) -> None:
 
     :raises MailError: the server did not take it, or not within :data:`TIMEOUT`. The text names no address.
     """
-    with _failures():
+    with measured("mail", "send"), _failures():
         if message.has_bad_headers():
             raise flask_mail.BadHeaderError
         sender = parse_mailbox(message.sender)
@@ -84,7 +85,7 @@ def rehearse(message: flask_mail.Message) -> None:
 
     :raises MailError: as :func:`send`.
     """
-    with _failures():
+    with measured("mail", "rehearse"), _failures():
         mailbox = parse_mailbox(message.sender)
         (recipient,) = map(str, message.recipients)
         message.as_bytes()

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, Connection, Engine, Row
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..exceptions import ConfigurationError, StoreError
+from ..measure import measured
 from . import schema
 from .engines import check_engine, check_url, make_engines
 from .sql_errors import lost_against_another, made_by_another, no_table, store_error, too_many_connections
@@ -103,6 +104,10 @@ class Database:
             round trips of BEGIN and COMMIT.
         :raises StoreError: the database cannot be reached or refuses. The transaction is rolled back.
         """
+        with measured("store", self._dialect or "sql"):
+            return self._run(work, single)
+
+    def _run(self, work: Callable[[Connection], Result], single: bool) -> Result:
         self._prepare()
         made_again = self.migrated
         for tries_left in range(_TRIES - 1, -1, -1):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import to_milliseconds
 from ..exceptions import ConfigurationError
+from ..measure import measured
 from ..user import User
 from .base import Store
 from .documents import KEPT, spent_key
@@ -249,10 +250,11 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
         return self._try(lambda: getattr(self.client, command)(*arguments, **options))
 
     def _try(self, command: Callable[[], Any]) -> Any:
-        try:
-            return command()
-        except self._errors as error:
-            raise store_error(error) from error
+        with measured("store", "redis"):
+            try:
+                return command()
+            except self._errors as error:
+                raise store_error(error) from error
 
     def _challenge_key(self, id: str) -> str:
         return f"{self._prefix}challenge:{id}"

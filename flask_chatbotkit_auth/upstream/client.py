@@ -25,6 +25,7 @@ from ..exceptions import (
     LimitsReached,
     NotFound,
 )
+from ..measure import begin, end
 from .deployment import Deployment
 from .transport import NO_API, Failure, Transport
 
@@ -38,6 +39,9 @@ _PASSING = (429, 500, 502, 503, 504)
 _UNKNOWN_PATH = (404, 405)
 # A gateway may refuse a secret, or ask for patience, without a look at the path.
 _PROVES_NO_PATH = (401, 404, 405, 408, 429)
+_WORD = re.compile(r"[a-z]{0,15}")
+"""A part of a path that is no id."""
+
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 
@@ -294,7 +298,10 @@ class ChatBotKitClient:
         pause = 0.25
         tries_left = self._retries
         while True:
+            began = begin()
             outcome = self._transport.attempt(request, read)
+            error = outcome.error if isinstance(outcome, Failure) else None
+            end(began, "api", f"{method} {_route(target)}", error)
             if not isinstance(outcome, Failure):
                 return outcome
             asked = outcome.retry_after or 0
@@ -306,6 +313,12 @@ class ChatBotKitClient:
             pause *= 2
             patience -= wait
             self._sleep(wait)
+
+
+def _route(target: str) -> str:
+    """Return a path without its ids and its query, one of a few texts."""
+    parts = target.partition("?")[0].split("/")
+    return "/".join(part if _WORD.fullmatch(part) else "{id}" for part in parts)
 
 
 def _may_repeat(error: APIError, repeatable: bool) -> bool:

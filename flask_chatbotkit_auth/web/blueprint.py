@@ -24,6 +24,7 @@ from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from .. import measure
 from ..failures import report_status
 from ..flows import challenges
 from ..flows.pending import current_holder
@@ -92,6 +93,11 @@ def _version(filename: str) -> str | None:
 
 
 @blueprint.before_request
+def _measure() -> None:
+    g.chatbotkit_auth_measured = measure.begin()
+
+
+@blueprint.before_request
 def _wait_for_strict_cookie() -> Response | None:
     """Answer a visit from another site with a page that reloads itself, where the session cookie is ``Strict``.
 
@@ -137,6 +143,9 @@ def _check_csrf() -> None:
 def _no_silent_failure(response: Response) -> Response:
     if not g.get("chatbotkit_auth_shown"):  # the request before, which failed, has told about it
         report_status(response.status_code)
+    if request.endpoint and request.endpoint != "chatbotkit_auth.static":
+        name = request.endpoint.rpartition(".")[2]
+        measure.end(g.get("chatbotkit_auth_measured"), "request", name, str(response.status_code))
     return response
 
 

@@ -101,6 +101,7 @@ def create_app(client: ChatBotKitClient) -> Flask:
         fca.email_changed,
         fca.limit_reached,
         fca.link_used,
+        fca.measured,
         fca.notice_failed,
         fca.notice_sent,
         fca.passkey_added,

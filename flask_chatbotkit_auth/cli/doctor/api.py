@@ -17,6 +17,7 @@ from ...exceptions import (
     Conflict,
     NotAuthenticated,
     NotAuthorized,
+    TooManyRequests,
 )
 from ...state import current_auth
 from ...upstream.client import ChatBotKitClient, path_segment
@@ -42,8 +43,15 @@ def api() -> Look:
         return "failure", f"{client.url} refuses CHATBOTKIT_API_SECRET. Copy it from the ChatBotKit dashboard again."
     except NotAuthorized:
         return "failure", f"CHATBOTKIT_API_SECRET may not list {kinds}. Use a secret of the top-level account."
+    except TooManyRequests as error:
+        return "failure", f"{error}. The API throttles this account: call it less often, or wait."
     except APIError as error:
-        return "failure", f"{error}. Check CHATBOTKIT_API_URL and that this machine may reach it."
+        cure = (
+            ""
+            if "CHATBOTKIT_API_URL" in str(error)
+            else ". Check CHATBOTKIT_API_URL and that this machine may reach it."
+        )
+        return "failure", f"{error}{cure}"
     if not allowed:
         return "failure", (
             f"CHATBOTKIT_API_SECRET may not create {kinds}: it is a sub-account's. Use a secret of the top-level account, or "

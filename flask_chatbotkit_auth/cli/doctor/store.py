@@ -42,6 +42,7 @@ def limits() -> Look:
 def server() -> Look:
     """Ask the database or Redis about its clock, its role, its room and its connections."""
     current = current_auth.store
+    current.ping()
     if isinstance(current, SQLAlchemyStore):
         return _database(current.database.engine)
     redis = sys.modules.get("flask_chatbotkit_auth.stores.redis")
