@@ -1,5 +1,5 @@
 // Signing in over the JSON API of flask-chatbotkit-auth: no framework, no build step.
-const AUTH = "/auth"; // CHATBOTKIT_AUTH_URL_PREFIX
+const AUTH = "/auth"; // CHATBOTKIT_AUTH_URL_PREFIX, after "https://api.example.com" for an API on another origin
 const $ = (id) => document.getElementById(id);
 const OVER = ["no_challenge", "code_expired", "too_many_attempts", "sign_in_denied", "sign_up_disabled"];
 let token; // for every POST; the browser's session has one, and another after signing in or out
@@ -7,6 +7,7 @@ let token; // for every POST; the browser's session has one, and another after s
 async function call(path, body) {
   const response = await fetch(AUTH + path, {
     method: body ? "POST" : "GET",
+    credentials: "include", // as on the same origin, for an API on another one
     headers: { Accept: "application/json", "Content-Type": "application/json", "X-CSRFToken": token },
     body: body && JSON.stringify(body),
   });
@@ -36,10 +37,21 @@ function show(view) {
   $(view).querySelector("input, [tabindex]").focus();
 }
 
+// The sign-in that waits for its code: a phone may have dropped this page while its person was in their mail.
+async function pending() {
+  try {
+    return await call("/verify");
+  } catch (error) {
+    if (error.code !== "no_challenge") throw error;
+  }
+}
+
 async function start() {
   const user = await look();
+  const waiting = user ? undefined : await pending();
+  if (waiting) holdAgain(waiting);
   $("who").textContent = user?.name ?? user?.email;
-  show(user ? "inside" : "ask");
+  show(user ? "inside" : waiting ? "type" : "ask");
 }
 
 function enable(button, on) {

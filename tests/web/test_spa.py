@@ -109,6 +109,30 @@ def test_a_person_comes_in_and_goes(visit: Visit, chatbotkit_outbox: list[Messag
     heading(page, "Sign in")
 
 
+def test_after_a_reload_the_person_goes_on_where_they_were(
+    visit: Visit, chatbotkit_outbox: list[Message], clock: Clock
+) -> None:
+    """As on a phone whose browser drops the page while its person reads the mail."""
+    page = visit()
+    ask_for_code(page)
+    heading(page, "Check your email")
+    clock.advance(10)
+    page.reload()
+    heading(page, "Check your email")
+    expect(page.get_by_label("Code")).to_be_focused()
+    expect(button(page, "Send a new code")).to_have_attribute("aria-disabled", "true")
+    type_code(page, read_code(chatbotkit_outbox[-1]))
+    heading(page, f"Hello, {ADA}")
+    button(page, "Sign out").click()
+    heading(page, "Sign in")
+    # What has expired is not gone back to.
+    ask_for_code(page)
+    heading(page, "Check your email")
+    clock.advance(601)
+    page.reload()
+    heading(page, "Sign in")
+
+
 def test_whoever_is_too_fast_waits_and_tries_again(visit: Visit, clock: Clock) -> None:
     page = visit(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "1/3seconds"})
     ask_for_code(page)
