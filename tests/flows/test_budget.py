@@ -136,6 +136,25 @@ def test_no_worker_imports_what_it_may_never_use(step: str) -> None:
     assert not set(heavy) & set(answer.stdout.split())
 
 
+def loaded(step: str, before: str = NEIGHBOURS) -> set[str]:
+    """Return the packages, those of Python's own library as well, that ``step`` loads after ``before``."""
+    program = (
+        f"import sys; {before}; before = set(sys.modules); {step}; "
+        "print(*{each.partition('.')[0] for each in set(sys.modules) - before})"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(answer.stdout.split())
+
+
+def test_the_package_imports_nothing_that_its_neighbours_do_not() -> None:
+    assert loaded("import flask_chatbotkit_auth") == {"flask_chatbotkit_auth"}
+
+
+def test_an_application_imports_what_counts_its_limits_and_its_database_and_nothing_else() -> None:
+    parts = "import limits.storage, limits.strategies, sqlalchemy.dialects.sqlite, sqlite3"
+    assert loaded(MAKE_AN_APP, f"{NEIGHBOURS}, {parts.removeprefix('import ')}") == {"flask_chatbotkit_auth"}
+
+
 def test_the_package_imports_the_limits_library_only_for_an_application() -> None:
     program = "import sys, flask_chatbotkit_auth; print('limits' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -200,6 +200,15 @@ def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
     go("/inbox")
     yield "inbox"
 
+    # Proving oneself again, and a tab that was left open
+    page.context.clear_cookies(name="session")
+    go("/auth/sign-in")
+    yield "sign-in-again"
+    press("Send code")
+    page.context.clear_cookies(name="session")
+    answer("000000")
+    yield "signed-in"
+
     # The account, on its second device
     page.context.clear_cookies()
     ask("ben@example.com", "/auth/account")
@@ -214,6 +223,12 @@ def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
     press("Save")
     yield "account-error"
     auth.config = usual
+    go("/auth/account/email")
+    yield "account-email"
+    go("/auth/passkey/offer")
+    yield "passkey-offer"
+    go("/auth/account/activity")
+    yield "account-activity"
     go("/auth/account/delete")
     yield "account-delete"
     press("Send code")

@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from flask import Flask
+from flask import Flask, template_rendered
+from jinja2 import Template
 from playwright.sync_api import Browser, Page, ViewportSize
 
+import flask_chatbotkit_auth
 from example_app import create_app
 from tests.support.screenshots import DESKTOP, PHONE, demo_of, served, tour
 
 SMALL_PHONE: ViewportSize = {"width": 320, "height": 480}
 DESKTOP_AT_TWICE_THE_SIZE: ViewportSize = {"width": DESKTOP["width"] // 2, "height": DESKTOP["height"] // 2}
+PAGES = {
+    f"chatbotkit_auth/{path.name}"
+    for path in (Path(flask_chatbotkit_auth.__file__).parent / "templates" / "chatbotkit_auth").glob("[!_]*.html")
+} - {"chatbotkit_auth/base.html", "chatbotkit_auth/layout.html"}
 STATES = 31
 """How many states the tour has, at least: a tour that breaks off early must not pass."""
 
@@ -53,7 +59,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 @pytest.fixture
 def site(tmp_path: Path, bare_environment: None) -> Iterator[tuple[Flask, str]]:
-    app = create_app(str(tmp_path), DEMO=True)
+    pages = {f"CHATBOTKIT_AUTH_{name}": True for name in ("EMAIL_CHANGE", "EVENTS", "PASSKEYS")}
+    app = create_app(str(tmp_path), DEMO=True, CHATBOTKIT_AUTH_ORIGIN="https://shop.example.com", **pages)
     with served(app) as origin:
         yield app, origin
     sandbox = demo_of(app).sandbox
@@ -68,11 +75,19 @@ def visited(browser: Browser, site: tuple[Flask, str], **options: Any) -> Iterat
     context.add_init_script(COUNT_SHIFTS)
     page = context.new_page()
     names = []
-    for name in tour(site[0], page, site[1]):
-        names.append(name)
-        yield name, page
+    rendered: set[str | None] = set()
+
+    def note(_app: Flask, template: Template, context: object) -> None:
+        rendered.add(template.name)
+
+    with template_rendered.connected_to(note):
+        for name in tour(site[0], page, site[1]):
+            names.append(name)
+            yield name, page
     context.close()
     assert len(set(names)) == len(names) >= STATES
+    # A page that is new belongs into the tour.
+    assert PAGES - rendered == set()
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
