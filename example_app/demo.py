@@ -43,7 +43,9 @@ STEPS = {
     "POST /auth/verify": "Typed a code",
     "GET /dashboard": "Opened the dashboard",
     "POST /chat": "Sent a chat message",
+    "POST /auth/link": "Opened the link of a mail",
     "GET /auth/account": "Opened the account page",
+    "POST /auth/account/email/verify": "Changed the address",
     "POST /auth/sign-out": "Signed out",
 }
 
@@ -132,6 +134,10 @@ def init_app(app: Flask, create_app: Callable[..., Flask]) -> None:
     """Run an application on the stand-in, with its twin in the other mode beside it."""
     demo = app.config.get("EXAMPLE_DEMO") or _begin(app)
     app.config.update(CHATBOTKIT_API_SECRET=SECRET, MAIL_SUPPRESS_SEND=True)
+    # Links in mails begin with it. `flask run` serves this one unless it is told otherwise.
+    app.config.setdefault("CHATBOTKIT_AUTH_ORIGIN", os.environ.get("CHATBOTKIT_AUTH_ORIGIN", "http://localhost:5000"))
+    app.config.setdefault("CHATBOTKIT_AUTH_NOTICES", True)
+    app.config.setdefault("CHATBOTKIT_AUTH_MAIL_LINK", True)
     if demo.sandbox:
         app.config.update(CHATBOTKIT_API_URL=demo.sandbox.url)
         # People and keys are new with each start, so that no cookie outlives the person it stands for.

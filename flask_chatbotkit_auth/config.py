@@ -581,6 +581,13 @@ class Config:
     events_keep: timedelta = _option(
         "CHATBOTKIT_AUTH_EVENTS_KEEP", _duration(60), timedelta(days=90), "How long an event is kept."
     )
+    mail_link: bool = _option(
+        "CHATBOTKIT_AUTH_MAIL_LINK",
+        _switch,
+        False,
+        "Whether a mail with a code has a link, too, that signs in the browser that asked for it. Needs "
+        "``CHATBOTKIT_AUTH_ORIGIN``.",
+    )
     mail_tls_verify: bool = _option(
         "CHATBOTKIT_AUTH_MAIL_TLS_VERIFY",
         _switch,
@@ -650,6 +657,11 @@ class Config:
         if config.notices and config.origin is None:
             raise ConfigurationError(
                 "CHATBOTKIT_AUTH_NOTICES needs CHATBOTKIT_AUTH_ORIGIN, to link to your site. Set it, for example to "
+                '"https://shop.example.com".'
+            )
+        if config.mail_link and config.origin is None:
+            raise ConfigurationError(
+                "CHATBOTKIT_AUTH_MAIL_LINK needs CHATBOTKIT_AUTH_ORIGIN, which the link begins with. Set it, for example to "
                 '"https://shop.example.com".'
             )
         _check_passkeys(config)

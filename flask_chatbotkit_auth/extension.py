@@ -137,6 +137,10 @@ class ChatBotKitAuth:
             from .web import apps  # only where it is on
 
             apps.register(app, config.url_prefix)
+        if config.mail_link:
+            from .web import link  # only where it is on
+
+            link.register(app, config.url_prefix)
         if config.events:
             from . import events  # only where they are on
             from .web import activity

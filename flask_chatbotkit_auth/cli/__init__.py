@@ -90,7 +90,7 @@ def purge(as_json: bool) -> None:
     print_json({"forgotten": count}) if as_json else click.echo(f"{count} forgotten.")
 
 
-@cli.command()
+@cli.command("events")
 @click.option("--user", metavar="ID", help="Only those of one account.")
 @click.option("--email", help="Only those about one address.")
 @click.option("--kind", help="Only those of one kind, such as sign_in.")
@@ -101,7 +101,7 @@ def purge(as_json: bool) -> None:
 @click.option("--follow", is_flag=True, help="Go on printing new ones until Ctrl-C; with --json one a line.")
 @json_option
 @with_app
-def events(**options: Any) -> None:
+def show_events(**options: Any) -> None:
     """Show what has happened: sign-ins, refusals, changes."""
     from .events import show  # only for this command
 

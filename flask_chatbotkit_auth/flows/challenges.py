@@ -125,12 +125,20 @@ def add_code(challenge: Challenge) -> tuple[str, datetime]:
     return code, expires_at
 
 
-def deliver(challenge: Challenge, code: str, expires_at: datetime, recipient: Recipient) -> None:
+def deliver(
+    challenge: Challenge, code: str, expires_at: datetime, recipient: Recipient, *, in_browser: bool = True
+) -> None:
     """Send a code to the challenge's address, or only seem to, as the recipient has it.
 
+    :param in_browser: whether a browser holds the challenge, in which a link can be opened.
     :raises MailError: it could not be sent. The challenge stays, and may send another at once.
     """
-    about = VerificationRequest.of(challenge, code, expires_at, user=recipient.user)
+    url = None
+    if in_browser and challenge.purpose == "sign_in" and current_auth.config.mail_link:
+        from .link import link_to  # only where it is on
+
+        url = link_to(challenge)
+    about = VerificationRequest.of(challenge, code, expires_at, user=recipient.user, url=url)
     try:
         if recipient.hidden:
             _deliver_hidden(about, recipient)
@@ -157,7 +165,9 @@ def try_code(challenge: Challenge, typed: str) -> None:
     code = auth.provider.normalize(typed)
     was_verified = challenge.state is not State.OPEN
     if was_verified:
-        _count_repetition(challenge, code)
+        if not code:
+            raise used_error()
+        _count_repetition(challenge)
     elif not auth.provider.has_length(code):
         raise InvalidCode(attempts_left(challenge))
     with auth.store.connected():
@@ -250,14 +260,30 @@ def _send(about: VerificationRequest) -> None:
     emit(code_sent, _app(), identifier=about.identifier, expires_at=about.expires_at)
 
 
-def _count_repetition(challenge: Challenge, code: str) -> None:
+def _count_repetition(challenge: Challenge) -> None:
     # The store counts no wrong codes of a challenge that is verified, and its cookie may be in a guesser's hands, too.
-    if not code:
-        raise used_error()
     try:
         current_auth.limiter.hit("verify:again", challenge.id)
     except RateLimited:
         raise used_error() from None
+
+
+def accept(challenge: Challenge) -> None:
+    """Verify an open challenge without a code, for whoever has the link of its mail, or raise.
+
+    One that is verified is accepted again: the answer to the first may have been lost on the way.
+
+    :raises CodeExpired: the challenge is past its lifetime.
+    :raises TooManyAttempts: too many wrong codes have ended it.
+    :raises NoChallenge: another request has used it.
+    """
+    auth = current_auth
+    was_verified = challenge.state is not State.OPEN
+    if was_verified:
+        _count_repetition(challenge)
+    attempt = auth.store.accept_challenge(challenge.id, now=auth.clock(), max_attempts=auth.provider.attempts)
+    if attempt.outcome is not Outcome.ACCEPTED and not (was_verified and attempt.again):
+        raise _refusal(challenge, attempt.outcome, attempt.attempts)
 
 
 def _refusal(challenge: Challenge, outcome: Outcome, attempts: int) -> ChatBotKitAuthError:

@@ -95,7 +95,7 @@ class Pending:
             recipient = look_up(identifier)
             challenge, code = challenges.create(identifier, self._purpose, self._user_id)
             self._begin(challenge, next)
-            challenges.deliver(challenge, code, challenge.expires_at, recipient)
+            challenges.deliver(challenge, code, challenge.expires_at, recipient, in_browser=self._in_browser)
         return challenge
 
     def resend_code(self, look_up: LookUp) -> Challenge:
@@ -123,7 +123,7 @@ class Pending:
             with counting.request_refunded(challenge.identifier):
                 recipient = look_up(challenge.identifier)
                 code, expires_at = challenges.add_code(challenge)
-                challenges.deliver(challenge, code, expires_at, recipient)
+                challenges.deliver(challenge, code, expires_at, recipient, in_browser=self._in_browser)
         return self.latest() or challenge
 
     def prove(self, typed: str) -> Challenge:
@@ -143,6 +143,25 @@ class Pending:
             challenges.require_open(challenge)
             if not self.proved(challenge):
                 challenges.try_code(challenge, typed)
+                self._holder.write({**self._holder.read(), "proved": True})
+                self._holder.renew()
+        return challenge
+
+    def accept(self) -> Challenge:
+        """Return the challenge, proved by this holder without a code: by the link in the mail, or earlier.
+
+        :returns: it as it was found: open where this call has verified it.
+        :raises NoChallenge: the holder has none, or it has been used.
+        :raises CodeExpired: the challenge is past its lifetime.
+        :raises TooManyAttempts: too many wrong codes have ended it.
+        """
+        challenge = self.latest()
+        with refusals_told("verify", challenge.identifier if challenge else ""):
+            if challenge is None:
+                raise _none_error()
+            challenges.require_open(challenge)
+            if not self.proved(challenge):
+                challenges.accept(challenge)
                 self._holder.write({**self._holder.read(), "proved": True})
                 self._holder.renew()
         return challenge
@@ -173,6 +192,10 @@ class Pending:
         while the API is slow.
         """
         return challenge.state in (State.VERIFIED, State.CLAIMED) and bool(self._holder.read().get("proved"))
+
+    @property
+    def _in_browser(self) -> bool:
+        return isinstance(self._holder, Browser)
 
     @property
     def next(self) -> str | None:

@@ -33,7 +33,7 @@ from .pending import Pending
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
-_REMEMBER_KEY = "chatbotkit_auth_remember"
+REMEMBER_KEY = "chatbotkit_auth_remember"
 
 
 def request_code(email: str, *, next: str | None = None, remember: bool = True) -> Challenge:
@@ -48,9 +48,9 @@ def request_code(email: str, *, next: str | None = None, remember: bool = True) 
     :raises MailError: the code could not be sent. The challenge stays, and :func:`resend_code` works at once.
     """
     if remember:
-        session.pop(_REMEMBER_KEY, None)
+        session.pop(REMEMBER_KEY, None)
     else:
-        session[_REMEMBER_KEY] = False
+        session[REMEMBER_KEY] = False
     return _pending().request_code(email, _look_up, next=next)
 
 
@@ -85,23 +85,24 @@ def sign_in_by_code(typed: str, *, remember: bool | None = None) -> User:
     :raises APIError: the API could not be reached; the challenge stays verified.
     """
     if remember is None:
-        remember = session.get(_REMEMBER_KEY) is not False
+        remember = session.get(REMEMBER_KEY) is not False
     challenge = _pending().prove(typed)
     with challenges.refusals_told("verify", challenge.identifier):
         return complete_sign_in(challenge, remember=remember)
 
 
-def complete_sign_in(challenge: Challenge, *, remember: bool = True) -> User:
+def complete_sign_in(challenge: Challenge, *, remember: bool = True, method: str = "code") -> User:
     """Sign in the person behind a verified challenge, making the account where that is allowed.
 
     :param challenge: as it was found by the request that has verified it, open, or by a later one.
     :param remember: whether the browser stays signed in when it is closed.
+    :param method: how the address was proved: ``"code"`` or ``"link"``.
     :raises ChatBotKitAuthError: as :func:`sign_in_by_code`.
     """
     auth = current_auth
     identifier = challenge.identifier
     user, created, entering = admit(challenge)
-    token, record = auth.registry.open(challenge, user, event=auth.sign_in_event)
+    token, record = auth.registry.open(challenge, user, method=method, event=auth.sign_in_event)
     enter(auth, entering, token, record, remember=remember)
     tell(record, created=created)
     arrived(identifier, user, created=created)

@@ -173,6 +173,12 @@ def test_doctor_looks_at_the_cookies(make_app: MakeApp, monkeypatch: pytest.Monk
     assert findings(make_app())["cookies"][0] == "ok"
 
 
+def test_doctor_tells_that_strict_cookies_make_every_link_a_strangers(make_app: MakeApp) -> None:
+    strict = {"SESSION_COOKIE_SAMESITE": "Strict", "CHATBOTKIT_AUTH_ORIGIN": "https://shop.example.com"}
+    assert "CHATBOTKIT_AUTH_MAIL_LINK" in findings(make_app(CHATBOTKIT_AUTH_MAIL_LINK=True, **strict))["cookies"][1]
+    assert "CHATBOTKIT_AUTH_MAIL_LINK" not in findings(make_app(**strict))["cookies"][1]
+
+
 def test_doctor_sees_a_user_loader_that_replaced_ours(make_app: MakeApp) -> None:
     app = make_app()
     manager: LoginManager = app.login_manager  # type: ignore[attr-defined]

@@ -35,10 +35,15 @@ PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
 PAGES_ALONE = {"/auth/account/delete", "/auth/resend", "/auth/sign-in", "/auth/sign-out"}
 """What GET answers with a page, whatever is asked for."""
 
-CORE = [each for each in OPERATIONS if each.needs in ("", "email_change", "events")]
+CORE = [each for each in OPERATIONS if each.needs in ("", "email_change", "events", "mail_link")]
 """The endpoints that are tried here."""
 
-EVERYTHING = {"CHATBOTKIT_AUTH_EMAIL_CHANGE": True, "CHATBOTKIT_AUTH_EVENTS": True}
+EVERYTHING = {
+    "CHATBOTKIT_AUTH_EMAIL_CHANGE": True,
+    "CHATBOTKIT_AUTH_EVENTS": True,
+    "CHATBOTKIT_AUTH_MAIL_LINK": True,
+    "CHATBOTKIT_AUTH_ORIGIN": "https://shop.example.com",
+}
 """What is off by default and adds endpoints."""
 
 WITH_APPS = {**EVERYTHING, "CHATBOTKIT_AUTH_APP_SESSIONS": True}
@@ -155,7 +160,7 @@ def test_every_error_code_is_in_it(app: Flask) -> None:
                     ],
                 ):
                     codes[code] = status
-    assert len(codes) == 9
+    assert len(codes) == 10
     for kind in vars(flask_chatbotkit_auth.exceptions).values():
         if isinstance(kind, type) and kind.error_code not in ("error", "configuration"):  # type: ignore[attr-defined]
             codes[kind.error_code] = kind.http_status  # type: ignore[attr-defined]
@@ -251,6 +256,10 @@ class Visitor:
     def code(self) -> str:
         return read_code(self._outbox[-1])
 
+    @property
+    def link(self) -> str:
+        return str(self._outbox[-1].body).partition("/link?t=")[2][:22]
+
     def get(self, path: str) -> Any:
         return self.client.get(f"/auth{path}", headers=JSON).get_json()
 
@@ -306,6 +315,7 @@ def test_every_declared_answer_is_given_and_conforms(
 ) -> None:
     _go_right(start, clock, chatbotkit_outbox)
     _move(start, clock, chatbotkit_sandbox)
+    _follow_links(start, clock, chatbotkit_sandbox)
     _get_refused(start)
     _mistake_oneself(start, clock)
     _do_it_too_often(start)
@@ -491,6 +501,46 @@ def _be_refused_by_hooks(start: Start) -> None:
     auth.provision(fail)
     ada.post("/sign-in", email="new@example.com")
     assert ada.post("/verify", code=ada.code)["error"]["code"] == "not_ready"
+
+
+def _follow_links(start: Start, clock: Clock, sandbox: Sandbox) -> None:
+    nobody = start()
+    nobody.get("/link")
+    nobody.post("/link", t="x" * 22)
+    ada = start()
+    ada.post("/sign-in", email=ADA)
+    t = ada.link
+    assert ada.get(f"/link?t={t}")["challenge"]["expires_in"] == 600
+    assert ada.post("/link", t=t)["user"]["email"] == ADA
+    for each in range(3):
+        eve = start()
+        eve.post("/sign-in", email=f"eve{each}@example.com")
+        t = eve.link
+        if each == 0:
+            for _ in range(5):
+                eve.post("/verify", code="zzzzzz")
+        elif each == 1:
+            clock.advance(601)
+        else:
+            sandbox.fail("*", status=503)
+        eve.get(f"/link?t={t}")
+        eve.post("/link", t=t)
+    sandbox.heal()
+    auth = eve.app.extensions["test_auth"]
+    auth.provision(_fail_once)
+    eve.post("/link", t=t)
+    auth._hooks.provision = None
+    auth.sign_in_callback(lambda identifier, user: False)
+    eve.post("/link", t=t)
+    auth.sign_in_callback(None)
+    eve.post("/sign-in", email="stranger@example.com")
+    with eve.app.app_context():
+        current_auth.adapter.auto_create = False
+    eve.post("/link", t=eve.link)
+
+
+def _fail_once(_user: object) -> None:
+    raise RuntimeError("not yet")
 
 
 def _get_refused(start: Start) -> None:

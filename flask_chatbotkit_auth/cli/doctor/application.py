@@ -57,6 +57,15 @@ def cookies() -> Look:
             hints.append(f"{cookie}_HTTPONLY is off; scripts can read who is signed in.")
         if str(setting["SAMESITE"]).lower() not in ("lax", "strict"):
             hints.append(f'{cookie}_SAMESITE is not "Lax"; other sites can act for a signed-in person.')
+        if (
+            cookie == "SESSION_COOKIE"
+            and str(setting["SAMESITE"]).lower() == "strict"
+            and current_auth.config.mail_link
+        ):
+            hints.append(
+                'SESSION_COOKIE_SAMESITE is "Strict" and CHATBOTKIT_AUTH_MAIL_LINK is on: a browser keeps the cookie back when '
+                'a link in a mail is opened, and each link looks as if it came from another browser. Set it to "Lax".'
+            )
         if setting["SECURE"] and _may_have_host_prefix(cookie):
             hints.append(
                 f'Set {cookie}_NAME = "__Host-{name}": a neighbour under the same domain cannot plant a cookie of that name. '

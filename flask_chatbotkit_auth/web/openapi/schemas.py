@@ -80,6 +80,7 @@ def schemas(auth: AuthState) -> Json:
         **(_activity() if auth.config.events else {}),
         **(_apps(code, user, hooked=hooked) if apps else {}),
         "UserAnswer": _object(user, _APP_TOKEN if apps else {}),
+        **(_link() if auth.config.mail_link else {}),
         "OneEnded": _object({"ended": {"const": 1}}, redirect, description="`redirect`: it was this very session."),
         "Forgotten": _object({"forgotten": {"const": True}}),
         "Ended": _object({"ended": _count("How many there were.", 0, 2)}),
@@ -163,6 +164,10 @@ def _code(auth: AuthState) -> Json:
         f"{length} characters out of {alphabet}. Spaces and dashes do not matter.",
         examples=[(alphabet * length)[:length]],
     )
+
+
+def _link() -> Json:
+    return {"Link": _request({"t": _text("That of the link.", minLength=22, maxLength=22)})}
 
 
 def _activity() -> Json:
