@@ -159,7 +159,8 @@ def test_the_inbox_shows_the_mails_newest_first(app: Flask, sign_in: SignIn) -> 
     ids = re.findall(r'src="/inbox/(\d+)"', page)
     assert client.get("/inbox/latest").get_json() == {"latest": ids[0]}
     frame = client.get(f"/inbox/{ids[0]}")
-    assert "is your Parley sign-in code" in frame.text
+    assert "New sign-in to Parley" in frame.text, "Ben had an account, and this browser is new to him"
+    assert "is your Parley sign-in code" in client.get(f"/inbox/{ids[1]}").text
     assert "sandbox" in frame.headers["Content-Security-Policy"]
     assert "script-src" not in frame.headers["Content-Security-Policy"]
     assert frame.headers["X-Frame-Options"] == "SAMEORIGIN"

@@ -63,8 +63,8 @@ def cookies() -> Look:
             and current_auth.config.mail_link
         ):
             hints.append(
-                'SESSION_COOKIE_SAMESITE is "Strict" and CHATBOTKIT_AUTH_MAIL_LINK is on: a browser keeps the cookie back when '
-                'a link in a mail is opened, and each link looks as if it came from another browser. Set it to "Lax".'
+                'SESSION_COOKIE_SAMESITE is "Strict" and CHATBOTKIT_AUTH_MAIL_LINK is on: a browser keeps the cookie back '
+                'when a link in a mail is opened, and each link looks as if it came from another browser. Set it to "Lax".'
             )
         if setting["SECURE"] and _may_have_host_prefix(cookie):
             hints.append(
