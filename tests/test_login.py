@@ -32,9 +32,10 @@ from flask_chatbotkit_auth import (
 )
 from flask_chatbotkit_auth.exceptions import APIStatusError
 from flask_chatbotkit_auth.testing import Sandbox
-from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
 from tests.support.sites import ADA, DAY, SignIn, Worker, auth_of, copy_of, fetches, is_in, restarted
+from tests.support.steps import post
 from tests.support.workers import at_once
 
 # The cookie
@@ -74,7 +75,7 @@ def test_nothing_in_the_session_outlives_signing_in_or_out(worker: Worker, sign_
     client = worker().test_client()
     changes: list[Callable[[], TestResponse]] = [
         lambda: sign_in(client, ADA),
-        lambda: _post(client, "/auth/sign-out", "/auth", {}),
+        lambda: post(client, "/auth/sign-out", {}),
     ]
     for change in changes:
         with client.session_transaction() as session:
@@ -164,7 +165,7 @@ def test_knowledge_of_an_ended_session_is_never_older_than_session_check(
     sign_in(client, ADA)
     elsewhere = copy_of(client, there)
     assert is_in(elsewhere)
-    _post(client, "/auth/sign-out", "/auth", {})
+    post(client, "/auth/sign-out", {})
     # Refreshing the user meanwhile says nothing of the session, and must not lengthen its life.
     for _second in range(4):
         clock.advance(1)
@@ -190,7 +191,7 @@ def test_who_reads_a_session_while_it_ends_does_not_keep_it(
             return end(*args, **named)
 
         monkeypatch.setattr(store, name, end_late)
-    _post(client, "/auth/sign-out", "/auth", {})
+    post(client, "/auth/sign-out", {})
     assert not is_in(copy)
     sign_in(client, ADA)
     copy = copy_of(client)
@@ -218,7 +219,7 @@ def test_session_check_0_asks_at_every_request(worker: Worker, sign_in: SignIn) 
     sign_in(client, ADA)
     elsewhere = copy_of(client, there)
     assert is_in(elsewhere)
-    _post(client, "/auth/sign-out", "/auth", {})
+    post(client, "/auth/sign-out", {})
     assert not is_in(elsewhere)
 
 
@@ -501,7 +502,7 @@ def test_flask_session_keeps_the_token_on_the_server(
     assert is_in(copy)
     assert not is_in(planted)
     assert is_in(restarted(client))
-    _post(client, "/auth/sign-out", "/auth", {})
+    post(client, "/auth/sign-out", {})
     assert not any(map(is_in, (client, copy, restarted(copy))))
 
 
@@ -525,7 +526,7 @@ def who_is_in(clients: list[FlaskClient]) -> list[bool]:
 
 def test_event_sign_out_here(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
     clients = four(worker, sign_in)
-    _post(clients[0], "/auth/sign-out", "/auth", {})
+    post(clients[0], "/auth/sign-out", {})
     assert who_is_in(clients) == [False, True, False, True]
     clock.advance(5)
     assert who_is_in(clients) == [False, True, False, False]
@@ -550,7 +551,7 @@ def test_event_sign_out_everywhere(worker: Worker, clock: Clock, sign_in: SignIn
 
 def test_event_sign_out_of_all_other_devices(worker: Worker, sign_in: SignIn) -> None:
     clients = four(worker, sign_in)
-    _post(clients[0], "/auth/account/sessions/end-others", "/auth", {})
+    post(clients[0], "/auth/account/sessions/end-others", {})
     assert who_is_in(clients) == [True, False, True, True]
 
 
@@ -669,7 +670,7 @@ def test_event_key_rotation_without_fallbacks(worker: Worker, sign_in: SignIn) -
 def test_a_fallback_does_not_bring_an_ended_session_back(worker: Worker, clock: Clock, sign_in: SignIn) -> None:
     clients = four(worker, sign_in)
     copy = restarted(clients[0])
-    _post(clients[0], "/auth/sign-out", "/auth", {})
+    post(clients[0], "/auth/sign-out", {})
     new = worker(SECRET_KEY="a newer secret", SECRET_KEY_FALLBACKS=["not a secret"])
     moved = restarted(copy, new)
     assert not is_in(moved)
@@ -751,11 +752,11 @@ def test_ending_other_sessions_asks_for_a_fresh_proof(worker: Worker, clock: Clo
         each.id for each in auth_of(app).store.list_sessions(user_id, now=clock()) if not own(client, each.id)
     )
     target = f"/auth/account/sessions/{path.format(id=other_id)}"
-    refused = _post(client, target, "/auth", {})
+    refused = post(client, target, {})
     assert (refused.status_code, refused.get_json()["error"]["code"]) == (403, "not_fresh")
     assert is_in(other)
     sign_in(client, ADA)
-    assert _post(client, target, "/auth", {}).get_json() == {"ended": 1}
+    assert post(client, target, {}).get_json() == {"ended": 1}
     assert not is_in(other)
 
 
@@ -774,7 +775,7 @@ def test_a_dead_planted_session_does_not_sign_the_person_out(worker: Worker, sig
     sign_in(eve, "eve@example.com")
     planted = eve.get_cookie("session")
     assert planted is not None
-    _post(eve, "/auth/sign-out", "/auth", {})
+    post(eve, "/auth/sign-out", {})
     client.set_cookie("session", planted.value)
     assert client.get("/dashboard").text == f"Hello {ADA}"
     assert client.get_cookie("remember_token") is not None
@@ -1023,9 +1024,9 @@ def test_remember_false_is_for_this_browser_session_only(
     sign_in(client, ADA)
     assert client.get_cookie("remember_token") is not None
     fields = {"remember": value}
-    _post(client, "/auth/sign-in", "/auth", {"email": ADA, **(fields if when == "sign-in" else {})})
+    post(client, "/auth/sign-in", {"email": ADA, **(fields if when == "sign-in" else {})})
     code = read_code(chatbotkit_outbox[-1])
-    answer = _post(client, "/auth/verify", "/auth", {"code": code, **(fields if when == "verify" else {})})
+    answer = post(client, "/auth/verify", {"code": code, **(fields if when == "verify" else {})})
     assert answer.status_code == 200
     assert client.get_cookie("remember_token") is None
     assert is_in(client)

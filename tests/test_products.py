@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Event
 from typing import Any
 
@@ -16,6 +17,7 @@ from flask_chatbotkit_auth import (
     current_auth,
     user_created,
     user_deleted,
+    user_signed_in,
 )
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.apps import Clock
@@ -62,7 +64,7 @@ def test_an_account_is_prepared_once(worker: Worker, sign_in: SignIn, chatbotkit
     assert meta["provisionedAt"]
 
 
-def test_a_preparation_that_fails_keeps_the_code(worker: Worker, sign_in: SignIn, chatbotkit_outbox: list[Any]) -> None:
+def test_a_preparation_that_fails_keeps_the_code(worker: Worker, mail_code: Callable[..., str]) -> None:
     app = worker()
     answers: list[Any] = [RuntimeError("no bots today"), {}]
     created: list[str] = []
@@ -80,9 +82,7 @@ def test_a_preparation_that_fails_keeps_the_code(worker: Worker, sign_in: SignIn
     client = app.test_client()
     with user_created.connected_to(hear, app):
         ask(client)
-        from flask_chatbotkit_auth.testing.plugin import read_code
-
-        assert error(verify(client, read_code(chatbotkit_outbox[-1]))) == (503, "not_ready")
+        assert error(verify(client, mail_code())) == (503, "not_ready")
         assert not is_in(client)
         assert verify(client, "").status_code == 200
     assert is_in(client)
@@ -214,3 +214,47 @@ def test_everybody_is_signed_out_by_one_command(worker: Worker, sign_in: SignIn)
     told = run(args=["chatbotkit-auth", "sessions", "end", "--all", "--yes"])
     assert "2 sessions ended" in told.stdout, auth_of(app)
     assert [is_in(client) for client in clients] == [False, False]
+
+
+@pytest.mark.parametrize("kind", ["partner", "contact"])
+def test_the_address_of_an_account_that_others_made_is_known_to_be_proved(
+    worker: Worker, sign_in: SignIn, chatbotkit_sandbox: Sandbox, clock: Clock, kind: str
+) -> None:
+    app, elsewhere = (worker(CHATBOTKIT_AUTH_ADAPTER=kind) for _ in range(2))
+    told: list[User] = []
+
+    def hear(_app: Flask, user: User, **_more: Any) -> None:
+        told.append(user)
+
+    with app.app_context():
+        made = current_auth.admin.create(ADA)
+    if kind == "contact":
+        chatbotkit_sandbox.contacts[made.id].pop("verifiedAt", None)
+    client, proved_at = app.test_client(), clock.now.isoformat()
+    with user_signed_in.connected_to(hear, app):
+        assert sign_in(client, ADA).get_json()["user"]["email_verified"]
+    chatbotkit_sandbox.requests.clear()
+    for browser in (client, copy_of(client, elsewhere)):
+        for _time in range(2):
+            shown = browser.get("/auth/session").get_json()["user"]["email_verified"]
+            assert shown == proved_at or kind == "contact"
+            assert shown
+            clock.advance(901)
+    assert told[0].email_verified is not None
+    assert {each.method for each in chatbotkit_sandbox.requests} == {"GET"}
+    if kind == "partner":
+        assert "verifiedAt" not in chatbotkit_sandbox.users[made.id].get("meta", {})
+
+
+def test_nobody_proves_an_address_by_another_way_in(worker: Worker, chatbotkit_sandbox: Sandbox) -> None:
+    record = chatbotkit_sandbox.add_user(ADA)
+    app = worker()
+
+    @app.post("/enter")
+    def enter() -> dict[str, str]:
+        current_auth.sign_in(record["id"])
+        return {}
+
+    client = app.test_client()
+    client.post("/enter")
+    assert client.get("/auth/session").get_json()["user"]["email_verified"] is None

@@ -91,7 +91,7 @@ def sign_in_by_code(typed: str, holder: App) -> tuple[str, SessionRecord]:
     emit(app_session_added, _app(), user=user, session_id=record.id, name=record.name)
     device = device_name(request.user_agent.string, current_language())
     auth.notices.send("app_session_added", user, to=challenge.identifier, device=device, name=record.name)
-    return token, record
+    return token, replace(record, user=shown(record))
 
 
 def sign_out() -> bool:

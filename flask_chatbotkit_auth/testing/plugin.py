@@ -178,7 +178,7 @@ def _enter(email: str, fields: dict[str, Any]) -> User:
     auth, identifier = current_auth, normalize_identifier(email, special_domains=True)
     found = auth.adapter.get_by_email(identifier) or auth.adapter.sign_up(identifier, {})[0]
     if fields:
-        auth.adapter.update(found.id, **fields)
+        auth.admin.update(found.id, **fields)  # so that other browsers see it too
     now = auth.clock()
     challenge = Challenge(secrets.token_hex(16), identifier, sent_at=now, expires_at=now + auth.provider.lifetime)
     digest = secrets.token_hex(32)  # of no code that there is

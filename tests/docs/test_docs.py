@@ -34,9 +34,10 @@ from flask_chatbotkit_auth import ChatBotKitAuthError, StoreError, signals
 from flask_chatbotkit_auth.config import Config
 from flask_chatbotkit_auth.hooks import Hooks
 from flask_chatbotkit_auth.testing import Sandbox, StoreContract
-from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import MakeApp
 from tests.support.samples import DOCS, PAGES, ROOT, SAMPLES, Block, files, sample, written_in
+from tests.support.steps import post
 
 PACKAGE = Path(flask_chatbotkit_auth.__file__).parent
 ADA = "ada@example.com"
@@ -160,10 +161,10 @@ def test_the_example_of_own_users_shows_their_plan(execute: Callable[[Block], Na
 def test_the_example_of_an_own_sender_sends(execute: Callable[[Block], Namespace]) -> None:
     made = execute(sample("run-own-sender"))
     client: FlaskClient = made["app"].test_client()
-    assert _post(client, "/auth/sign-in", "/auth", {"email": ADA}).status_code == 200
+    assert post(client, "/auth/sign-in", {"email": ADA}).status_code == 200
     ((identifier, code),) = made["sent"]
     assert identifier == ADA
-    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+    assert post(client, "/auth/verify", {"code": code}).status_code == 200
 
 
 def test_the_example_of_a_thread_sends(
@@ -177,7 +178,7 @@ def test_the_example_of_a_thread_sends(
 
     monkeypatch.setattr(Connection, "send", send)
     client: FlaskClient = made["app"].test_client()
-    assert _post(client, "/auth/sign-in", "/auth", {"email": ADA}).status_code == 200
+    assert post(client, "/auth/sign-in", {"email": ADA}).status_code == 200
     made["pool"].shutdown()
     (name,) = threads
     assert name.startswith("ThreadPoolExecutor")
@@ -186,7 +187,7 @@ def test_the_example_of_a_thread_sends(
 def test_the_example_of_a_chat_chats(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
     client = execute(sample("run-chat"))["app"].test_client()
     sign_in(client, ADA)
-    answer = _post(client, "/chat", "/auth", {"messages": [{"type": "user", "text": "Hello!"}]})
+    answer = post(client, "/chat", {"messages": [{"type": "user", "text": "Hello!"}]})
     assert answer.mimetype == "application/jsonl"
     assert "You said: Hello!" in answer.text
 
@@ -204,8 +205,8 @@ def test_the_example_of_numbers_counts(execute: Callable[[Block], Namespace], si
     made = execute(sample("run-metrics"))
     client = made["app"].test_client()
     sign_in(client, ADA)
-    _post(client, "/auth/sign-in", "/auth", {"email": ADA})
-    _post(client, "/auth/verify", "/auth", {"code": "wrong"})
+    post(client, "/auth/sign-in", {"email": ADA})
+    post(client, "/auth/verify", {"code": "wrong"})
     assert made["counts"] == {"codes sent": 2, "sign-ins, new": 1, "codes refused: invalid_code": 1}
 
 

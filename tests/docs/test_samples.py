@@ -28,10 +28,10 @@ from flask_chatbotkit_auth import ChatBotKitAuth, current_auth
 from flask_chatbotkit_auth.config import Config
 from flask_chatbotkit_auth.stores import Store, open_store
 from flask_chatbotkit_auth.testing import Sandbox, StoreContract
-from flask_chatbotkit_auth.testing.plugin import _post
 from tests.support.apps import MakeApp
 from tests.support.samples import SAMPLES, Block, sample, written_in
 from tests.support.screenshots import served
+from tests.support.steps import post
 
 SignIn = Callable[..., TestResponse]
 
@@ -103,9 +103,9 @@ def test_a_fragment_runs_in_an_application(
         open_store(app.config["CHATBOTKIT_AUTH_STORE_URL"]).close()
     if "boto3" in block.code:
         client = app.test_client()
-        assert _post(client, "/auth/sign-in", "/auth", {"email": ADA}).status_code == 200
+        assert post(client, "/auth/sign-in", {"email": ADA}).status_code == 200
         code = mails[0]["Content"]["Simple"]["Body"]["Text"]["Data"]
-        assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+        assert post(client, "/auth/verify", {"code": code}).status_code == 200
 
 
 # A store from the documentation alone

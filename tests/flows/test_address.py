@@ -22,8 +22,9 @@ from flask_chatbotkit_auth import (
     user_updated,
 )
 from flask_chatbotkit_auth.testing import Sandbox
-from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
+from tests.support.steps import post
 from tests.support.workers import at_once
 
 ADA, NEW, BEN = "ada@example.com", "ada@new.example", "ben@example.com"
@@ -58,11 +59,11 @@ def partner(make_app: MakeApp) -> Flask:
 
 
 def ask(client: FlaskClient, email: str = NEW) -> TestResponse:
-    return _post(client, "/auth/account/email", "/auth", {"email": email})
+    return post(client, "/auth/account/email", {"email": email})
 
 
 def verify(client: FlaskClient, code: str = "") -> TestResponse:
-    return _post(client, "/auth/account/email/verify", "/auth", {"code": code})
+    return post(client, "/auth/account/email/verify", {"code": code})
 
 
 def change(client: FlaskClient, outbox: Outbox, email: str = NEW) -> TestResponse:
@@ -302,15 +303,15 @@ def test_a_code_of_another_purpose_changes_nothing(
     app = make_app(CHATBOTKIT_AUTH_EMAIL_CHANGE=True, CHATBOTKIT_AUTH_AUTO_DELETE=True)
     client = app.test_client()
     sign_in(client, ADA)
-    _post(client, "/auth/account/delete/code", "/auth", {})
+    post(client, "/auth/account/delete/code", {})
     deletion = read_code(chatbotkit_outbox[-1])
     assert error(verify(client, deletion)) == (400, "no_challenge")
-    _post(client, "/auth/sign-in", "/auth", {"email": NEW})
+    post(client, "/auth/sign-in", {"email": NEW})
     assert error(verify(client, read_code(chatbotkit_outbox[-1]))) == (400, "no_challenge")
     ask(client)
     ours = read_code(chatbotkit_outbox[-1])
     for path, body in (("/auth/verify", {}), ("/auth/account/delete", {"confirm": ADA})):
-        assert error(_post(client, path, "/auth", {"code": ours, **body})) == (400, "no_challenge")
+        assert error(post(client, path, {"code": ours, **body})) == (400, "no_challenge")
     assert user(client)["email"] == ADA
 
 

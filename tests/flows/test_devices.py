@@ -14,9 +14,9 @@ from flask.testing import FlaskClient
 from flask_mail import Message
 from werkzeug.test import TestResponse
 
-from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
-from tests.support.steps import ADA, ask, error, verify
+from tests.support.steps import ADA, ask, error, post, verify
 
 NAME = "chatbotkit_auth_device"
 ONE_REQUEST = {"request:email": "1/hour"}
@@ -25,7 +25,7 @@ SignIn = Callable[..., TestResponse]
 
 
 def sign_out(client: FlaskClient) -> None:
-    assert _post(client, "/auth/sign-out", "/auth", {}).status_code == 200
+    assert post(client, "/auth/sign-out", {}).status_code == 200
 
 
 def device_cookie(client: FlaskClient) -> str:
@@ -262,7 +262,7 @@ def test_a_device_can_be_forgotten(make_app: MakeApp, sign_in: SignIn) -> None:
     client = make_app(CHATBOTKIT_AUTH_RATE_LIMITS=ONE_REQUEST).test_client()
     sign_in(client, ADA)
     assert "Forget this device" in client.get("/auth/account").text
-    answer = _post(client, "/auth/account/device/forget", "/auth", {})
+    answer = post(client, "/auth/account/device/forget", {})
     assert answer.get_json() == {"forgotten": True}
     assert client.get_cookie(NAME) is None
     assert "Forget this device" not in client.get("/auth/account").text

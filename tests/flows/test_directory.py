@@ -14,8 +14,8 @@ from werkzeug.test import TestResponse
 from flask_chatbotkit_auth import ChatBotKitAuth, ContactAdapter, EmailTaken, User, current_auth, user_created
 from flask_chatbotkit_auth import profile as profile_module
 from flask_chatbotkit_auth.testing import Sandbox
-from flask_chatbotkit_auth.testing.plugin import _post
 from tests.support.apps import MakeApp
+from tests.support.steps import post
 
 ADA, EVE = "ada@example.com", "eve@example.com"
 PICTURE = "https://example.com/a.png"
@@ -24,7 +24,7 @@ SignIn = Callable[..., TestResponse]
 
 
 def profile(client: FlaskClient, **fields: str) -> TestResponse:
-    return _post(client, "/auth/account/profile", "/auth", fields)
+    return post(client, "/auth/account/profile", fields)
 
 
 def user_id(answer: TestResponse) -> str:

@@ -28,9 +28,9 @@ from flask_chatbotkit_auth import (
     user_signed_out,
 )
 from flask_chatbotkit_auth.testing import Sandbox
-from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
-from tests.support.steps import ADA, ask, error, resend, shown, verify
+from tests.support.steps import ADA, ask, error, post, resend, shown, verify
 
 UNLIMITED = {"request:email": None, "request:ip": None, "verify:email": None, "verify:ip": None}
 
@@ -214,7 +214,7 @@ def test_who_signs_in_is_who_was_asked_for_whatever_else_is_sent(app: Flask, cha
         client = app.test_client()
         ask(client, "eve@example.com")
         code = read_code(chatbotkit_outbox[-1])
-        answer = _post(client, "/auth/verify", "/auth", {**body, "code": code})
+        answer = post(client, "/auth/verify", {**body, "code": code})
         assert answer.get_json()["user"]["email"] == "eve@example.com"
         again = app.test_client()
         ask(again, "eve@example.com")
@@ -844,7 +844,7 @@ def test_signals_tell_what_happened(
     code = read_code(chatbotkit_outbox[0])
     verify(client, code)
     verify(client, "")
-    _post(client, "/auth/sign-out", "/auth", {})
+    post(client, "/auth/sign-out", {})
     assert [name for name, _ in heard] == [
         "code-sent",
         "code-failed",
@@ -894,7 +894,7 @@ def test_no_code_secret_token_or_whole_address_is_logged(
     remember = client.get_cookie("remember_token")
     assert remember is not None
     token = remember.value.partition("|")[0]
-    _post(client, "/auth/sign-out", "/auth", {})
+    post(client, "/auth/sign-out", {})
     ours = "\n".join(
         record.getMessage() + str(record.exc_text or "")
         for record in caplog.records
@@ -929,7 +929,7 @@ def test_the_session_json_and_its_hook(app: Flask, client: FlaskClient, sign_in:
 def test_sign_out_ends_the_session_on_the_server(app: Flask, client: FlaskClient, sign_in: SignIn) -> None:
     sign_in(client, ADA)
     cookies = {name: client.get_cookie(name) for name in ("session", "remember_token")}
-    answer = _post(client, "/auth/sign-out", "/auth", {})
+    answer = post(client, "/auth/sign-out", {})
     assert answer.get_json() == {"redirect": "/auth/sign-in"}
     assert client.get("/dashboard").status_code == 302
     assert client.get_cookie("remember_token") is None

@@ -22,13 +22,13 @@ from flask_chatbotkit_auth import MailError, current_auth
 from flask_chatbotkit_auth.mail import smtp
 from flask_chatbotkit_auth.mail.verification import VerificationRequest
 from flask_chatbotkit_auth.testing import Sandbox
-from flask_chatbotkit_auth.testing.plugin import _post
 from tests.support.apps import MakeApp
 from tests.support.mail import MailServer, text_of
+from tests.support.steps import post
 
 
 def _request_code(client: FlaskClient, email: str = "ada@example.com") -> Any:
-    return _post(client, "/auth/sign-in", "/auth", {"email": email})
+    return post(client, "/auth/sign-in", {"email": email})
 
 
 def test_a_code_arrives_as_text_and_html(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
@@ -168,10 +168,10 @@ def test_a_dead_mail_server_is_told_and_resend_works(
     assert "MAIL_SERVER" in caplog.text
     assert "ada@" not in caplog.text
     server.refusal = None
-    again = _post(client, "/auth/resend", "/auth", {})
+    again = post(client, "/auth/resend", {})
     assert again.status_code == 200
     code = server.mails[0]["Subject"].split()[0]
-    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+    assert post(client, "/auth/verify", {"code": code}).status_code == 200
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -259,7 +259,7 @@ def test_without_a_mail_server_debug_prints_the_code(make_app: MakeApp, capsys: 
     printed = capsys.readouterr().err
     assert "Sign-in code for ada@example.com" in printed
     code = printed.split("ada@example.com:")[1].split()[0]
-    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+    assert post(client, "/auth/verify", {"code": code}).status_code == 200
 
 
 def test_without_a_mail_server_outside_debug_the_log_has_the_cure(
@@ -284,7 +284,7 @@ def test_the_hook_replaces_the_mail(make_app: MakeApp, chatbotkit_outbox: list[A
     ((identifier, code, user),) = sent
     assert (identifier, user) == ("ada@example.com", None)
     assert chatbotkit_outbox == []
-    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+    assert post(client, "/auth/verify", {"code": code}).status_code == 200
 
 
 def test_a_hook_that_raises_is_told_and_logs_no_code(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
@@ -387,7 +387,7 @@ def test_a_queued_mail_is_sent_when_the_job_runs(
     for shown in (repr(arrived), str(arrived), f"{arrived}"):
         assert code not in shown
         assert "ada@" not in shown
-    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+    assert post(client, "/auth/verify", {"code": code}).status_code == 200
 
 
 def test_a_queue_that_is_full_is_told_and_resend_works(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
@@ -402,9 +402,9 @@ def test_a_queue_that_is_full_is_told_and_resend_works(make_app: MakeApp, caplog
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "mail_unavailable")
     assert "queue of mails failed with RuntimeError" in caplog.text
     queued = _queueing(app)
-    assert _post(client, "/auth/resend", "/auth", {}).status_code == 200
+    assert post(client, "/auth/resend", {}).status_code == 200
     code = queued[0].subject.split()[0]
-    assert _post(client, "/auth/verify", "/auth", {"code": code}).status_code == 200
+    assert post(client, "/auth/verify", {"code": code}).status_code == 200
 
 
 @pytest.mark.parametrize(("unknown", "count"), [("silent", 0), ("mail", 1)])

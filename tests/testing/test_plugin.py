@@ -27,8 +27,9 @@ from flask_chatbotkit_auth import (
 )
 from flask_chatbotkit_auth.clock import utcnow
 from flask_chatbotkit_auth.testing import Clock, Sandbox
-from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import MakeApp
+from tests.support.steps import post
 
 ADA = "ada@example.com"
 
@@ -69,7 +70,7 @@ def test_whoever_is_signed_in_is_so_in_every_respect(
     assert client.get("/dashboard").text == f"Hello {ADA}"
     assert client.get("/auth/session").get_json()["user"]["id"] == user.id
     assert len(client.get("/auth/account", headers={"Accept": "application/json"}).get_json()["sessions"]) == 2
-    assert _post(client, "/auth/sign-out", "/auth", {}).status_code == 200
+    assert post(client, "/auth/sign-out", {}).status_code == 200
     assert (is_in(client), is_in(other)) == (False, True)
     with app.app_context():
         assert auth_of(app).end_sessions(user) == 1
@@ -209,9 +210,9 @@ def test_an_application_from_before_the_clock_goes_by_it(
     app: Flask, client: FlaskClient, sign_in: SignIn, chatbotkit_outbox: list[Message], request: pytest.FixtureRequest
 ) -> None:
     clock: Clock = request.getfixturevalue("chatbotkit_clock")
-    _post(client, "/auth/sign-in", "/auth", {"email": ADA})
+    post(client, "/auth/sign-in", {"email": ADA})
     clock.advance(timedelta(minutes=11))
-    answer = _post(client, "/auth/verify", "/auth", {"code": read_code(chatbotkit_outbox[0])})
+    answer = post(client, "/auth/verify", {"code": read_code(chatbotkit_outbox[0])})
     assert answer.get_json()["error"]["code"] == "code_expired"
     sign_in(client, ADA)
     clock.advance(timedelta(days=8))
@@ -226,7 +227,7 @@ def test_the_windows_of_limits_go_by_the_clock(
     app = make_app(CHATBOTKIT_AUTH_STORE_URL=url, CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "1/15minutes"})
 
     def ask() -> TestResponse:
-        return _post(app.test_client(), "/auth/sign-in", "/auth", {"email": ADA})
+        return post(app.test_client(), "/auth/sign-in", {"email": ADA})
 
     assert ask().status_code == 200
     chatbotkit_clock.advance(timedelta(minutes=14))

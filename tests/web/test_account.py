@@ -17,8 +17,9 @@ from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth import ChatBotKitAuth, MailError, User, session_ended, user_deleted, user_updated
 from flask_chatbotkit_auth.testing import Sandbox
-from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
+from tests.support.steps import post as send
 from tests.support.workers import at_once
 
 ADA = "ada@example.com"
@@ -49,7 +50,7 @@ def ada(client: FlaskClient, sign_in: SignIn) -> FlaskClient:
 
 
 def post(client: FlaskClient, path: str, **fields: Any) -> TestResponse:
-    return _post(client, f"/auth/account{path}", "/auth", fields)
+    return send(client, f"/auth/account{path}", fields)
 
 
 def submit(client: FlaskClient, path: str, follow: bool = True, **fields: str) -> TestResponse:
@@ -86,7 +87,7 @@ def test_nobody_is_sent_to_sign_in_and_back(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("path", POSTS)
 def test_nobody_changes_anything(client: FlaskClient, chatbotkit_sandbox: Sandbox, path: str) -> None:
-    assert error(_post(client, path, "/auth", {})) == (401, "not_signed_in")
+    assert error(send(client, path, {})) == (401, "not_signed_in")
     form = submit(client, path.removeprefix("/auth/account"), follow=False)
     assert (form.status_code, form.location) == (303, "/auth/sign-in?next=/auth/account")
     assert not chatbotkit_sandbox.requests
@@ -531,7 +532,7 @@ def test_codes_are_limited_with_those_of_signing_in(make_app: MakeApp, sign_in: 
     page = submit(ada, "/delete/code")
     assert page.status_code == 429
     assert page.headers["Retry-After"]
-    assert error(_post(app.test_client(), "/auth/sign-in", "/auth", {"email": ADA})) == (429, "rate_limited")
+    assert error(send(app.test_client(), "/auth/sign-in", {"email": ADA})) == (429, "rate_limited")
 
 
 def test_another_code_counts_with_those_of_signing_in(make_app: MakeApp, sign_in: SignIn, clock: Clock) -> None:
@@ -684,13 +685,13 @@ def test_an_expired_code_deletes_nothing(
 def test_a_code_serves_the_purpose_it_was_sent_for(
     ada: FlaskClient, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
 ) -> None:
-    _post(ada, "/auth/sign-in", "/auth", {"email": ADA})
+    send(ada, "/auth/sign-in", {"email": ADA})
     for_signing_in = read_code(chatbotkit_outbox[-1])
     assert error(delete(ada, for_signing_in)) == (400, "no_challenge")
     post(ada, "/delete/code")
     for_deleting = read_code(chatbotkit_outbox[-1])
     assert error(delete(ada, for_signing_in)) == (400, "invalid_code")
-    assert error(_post(ada, "/auth/verify", "/auth", {"code": for_deleting})) == (400, "no_challenge")
+    assert error(send(ada, "/auth/verify", {"code": for_deleting})) == (400, "no_challenge")
     assert chatbotkit_sandbox.users
 
 

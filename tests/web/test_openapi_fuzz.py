@@ -17,9 +17,10 @@ from schemathesis.checks import CheckFunction
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 from werkzeug.test import TestResponse
 
-from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from flask_chatbotkit_auth.testing.plugin import read_code
 from flask_chatbotkit_auth.web.openapi.operations import OPERATIONS, Operation
 from tests.support.apps import MakeApp
+from tests.support.steps import post
 
 ADA = "ada@example.com"
 JSON = {"Accept": "application/json"}
@@ -112,7 +113,7 @@ def test_without_the_right_token(operation: Operation, api: BaseSchema, client: 
 def test_with_a_code_on_its_way(operation: Operation, api: BaseSchema, app: Flask) -> None:
     def meet(case: Case[Any]) -> None:
         client = app.test_client()
-        _post(client, "/auth/sign-in", "/auth", {"email": ADA})
+        post(client, "/auth/sign-in", {"email": ADA})
         call(case, client)
 
     fuzz(api, operation, meet)
@@ -124,7 +125,7 @@ def test_by_somebody_signed_in(operation: Operation, api: BaseSchema, client: Fl
         if session(client)["user"] is None:
             sign_in(client, ADA)
         if operation.id == "deleteAccount":
-            _post(client, "/auth/account/delete/code", "/auth", {})
+            post(client, "/auth/account/delete/code", {})
         call(case, client)
 
     fuzz(api, operation, meet)

@@ -8,8 +8,8 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_chatbotkit_auth.testing.plugin import _post
 from flask_chatbotkit_auth.web.redirects import MAX_LENGTH, safe_path
+from tests.support.steps import post
 
 HOST = "shop.example"
 
@@ -109,7 +109,7 @@ def test_the_longest_target_fits_into_a_cookie(app: Flask) -> None:
         some = random.Random(7).choices(letters, k=(MAX_LENGTH - 1) // size)  # noqa: S311  # no secret
         target = "/" + "".join(map(chr, some))
         assert safe_path(target, HOST) == target
-        assert _post(client, "/auth/sign-in", "/auth", {"email": "ada@example.com", "next": target}).status_code == 200
+        assert post(client, "/auth/sign-in", {"email": "ada@example.com", "next": target}).status_code == 200
         cookie = client.get_cookie("session")
         assert cookie is not None
         assert len(cookie.value) < 4000
