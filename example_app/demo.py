@@ -42,8 +42,11 @@ STEPS = {
     "POST /auth/resend": "Asked for another code",
     "POST /auth/verify": "Typed a code",
     "GET /dashboard": "Opened the dashboard",
-    "POST /chat": "Sent a chat message",
     "POST /auth/link": "Opened the link of a mail",
+    "POST /chat": "Began a chat",
+    "POST /chat/<id>": "Sent a chat message",
+    "GET /history": "Opened the history",
+    "GET /admin": "Opened the list of accounts",
     "GET /auth/account": "Opened the account page",
     "POST /auth/account/email/verify": "Changed the address",
     "POST /auth/sign-out": "Signed out",
@@ -138,6 +141,8 @@ def init_app(app: Flask, create_app: Callable[..., Flask]) -> None:
     app.config.setdefault("CHATBOTKIT_AUTH_ORIGIN", os.environ.get("CHATBOTKIT_AUTH_ORIGIN", "http://localhost:5000"))
     app.config.setdefault("CHATBOTKIT_AUTH_NOTICES", True)
     app.config.setdefault("CHATBOTKIT_AUTH_MAIL_LINK", True)
+    # A passkey belongs to a name. So it works at http://localhost, and not at http://127.0.0.1.
+    app.config.update(CHATBOTKIT_AUTH_PASSKEYS=True, CHATBOTKIT_AUTH_PASSKEY_OFFER=False)
     if demo.sandbox:
         app.config.update(CHATBOTKIT_API_URL=demo.sandbox.url)
         # People and keys are new with each start, so that no cookie outlives the person it stands for.
@@ -157,9 +162,9 @@ def _begin(app: Flask) -> Demo:
     if "CHATBOTKIT_API_URL" not in os.environ:
         demo.sandbox = Sandbox(SECRET).start()
         demo.sandbox.token_delay = 0.05  # as if it had to think
-        demo.sandbox.add_user("ada@example.com", name="Ada")
+        demo.sandbox.add_user("ada@example.com", name="Ada", meta={"role": "admin"})
         demo.sandbox.add_user("ben@example.com", name="Ben")
-        demo.sandbox.add_contact("ada@example.com", name="Ada", meta={"email": "ada@example.com"})
+        demo.sandbox.add_contact("ada@example.com", name="Ada", meta={"email": "ada@example.com", "role": "admin"})
         demo.sandbox.add_contact("ben@example.com", name="Ben", meta={"email": "ben@example.com"})
         demo.empty()
     if not is_running_from_reloader():
@@ -216,7 +221,7 @@ def _begin_step() -> None:
 
 @bp.after_app_request
 def _end_step(response: Response) -> Response:
-    title = STEPS.get(f"{request.method} {request.path}")
+    title = STEPS.get(f"{request.method} {request.url_rule}")
     sandbox = current_demo().sandbox
     if title and sandbox and response.status_code < 400:
         calls = [f"{call.method} {call.path.removeprefix('/api/v1')}" for call in sandbox.requests[g.calls_before :]]

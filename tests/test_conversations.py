@@ -105,6 +105,15 @@ def test_another_persons_conversation_is_unknown(chat: Chat) -> None:
         assert list_conversations(chat.eve, **chat.options) == []
 
 
+def test_who_owns_a_workspace_reads_no_colleagues_conversation(app: Flask, chatbotkit_sandbox: Sandbox) -> None:
+    ada, ben = (chatbotkit_sandbox.add_user(f"{name}@example.com")["id"] for name in ("ada", "ben"))
+    with app.test_request_context():
+        id = create_conversation(ben, run_as=ada)
+        assert list_conversations(ada, run_as=ada) == []
+        with pytest.raises(UnknownConversation):
+            list_messages(ada, id, run_as=ada)
+
+
 def test_a_server_that_knows_no_filter_shows_nobody_elses(chat: Chat) -> None:
     made(chat, chat.ada)
     chat.sandbox.ignore_filters = True

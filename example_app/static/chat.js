@@ -13,6 +13,7 @@ let call = null; // the AbortController of the answer under way
 
 class Problem extends Error {} // its message is a sentence for the person
 
+if (form.dataset.messages) remember();
 if (messages.length) welcome.remove();
 for (const { type, text } of messages) show(type).textContent = text;
 field.focus();
@@ -21,7 +22,9 @@ if (messages.at(-1)?.type === "user") complain("The answer broke off.");
 
 // What was said survives a reload, in this tab, until its writer signs out.
 function remembered() {
+  if (form.dataset.messages) return JSON.parse(form.dataset.messages); // chosen from the history, or a new one
   try {
+    form.action = sessionStorage.getItem(`${form.dataset.history} at`) ?? form.action;
     return JSON.parse(sessionStorage.getItem(form.dataset.history)) ?? [];
   } catch {
     return []; // storage is blocked, or holds something else
@@ -31,6 +34,7 @@ function remembered() {
 function remember() {
   try {
     sessionStorage.setItem(form.dataset.history, JSON.stringify(messages));
+    sessionStorage.setItem(`${form.dataset.history} at`, form.action);
   } catch {
     // Blocked or full: the talk goes on.
   }
@@ -122,6 +126,7 @@ async function* completion(signal) {
     const answer = await response.json().catch(() => null);
     throw new Problem(answer?.error?.message ?? "Something went wrong. Try again in a moment.");
   }
+  form.action = response.headers.get("X-Conversation") ?? form.action; // ChatBotKit keeps it from here on
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let rest = ""; ; ) {
     const { done, value } = await reader.read();

@@ -27,8 +27,8 @@ def create_conversation(user: User | str, *, run_as: str | None = None, **option
     """Make a conversation that ChatBotKit keeps, for :func:`stream_completion`, and return its id.
 
     :param user: whose it is: the user or its id.
-    :param run_as: the id of another sub-account that it is kept in, such as a workspace that several people share. It is
-        still this user's alone. Check that the user belongs there: nothing else does.
+    :param run_as: the id of a sub-account that it is kept in, such as a workspace that several people share. It is still
+        this user's alone. Check that the user belongs there: nothing else does.
     :param options: fields of the API's ``/conversation/create``: ``botId``, or ``model``, ``backstory``, ``datasetId``,
         ``skillsetId``, ``privacy`` and ``moderation``; and ``name``, ``description``, ``meta``, ``messages``,
         ``expiresAt``, ``taskId`` and ``spaceId``.
@@ -97,7 +97,7 @@ def delete_conversation(user: User | str, conversation: str, *, run_as: str | No
 class Place:
     """Whose conversations are meant, and the account that they are kept in.
 
-    :param run_as: another sub-account than the user's own.
+    :param run_as: a sub-account that several people share.
     """
 
     def __init__(self, user: User | str, run_as: str | None) -> None:
@@ -107,7 +107,8 @@ class Place:
             raise ValueError("nobody is signed in: a chat needs a user, or the id of one")
         self.user_id = id
         self.contact: bool = auth.kind == "contact"
-        self.shared: bool = run_as is not None and (self.contact or run_as != self.user_id)
+        # Their own, too, where it is named: the people whom they let work in it keep their conversations to themselves.
+        self.shared: bool = run_as is not None
         self.client: ChatBotKitClient = auth.client.run_as(run_as) if run_as is not None else auth.client_for(user)
 
     def owns(self, conversation: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from flask import current_app, request
@@ -18,6 +19,7 @@ from ..keys import secret_keys
 from ..languages import current_language
 from ..login import held_session
 from ..profile import clean_name
+from ..sessions import shown
 from ..signals import app_session_added, emit, user_signed_out
 from ..state import current_auth
 from ..stores.base import SessionRecord

@@ -56,10 +56,10 @@ ELSEWHERE = {
 
 def test_every_sample_is_of_a_kind_that_is_executed() -> None:
     kinds = {block.name.partition("-")[0] for block in written_in("python")}
-    assert kinds == {"", "run", "file", "deploy", "migrate", "apps"}
+    assert kinds == {"", "run", "file", "deploy", "migrate", "apps", "product"}
     known = {"python", "sh", "console", "text", "nginx", "javascript", "json", "yaml", "html+jinja", "css", "po"}
     assert not [block.where for block in SAMPLES if block.language not in known]
-    assert [block.name for block in written_in("text")] == ["crontab"]
+    assert [block.name for block in written_in("text")] == ["crontab", "product-start"]
 
 
 def test_every_command_is_run_or_is_known_not_to_be() -> None:
