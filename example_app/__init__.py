@@ -21,6 +21,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from flask_chatbotkit_auth import ChatBotKitAuth, User, current_auth
 from flask_chatbotkit_auth.chat import (
+    UnknownConversation,
     create_conversation,
     delete_conversation,
     list_conversations,
@@ -97,7 +98,10 @@ def create_app(instance_path: str | None = None, **config: Any) -> Flask:
     @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no type information
     def dashboard() -> str:
         id = request.args.get("conversation")
-        kept = [] if id in (None, "new") else list_messages(current_user, str(id))
+        try:
+            kept = [] if id in (None, "new") else list_messages(current_user, str(id))
+        except UnknownConversation:
+            abort(404)
         said = [{"type": each["type"], "text": each["text"]} for each in kept if each["type"] in ("user", "bot")]
         return render_template("dashboard.html", conversation=id, messages=said)
 

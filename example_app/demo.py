@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -142,7 +143,9 @@ def init_app(app: Flask, create_app: Callable[..., Flask]) -> None:
     app.config.setdefault("CHATBOTKIT_AUTH_NOTICES", True)
     app.config.setdefault("CHATBOTKIT_AUTH_MAIL_LINK", True)
     # A passkey belongs to a name. So it works at http://localhost, and not at http://127.0.0.1.
-    app.config.update(CHATBOTKIT_AUTH_PASSKEYS=True, CHATBOTKIT_AUTH_PASSKEY_OFFER=False)
+    app.config.setdefault("CHATBOTKIT_AUTH_PASSKEYS", find_spec("webauthn") is not None)
+    # On the account page, and not between a code and the chat.
+    app.config.setdefault("CHATBOTKIT_AUTH_PASSKEY_OFFER", False)
     if demo.sandbox:
         app.config.update(CHATBOTKIT_API_URL=demo.sandbox.url)
         # People and keys are new with each start, so that no cookie outlives the person it stands for.
