@@ -168,6 +168,15 @@ def test_a_colleague_works_in_the_account_of_the_team(
     assert ada.get("/conversations").get_json() == []
 
 
+def test_an_invitation_stays_with_the_team_that_made_it(
+    app: Flask, product: Any, join: Callable[..., FlaskClient], post: Post
+) -> None:
+    for email in (ADA, EVE):
+        assert post(join(email), "/invitations", {"email": BEN}).status_code == 200
+    with app.app_context():
+        assert product.db.session.get(product.Invitation, BEN).team == user_of(app, ADA).id
+
+
 def test_a_conversation_is_read_again_and_deleted(join: Callable[..., FlaskClient], post: Post) -> None:
     ada = join(ADA)
     talk = post(ada, "/conversations").get_json()["id"]
