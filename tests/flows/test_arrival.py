@@ -12,8 +12,8 @@ from flask_mail import Message
 from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth import MailError, User, notice_failed
-from flask_chatbotkit_auth.testing.plugin import _post
 from tests.support.apps import Clock, MakeApp
+from tests.support.steps import post
 
 ADA, BEN = "ada@example.com", "ben@example.com"
 PHONE = "Mozilla/5.0 (Linux; Android 14) Chrome/126.0 Mobile Safari/537.36"
@@ -48,7 +48,7 @@ def test_one_notice_for_each_browser_and_none_for_the_first(
         assert "Chrome on Android" in str(text)
         assert "12:00 UTC on 1 January 2026" in str(text)
         assert "https://shop.example/auth/account" in str(text)
-    _post(phone, "/auth/sign-out", "/auth", {})
+    post(phone, "/auth/sign-out", {})
     sign_in(phone, ADA)
     assert len(notices(chatbotkit_outbox)) == 1, "it is known by now, and stays so when somebody signs out"
 
@@ -121,6 +121,6 @@ def test_what_is_answered_to_a_request_for_a_code_is_as_before(
                 "chatbotkit_auth"
             ].adapter.create(ADA)
         for email in (ADA, "nobody@example.com"):
-            answer = _post(app.test_client(), "/auth/sign-in", "/auth", {"email": email})
+            answer = post(app.test_client(), "/auth/sign-in", {"email": email})
             answers.append((answer.status_code, {**answer.get_json()["challenge"], "email": ""}))
     assert len({str(each) for each in answers}) == 1
