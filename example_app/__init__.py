@@ -118,7 +118,7 @@ def create_app(instance_path: str | None = None, **config: Any) -> Flask:
     def change_plan() -> AnyResponse:
         # A real product asks for money first, and changes the plan when the payment provider says so.
         set_plan(current_user.id, request.form.get("plan", ""))
-        return redirect(url_for("chatbotkit_auth.account"))
+        return redirect(url_for("home"))
 
     # Chat: kept by ChatBotKit, and found again on any device
 

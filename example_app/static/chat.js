@@ -9,6 +9,7 @@ const status = document.querySelector("#status");
 
 const messages = remembered(); // {type: "user" or "bot", text}, as ChatBotKit has it
 let announced = 0; // characters of the answer that screen readers have been told
+let leaving = false; // the writer is signing out: nothing is kept any more
 let call = null; // the AbortController of the answer under way
 
 class Problem extends Error {} // its message is a sentence for the person
@@ -32,6 +33,7 @@ function remembered() {
 }
 
 function remember() {
+  if (leaving) return;
   try {
     sessionStorage.setItem(form.dataset.history, JSON.stringify(messages));
     sessionStorage.setItem(`${form.dataset.history} at`, form.action);
@@ -41,6 +43,7 @@ function remember() {
 }
 
 document.querySelector("nav form").addEventListener("submit", () => {
+  leaving = true;
   try {
     sessionStorage.clear();
   } catch {

@@ -130,7 +130,7 @@ def test_a_new_person_says_their_name(client: FlaskClient, signed_in: SignedIn) 
 
 def test_a_plan_is_changed_and_has_limits(client: FlaskClient, post: Post, signed_in: SignedIn) -> None:
     eve = signed_in(client, "eve@example.com")
-    assert "You are on the free plan." in client.get("/auth/account").text
+    assert "You are on the free plan." in client.get("/").text
     form(client, "/plan", plan="pro")
     assert form(client, "/plan", plan="golden").status_code == 400
     assert "You are on the pro plan." in client.get("/").text
@@ -138,7 +138,7 @@ def test_a_plan_is_changed_and_has_limits(client: FlaskClient, post: Post, signe
         found = current_auth.adapter.get(eve.id)
     assert found is not None
     assert found.limits == (PLANS["pro"] if eve.kind == "partner" else {})
-    assert "Cancel the plan" in client.get("/auth/account").text
+    assert "Cancel the plan" in client.get("/").text
 
 
 def test_administrators_see_accounts_and_suspend_them(app: Flask, signed_in: SignedIn) -> None:

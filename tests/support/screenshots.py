@@ -186,7 +186,7 @@ def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
         say(text)
         page.get_by_role("button", name="Send").wait_for()
     yield "dashboard"
-    sandbox.fail("*/conversation/complete", status=503, times=1)
+    sandbox.fail("*/complete", status=503, times=1)
     say("And if it rains?")
     page.get_by_role("alert").wait_for()
     yield "dashboard-error"
