@@ -337,7 +337,12 @@ def test_every_test_that_is_named_exists() -> None:
 
 
 def test_every_endpoint_that_is_named_exists_and_every_post_is_named(make_app: MakeApp) -> None:
-    app = make_app(CHATBOTKIT_AUTH_EMAIL_CHANGE=True)
+    app = make_app(
+        CHATBOTKIT_AUTH_EMAIL_CHANGE=True,
+        CHATBOTKIT_AUTH_EVENTS=True,
+        CHATBOTKIT_AUTH_MAIL_LINK=True,
+        CHATBOTKIT_AUTH_ORIGIN="https://shop.example.com",
+    )
     named = set(re.findall(r"``(GET|POST) (/auth/[^`]*)``", (DOCS / "json-api.rst").read_text(encoding="utf-8")))
     ours = {
         (method, rule.rule)
