@@ -124,7 +124,7 @@ def list_sessions(user: str, as_json: bool) -> None:
     rows: list[dict[str, Any]] = [
         {
             "id": each.id,
-            "device": device_name(each.user_agent),
+            "device": each.name or device_name(each.user_agent),
             "ip": each.ip,
             "created_at": each.created_at.isoformat(timespec="seconds"),
             "last_seen_at": each.seen_at.isoformat(timespec="seconds"),

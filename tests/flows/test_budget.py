@@ -11,11 +11,13 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_mail import Message
 from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth import ChatBotKitAuth
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import MakeApp
 
 ADA = "ada@example.com"
@@ -153,6 +155,32 @@ def test_the_package_imports_nothing_that_its_neighbours_do_not() -> None:
 def test_an_application_imports_what_counts_its_limits_and_its_database_and_nothing_else() -> None:
     parts = "import limits.storage, limits.strategies, sqlalchemy.dialects.sqlite, sqlite3"
     assert loaded(MAKE_AN_APP, f"{NEIGHBOURS}, {parts.removeprefix('import ')}") == {"flask_chatbotkit_auth"}
+
+
+def test_sessions_for_apps_cost_nothing_where_they_are_off(make_app: MakeApp) -> None:
+    program = f"import sys; {MAKE_AN_APP}; print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    ours = {f"flask_chatbotkit_auth.{name}" for name in ("web.apps", "web.bearer", "flows.apps")}
+    assert not ours & set(answer.stdout.split())
+    on, off = make_app(CHATBOTKIT_AUTH_APP_SESSIONS=True), make_app()
+    for hooks in ("before_request_funcs", "after_request_funcs"):
+        assert len(getattr(on, hooks)[None]) == len(getattr(off, hooks)[None]) + 1
+    assert not [rule for rule in off.url_map.iter_rules() if "/app/" in rule.rule]
+
+
+def test_the_sign_in_of_an_app_takes_eight_statements_at_most(
+    make_app: MakeApp, tmp_path: object, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: list[Message]
+) -> None:
+    app = make_app(CHATBOTKIT_AUTH_STORE_URL=f"sqlite:///{tmp_path}/store.db", CHATBOTKIT_AUTH_APP_SESSIONS=True)
+    chatbotkit_sandbox.add_user(ADA)
+    client = app.test_client()
+    with statements(app) as seen:
+        challenge = client.post("/auth/app/sign-in", json={"email": ADA}).get_json()["challenge"]["token"]
+        body = {"challenge": challenge, "code": read_code(chatbotkit_outbox[-1])}
+        token = client.post("/auth/app/verify", json=body).get_json()["token"]
+        assert client.get("/dashboard", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert len(seen) <= 8, seen
+    assert len(chatbotkit_sandbox.requests) == 1
 
 
 def test_the_package_imports_the_limits_library_only_for_an_application() -> None:
