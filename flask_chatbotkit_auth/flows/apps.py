@@ -44,7 +44,7 @@ class App:
         self.name: str | None = None
         """What the app calls itself, where it says so in this request."""
 
-        self.changed = False
+        self.changed: bool = False
         """Whether the app has to hold another token from now on."""
 
     def read(self) -> Mapping[str, Any]:

@@ -61,7 +61,7 @@ class Host(smtplib.SMTP):
 
     def getreply(self) -> tuple[int, bytes]:
         if self.file is None:
-            self.file = BufferedReader(_Answers(self))
+            self.file: Any = BufferedReader(_Answers(self))
         return super().getreply()
 
     def login(self, user: str, password: str, *, initial_response_ok: bool = True) -> tuple[int, bytes]:

@@ -30,18 +30,21 @@ class Mail(flask_mail.Message):
     ) -> None:
         # Not by Flask-Mail's own constructor: it asks the network for this machine's name, without a time-out.
         self.subject = subject
-        self.recipients = [recipient]
-        self.sender = _readable(sender)
-        self.reply_to = _readable(reply_to) if reply_to else None
-        self.cc, self.bcc, self.attachments = [], [], []
-        self.body = body
-        self.alts = {"html": html}
-        self.date = time.time()
-        self.msgId = make_msgid(domain=sender.domain)
-        self.charset = None
+        self.recipients: list[str | tuple[str, str]] = [recipient]
+        self.sender: str = _readable(sender)
+        self.reply_to: str | None = _readable(reply_to) if reply_to else None
+        self.cc: list[str | tuple[str, str]] = []
+        self.bcc: list[str | tuple[str, str]] = []
+        self.attachments: list[flask_mail.Attachment] = []
+        self.body: str | None = body
+        self.alts: dict[str, str] = {"html": html}
+        self.date: float = time.time()
+        self.msgId: str = make_msgid(domain=sender.domain)
+        self.charset: str | None = None
         # RFC 3834: keeps vacation notices and other robots from answering.
-        self.extra_headers = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}
-        self.mail_options, self.rcpt_options = [], []
+        self.extra_headers: dict[str, str] | None = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}
+        self.mail_options: list[str] = []
+        self.rcpt_options: list[str] = []
         self._composed: tuple[object, bytes] | None = None
 
     def __repr__(self) -> str:

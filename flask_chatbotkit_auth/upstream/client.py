@@ -70,8 +70,8 @@ class NoSecret(ConfigurationError, APIError):
     stay signed in, and nobody is told to correct what they cannot.
     """
 
-    error_code = APIError.error_code
-    http_status = APIError.http_status
+    error_code: str = APIError.error_code
+    http_status: int = APIError.http_status
 
     def __init__(self) -> None:
         super().__init__(
@@ -147,7 +147,7 @@ class ChatBotKitClient:
             self._headers["Authorization"] = f"Bearer {secret}"
         # These two are shared with the copies that run_as makes.
         self._transport = Transport(self._prefix, secret or "no secret", timeout, clock)
-        self.deployment = Deployment(users_path)
+        self.deployment: Deployment = Deployment(users_path)
         """What is known of the deployment that answers."""
 
     def __repr__(self) -> str:

@@ -116,7 +116,7 @@ class Records:
         self.used: dict[tuple[str, str], float] = {}
         self.byte_limits = True
         self.knows_update = True
-        self.ensure_gap = 0.0
+        self.ensure_gap: float = 0.0
         self._clock = clock
         self._latest = 0
 
