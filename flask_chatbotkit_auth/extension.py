@@ -32,7 +32,7 @@ from .web import sign_in as views
 from .web.application import api_problem
 from .web.blueprint import HOST, blueprint
 from .web.errors import problem
-from .web.manager import SignInManager
+from .web.manager import sign_in_manager
 from .web.origin import take_over
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class ChatBotKitAuth:
         )
         failures.prepare(app)
         skew.prepare(app)
-        login.prepare(app, self._login_manager, lambda: current_auth, make=SignInManager)
+        login.prepare(app, self._login_manager, lambda: current_auth, make=sign_in_manager)
         login.guard_cookies(app, lambda: current_auth)
         prepare_mail(app, self._mail, os.environ)
         _prepare_csrf(app)

@@ -42,7 +42,10 @@ class Mail(flask_mail.Message):
         self.msgId: str = make_msgid(domain=sender.domain)
         self.charset: str | None = None
         # RFC 3834: keeps vacation notices and other robots from answering.
-        self.extra_headers: dict[str, str] | None = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}
+        self.extra_headers: dict[str, str] | None = {
+            "Auto-Submitted": "auto-generated",
+            "X-Auto-Response-Suppress": "All",
+        }
         self.mail_options: list[str] = []
         self.rcpt_options: list[str] = []
         self._composed: tuple[object, bytes] | None = None

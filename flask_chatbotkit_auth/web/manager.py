@@ -16,7 +16,12 @@ from .forms import wants_json
 from .redirects import came_from
 
 
-class SignInManager(LoginManager):  # type: ignore[misc]  # Flask-Login has no type information
+def sign_in_manager() -> Any:
+    """Return a ``LoginManager`` that answers as our own pages do."""
+    return _SignInManager()
+
+
+class _SignInManager(LoginManager):  # type: ignore[misc]  # Flask-Login has no type information
     """Flask-Login's, but JSON is answered in JSON, and a form that was sent leads back to the page that it is on."""
 
     def unauthorized(self) -> Any:

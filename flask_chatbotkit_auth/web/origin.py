@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, g, request
-from flask_wtf.csrf import CSRFError, CSRFProtect, same_origin, validate_csrf
+from flask_wtf.csrf import CSRFProtect, same_origin, validate_csrf
 from wtforms import ValidationError
 
 from ..keys import secret_keys
 from ..login import is_app_request
 from ..state import current_auth
 
+if TYPE_CHECKING:  # Flask-WTF has no type information
+    from werkzeug.exceptions import BadRequest as CSRFError
+else:
+    from flask_wtf.csrf import CSRFError
 
-class OriginRefused(CSRFError):  # type: ignore[misc]  # Flask-WTF has no type information
+
+class OriginRefused(CSRFError):
     """The browser says that the request comes from a page of somebody else.
 
     :param detail: what it says, for the JSON in debug mode; no log holds what a client wrote.
