@@ -112,7 +112,8 @@ def configuration() -> str:
 
 def _setting(each: Any) -> str:
     key, doc, default = each.metadata["key"], each.metadata["doc"], getattr(Config(), each.name)
-    lines = [f".. confval:: {key}", f"   :type: {_type(each)}", f"   :default: {_default(default, each.name)}", ""]
+    shown = re.sub(r"see :ref:.+", "see above", _default(default, each.name))  # a link is no part of an option
+    lines = [f".. confval:: {key}", f"   :type: {_type(each)}", f"   :default: {shown}", ""]
     lines += [f"   {doc}", "", "   .. code-block:: python", "", f"      {key} = {_example(each)}", ""]
     pages = [f":doc:`{page}`" for page in _pages_about(key)]
     if pages:
@@ -336,7 +337,11 @@ def errors() -> str:
     """Return the table of error codes, read off the one that the OpenAPI document is made of, and the exceptions."""
     rows = []
     for code, error in ERRORS.items():
-        kinds = [each for each in _kinds(ChatBotKitAuthError) if vars(each).get("error_code") == code]
+        kinds = [each for each in _kinds(ChatBotKitAuthError) if each.error_code == code]
+        named = code.title().replace("_", "")  # where a base has the code, the class of that name is what is raised
+        kinds = [each for each in kinds if each.__name__ == named] or [
+            each for each in kinds if "error_code" in vars(each)
+        ]
         raised = ", ".join(f":exc:`~flask_chatbotkit_auth.exceptions.{each.__name__}`" for each in kinds)
         more = f" Carries ``{error.detail}``." if error.detail else ""
         rows.append(

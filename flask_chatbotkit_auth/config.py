@@ -413,7 +413,7 @@ class Config:
         "CHATBOTKIT_AUTH_SIGN_IN_REDIRECT",
         _text,
         None,
-        "Where people go after they sign in (log in) without a ``next``: a path in the application, or a full URL. "
+        "Where people go after they sign in (login) without a ``next``: a path in the application, or a full URL. "
         "Default: ``/`` if the application has that route, else the account page.",
         example='"/dashboard"',
     )
@@ -421,7 +421,7 @@ class Config:
         "CHATBOTKIT_AUTH_SIGN_OUT_REDIRECT",
         _text,
         None,
-        "Where people go after they sign out (log out): a path in the application, or a full URL. Default: the "
+        "Where people go after they sign out (logout): a path in the application, or a full URL. Default: the "
         "sign-in page.",
         example='"/goodbye"',
     )
