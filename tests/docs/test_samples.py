@@ -45,6 +45,7 @@ ELSEWHERE = {
     r"curl ": "asks the running application; what it answers is held by the tests of that part",
     r"\.ci/run|\.venv/bin/": "the gate, or a step of it",
     r"export CHATBOTKIT_AUTH_AUTO_CREATE=true": "sets a variable, as the tests of the samples do",
+    r"flask (--app \w+ )?chatbotkit-auth events": "needs the switch for events; the command has tests of its own",
     r"docker compose |cd example_app|echo ": "needs Docker; what it reads and runs is held by tests/docs/test_docker.py",
     r"(BENCHMARK_\w+=\d+ )?python -m benchmarks": "takes minutes",
 }
