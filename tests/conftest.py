@@ -23,6 +23,7 @@ from flask_login import current_user, fresh_login_required, login_fresh, login_r
 from flask_chatbotkit_auth import ChatBotKitAuth, EmailCodeProvider, MemoryStore
 from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.testing import Sandbox
+from tests.support import topologies
 from tests.support.apps import Clock, MakeApp
 from tests.support.leaks import LOGGER, Leaks
 from tests.support.sites import Worker
@@ -153,6 +154,21 @@ def _redis(request: pytest.FixtureRequest) -> str:
     return REDIS
 
 
+@pytest.fixture(scope="session")
+def redis_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Redis Cluster of three nodes."""
+    if shutil.which("redis-server") is None or shutil.which("redis-cli") is None:
+        _missing(request, "redis-server", "not installed")
+    with topologies.redis_cluster(tmp_path_factory.mktemp("cluster")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def postgresql_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of an empty database of PostgreSQL, for all tests of a module."""
+    yield from _own_database(request, "PostgreSQL", POSTGRESQL)
+
+
 @pytest.fixture(scope="module")
 def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an empty back end of the kind that an indirect parameter names; one for all tests of a module."""
@@ -165,6 +181,8 @@ def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         yield from _own_database(request, "PostgreSQL", POSTGRESQL)
     elif kind == "mariadb":
         yield from _own_database(request, "MariaDB", MARIADB)
+    elif kind == "redis cluster":
+        yield request.getfixturevalue("redis_cluster")
     else:
         yield _redis(request)
 
@@ -172,7 +190,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
     """An empty store of that kind."""
-    with opened(store_url, f"test-{uuid.uuid4().hex}:") as store:
+    with opened(store_url, f"{{test-{uuid.uuid4().hex}}}:") as store:
         yield store
         forget_everything(store)
 

@@ -23,7 +23,7 @@ NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 USER = User(id="usr_1", email="ada@example.com")
 
 pytestmark = pytest.mark.parametrize(
-    "store_url", ["sqlite", "postgresql", "mariadb", "redis"], indirect=True, scope="module"
+    "store_url", ["sqlite", "postgresql", "mariadb", "redis", "redis cluster"], indirect=True, scope="module"
 )
 
 Start = Callable[[], object]
@@ -38,7 +38,7 @@ def workers() -> Iterator[Workers]:
 
 @pytest.fixture
 def prefix() -> str:
-    return f"race-{uuid.uuid4().hex}:"
+    return f"{{race-{uuid.uuid4().hex}}}:"
 
 
 @pytest.fixture

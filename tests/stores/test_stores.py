@@ -28,7 +28,7 @@ from flask_chatbotkit_auth.testing.contract.samples import (
 )
 from tests.support.workers import at_once
 
-BACK_ENDS = ("memory", "sqlite", "postgresql", "mariadb", "redis")
+BACK_ENDS = ("memory", "sqlite", "postgresql", "mariadb", "redis", "redis cluster")
 
 
 def on(*kinds: str) -> pytest.MarkDecorator:
