@@ -91,7 +91,8 @@ def _alone(connection: Connection) -> Iterator[None]:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     elif dialect in ("mysql", "mariadb"):
         # Statements that make tables end its transactions: this lock is the connection's. The names are the whole server's.
-        name = sa.func.concat(f"{_NAME}:", sa.func.left(sa.func.sha1(sa.func.database()), 20))
+        # MySQL 9 has neither SHA1 nor MD5.
+        name = sa.func.concat(f"{_NAME}:", sa.func.left(sa.func.sha2(sa.func.database(), 256), 20))
         if not connection.execute(sa.select(sa.func.get_lock(name, _PATIENCE))).scalar():
             raise AnotherIsAtIt
         try:
