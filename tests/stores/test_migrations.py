@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import flask_migrate
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
@@ -18,6 +20,8 @@ from flask_chatbotkit_auth import User
 from flask_chatbotkit_auth.migrations import include_name
 from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
+from tests.support import release_0_1 as old
+from tests.support.samples import sample
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 NAMES = ("challenges", "sessions", "limits", "spent", "passkeys", "events", "schema")
@@ -112,3 +116,24 @@ def test_a_store_with_a_url_is_left_alone_by_the_applications_migrations(
             connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")
         db.engine.dispose()
     store.close()
+
+
+def test_the_revision_of_the_documentation_upgrades_the_tables_of_0_1(store_url: str) -> None:
+    engine = sa.create_engine(store_url)
+    revision: dict[str, Any] = {}
+    exec(sample("upgrade-revision").code, revision)  # noqa: S102  # our own page
+    with engine.begin() as connection:
+        old.make_tables(connection)
+        old.add_session(connection, "signed in")
+        context = MigrationContext.configure(connection)
+        with Operations.context(context):
+            revision["upgrade"]()
+    db = SQLAlchemy(metadata=sa.MetaData())
+    store = SQLAlchemyStore(db)
+    with engine.begin() as connection:
+        # A column of 0.1 is never changed.
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        assert compare_metadata(context, store.database.metadata) == []
+        assert old.get_session(connection, "signed in") == "usr_1"
+        store.database.metadata.drop_all(connection)
+    engine.dispose()
