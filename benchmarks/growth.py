@@ -80,7 +80,7 @@ def sign_in(store: Store) -> float:
 
 
 def fill(store: Store, size: int) -> None:
-    """Add ``size`` challenges, sessions and, in a database, counts; the back end makes them itself."""
+    """Add ``size`` challenges, sessions and, in a database, counts and leases; the back end makes them itself."""
     for first in range(0, size, _BATCH):
         count = min(_BATCH, size - first)
         if isinstance(store, SQLAlchemyStore):
@@ -99,7 +99,7 @@ def fill_database(store: SQLAlchemyStore, first: int, count: int) -> None:
     text: dict[str, Any] = {"digest_1": "d" * 64, "snapshot": "{}" * 200, "state": "completed"}
     names = dict.fromkeys(("id", "key", "identifier", "user_id"), name)
     with store.database.engine.begin() as connection:
-        for table in store.database.metadata.sorted_tables:
+        for table in (store._challenges, store._sessions, store._counters, store._spent):
             columns = [each for each in table.columns if not each.nullable]
             parts = {each.name: text.get(each.name, milliseconds if "_" in each.name else 1) for each in columns}
             rows = sa.select(*(names.get(each.name, sa.literal(parts[each.name], each.type)) for each in columns))
