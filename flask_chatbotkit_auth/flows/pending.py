@@ -1,4 +1,4 @@
-"""The one challenge that a browser has pending, whatever it is for: which, on the way where, and who typed its code."""
+"""The one challenge that a browser has pending: for which purpose, where the person goes next, and who typed its code."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ MODULES = {
 INTERNAL = {
     "AuthState": {"limiter", "optional_client", "mailer", "registry", "hooks", "sweep"},
 }
-"""Members that the reference leaves out: how the house is wired."""
+"""Members that the reference leaves out, since applications do not need them."""
 
 
 def describe() -> Iterator[str]:
