@@ -101,8 +101,13 @@
       try {
         await finish(await ask("get", { mediation: "conditional", publicKey: JSON.parse(signIn.dataset.options) }));
       } catch (error) {
-        say(signIn, explain(signIn, error));
-        if (error.said) renew().then(wait, () => {});
+        // Nobody pressed anything: only what the server said of a passkey that was chosen is worth a word.
+        if (error.said) {
+          say(signIn, explain(signIn, error));
+          renew().then(wait, () => {});
+        } else if (error.name === "SecurityError") {
+          signIn.hidden = true; // this page's host is none that passkeys belong to
+        }
       }
     };
     // The challenge lasts ten minutes, and a page may be open for longer.
