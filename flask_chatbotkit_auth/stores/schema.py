@@ -26,6 +26,10 @@ _UNUSED = {"ix_chatbotkit_auth_sessions_expires_at"}
 """Indexes of 0.1 that this release does without."""
 
 
+FILLFACTOR = "chatbotkit_auth_fillfactor"
+"""The key of a table's ``info`` that tells how many per cent of a page PostgreSQL fills with new rows."""
+
+
 class AnotherIsAtIt(Exception):
     """Another process makes the tables, and has not come to an end yet."""
 
@@ -65,9 +69,9 @@ def _add_columns(connection: Connection, inspector: sa.Inspector, table: sa.Tabl
     for column in missing:
         definition = CreateColumn(column).compile(dialect=connection.dialect)
         connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {definition}")
-    room = table.dialect_kwargs.get("postgresql_with")
+    room = table.info.get(FILLFACTOR)
     if missing and room and connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"ALTER TABLE {name} SET (fillfactor = {room['fillfactor']})")
+        connection.exec_driver_sql(f"ALTER TABLE {name} SET (fillfactor = {room})")
 
 
 def _note_version(connection: Connection, metadata: sa.MetaData) -> None:

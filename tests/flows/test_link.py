@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -203,6 +204,7 @@ def test_the_same_link_is_in_each_mail_and_lives_as_the_code_does(
     assert error(post(client, "/link", t=token_in(chatbotkit_outbox[-1]))) == (400, "code_expired")
 
 
+@pytest.mark.skipif(version("flask") < "3.1", reason="Flask reads no fallback keys before 3.1")
 def test_a_rotated_key_kills_no_link(make_app: MakeApp, tmp_path: object, chatbotkit_outbox: Outbox) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     before = make_app(SECRET_KEY="old", CHATBOTKIT_AUTH_STORE_URL=url, **ON).test_client()
