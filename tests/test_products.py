@@ -210,7 +210,7 @@ def test_everybody_is_signed_out_by_one_command(worker: Worker, sign_in: SignIn)
     for number, client in enumerate(clients):
         sign_in(client, f"ada{number}@example.com")
     run = app.test_cli_runner().invoke
-    assert "Name a user" in run(args=["chatbotkit-auth", "sessions", "end"]).stderr
+    assert "Name a user" in run(args=["chatbotkit-auth", "sessions", "end"]).output
     told = run(args=["chatbotkit-auth", "sessions", "end", "--all", "--yes"])
     assert "2 sessions ended" in told.stdout, auth_of(app)
     assert [is_in(client) for client in clients] == [False, False]
