@@ -57,8 +57,8 @@ def create_app(instance_path: str | None = None, **config: Any) -> Flask:
         CHATBOTKIT_AUTH_SITE_NAME="Parley",
         CHATBOTKIT_AUTH_SIGN_IN_REDIRECT="/dashboard",
         CHATBOTKIT_AUTH_SIGN_OUT_REDIRECT="/",
-        **config,
     )
+    app.config.update(config)
     app.config.from_prefixed_env()  # FLASK_MAIL_SERVER, FLASK_MAIL_PORT and so on
     if os.environ.get("CHATBOTKIT_API_SECRET", demo.SECRET) == demo.SECRET:
         demo.init_app(app, create_app)

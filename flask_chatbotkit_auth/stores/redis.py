@@ -230,6 +230,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
     def close(self) -> None:
         if self._own and self._client is not None:
             self._client.close()
+            self._client = None  # that of a cluster does not open again
 
     def ping(self) -> None:
         self._ask("ping")

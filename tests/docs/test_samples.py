@@ -47,6 +47,7 @@ ELSEWHERE = {
     r"export CHATBOTKIT_AUTH_AUTO_CREATE=true": "sets a variable, as the tests of the samples do",
     r"flask (--app \w+ )?chatbotkit-auth events": "needs the switch for events; the command has tests of its own",
     r"docker compose |cd example_app|echo ": "needs Docker; what it reads and runs is held by tests/docs/test_docker.py",
+    r"redis-cli --cluster create": "needs servers; the tests of the store make such a cluster of three",
     r"(BENCHMARK_\w+=\d+ )?python -m benchmarks": "takes minutes",
 }
 """Commands, by how they begin, that no test runs, and why."""
@@ -57,8 +58,9 @@ ELSEWHERE = {
 
 def test_every_sample_is_of_a_kind_that_is_executed() -> None:
     kinds = {block.name.partition("-")[0] for block in written_in("python")}
-    assert kinds == {"", "run", "file", "deploy", "migrate", "apps", "product"}
+    assert kinds == {"", "run", "file", "deploy", "migrate", "apps", "product", "upgrade"}
     known = {"python", "sh", "console", "text", "nginx", "javascript", "json", "yaml", "html+jinja", "css", "po"}
+    known |= {"ini", "sql"}  # of servers; the tests of the topologies start them with the same
     assert not [block.where for block in SAMPLES if block.language not in known]
     assert [block.name for block in written_in("text")] == ["crontab", "product-start"]
 

@@ -15,6 +15,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.wsgi_servers import free_port
 
 PATIENCE = 30
@@ -76,7 +78,7 @@ class Firefox(Engine):
     """Debian's Firefox over WebDriver BiDi, which needs no driver beside it."""
 
     def __init__(self, port: int) -> None:
-        import websocket
+        websocket = pytest.importorskip("websocket")
 
         self._socket = websocket.create_connection(
             f"ws://127.0.0.1:{port}/session", timeout=PATIENCE, suppress_origin=True
@@ -116,6 +118,7 @@ class WebKit(Engine):
     """Debian's WebKitGTK, by its own driver."""
 
     def __init__(self, program: str, display: str) -> None:
+        pytest.importorskip("selenium")
         from selenium import webdriver
         from selenium.webdriver.webkitgtk.options import Options
         from selenium.webdriver.webkitgtk.service import Service

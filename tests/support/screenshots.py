@@ -74,12 +74,27 @@ def demo_of(app: Flask) -> Demo:
 
 
 def newest_code(app: Flask) -> str:
-    """Return the code of the mail that arrived last."""
+    """Return the code that arrived last; a notice holds none."""
+    return codes(app)[0]
+
+
+def codes(app: Flask) -> list[str]:
+    """Return the codes that have arrived, the newest first."""
+    found = []
+    for mail in demo_of(app).mails():
+        body = mail.message.get_body(("plain",))
+        code = re.search(r"^ +(\d+)\s*$", body.get_content() if body else "", re.MULTILINE)
+        found += [code.group(1)] if code else []
+    return found
+
+
+def newest_link(app: Flask) -> str:
+    """Return the path of the link in the mail that arrived last."""
     body = demo_of(app).mails()[0].message.get_body(("plain",))
-    found = re.search(r"^ +(\S+)\s*$", body.get_content() if body else "", re.MULTILINE)
+    found = re.search(r"/auth/link\?t=\S+", body.get_content() if body else "")
     if found is None:
-        raise ValueError("the mail that arrived last holds no code")
-    return found.group(1)
+        raise ValueError("the mail that arrived last holds no link")
+    return found.group(0)
 
 
 def newest_mail(app: Flask) -> str:
@@ -127,6 +142,8 @@ def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
     yield "sign-in-error"
     ask()
     yield "verify"
+    go(newest_link(app))
+    yield "link"
     go(newest_mail(app))
     yield "mail"
     go("/auth/verify")
@@ -225,8 +242,10 @@ def tour(app: Flask, page: Page, origin: str) -> Iterator[str]:
     auth.config = usual
     go("/auth/account/email")
     yield "account-email"
+    auth.config = replace(usual, passkey_offer=True)
     go("/auth/passkey/offer")
     yield "passkey-offer"
+    auth.config = usual
     go("/auth/account/activity")
     yield "account-activity"
     go("/auth/account/delete")

