@@ -206,7 +206,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def chromium(request: pytest.FixtureRequest) -> str:
     """The path of a Chromium."""
-    if CHROMIUM is None:
+    if CHROMIUM is None or not Path(CHROMIUM).is_file():
         _missing(request, "Chromium", "not installed")
     return str(CHROMIUM)
 
