@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from blinker import NamedSignal
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_login import current_user, fresh_login_required, login_fresh, login_required, logout_user
 
-from flask_chatbotkit_auth import ChatBotKitAuth, EmailCodeProvider, MemoryStore
+from flask_chatbotkit_auth import ChatBotKitAuth, EmailCodeProvider, MemoryStore, signals
 from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support import topologies
@@ -59,6 +60,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("minutes of tests, by folder")
     for folder, seconds in sorted(_seconds.items(), key=lambda each: -each[1]):
         terminalreporter.write_line(f"{seconds / 60:6.1f}  {folder}")
+
+
+@pytest.fixture(autouse=True)
+def receivers() -> Iterator[None]:
+    """Disconnect what a test connected for every application, such as the receiver of a sample of the documentation."""
+    every = [each for each in vars(signals).values() if isinstance(each, NamedSignal)]
+    before = {each: list(each.receivers_for(None)) for each in every}
+    yield
+    for each in every:
+        for receiver in list(each.receivers_for(None)):
+            if receiver not in before[each]:
+                each.disconnect(receiver)
 
 
 @pytest.fixture
