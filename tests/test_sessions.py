@@ -312,6 +312,35 @@ def test_a_throttled_api_is_left_alone(
     assert not fetches(chatbotkit_sandbox), "every one was refreshed as soon as the API answered"
 
 
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"drop": True}], ids=str)
+def test_a_busy_session_asks_a_failing_api_seven_times_in_a_hundred_seconds(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn, fault: dict[str, Any]
+) -> None:
+    client = worker().test_client()
+    sign_in(client, ADA)
+    chatbotkit_sandbox.fail("*/fetch", **fault)
+    chatbotkit_sandbox.requests.clear()
+    clock.advance(900)
+    for _second in range(100):
+        assert is_in(client)
+        clock.advance(1)
+    assert 2 <= fetches(chatbotkit_sandbox) <= 7
+
+
+def test_a_failing_api_that_says_when_is_not_asked_before(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn
+) -> None:
+    client = worker().test_client()
+    sign_in(client, ADA)
+    chatbotkit_sandbox.fail("*/fetch", status=429, headers={"Retry-After": "100"})
+    chatbotkit_sandbox.requests.clear()
+    clock.advance(900)
+    for _second in range(100):
+        assert is_in(client)
+        clock.advance(1)
+    assert fetches(chatbotkit_sandbox) == 1
+
+
 @pytest.mark.parametrize("refusal", [False, "You are suspended."])
 def test_sign_in_callback_is_asked_again_at_a_refresh(
     worker: Worker, clock: Clock, sign_in: SignIn, refusal: object

@@ -27,6 +27,8 @@ BAD_SENDER = (
     "or another special character goes in quotes"
 )
 
+_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL
+
 FAREWELL = 1
 """Seconds that the server has for its goodbye, when it has taken the mail."""
 
@@ -199,6 +201,8 @@ def _why(error: Exception, late: bool) -> str:
     server = f"the mail server {settings().server}"
     if late or isinstance(error, TimeoutError):
         return f"{server} did not answer in time ({TIMEOUT} seconds); check MAIL_SERVER and MAIL_PORT"
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code == _EXPIRED:
+        return f"the certificate of {server} has expired; have it renewed, or set this machine's clock"
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"the certificate of {server} is not trusted ({error.verify_message}); set MAIL_SERVER to the name in it. For a "

@@ -14,44 +14,59 @@ TIMEOUT = 5
 _IDLE = 15
 """Seconds after which a connection is asked for a sign of life before it is used."""
 
+# The driver takes the first word of what Redis says away, and makes a class of it.
 _CURES = (
-    (("CROSSSLOT",), "the keys are not in one slot; begin the prefix with one hash tag, such as {chatbotkit-auth}:"),
     (
-        ("MOVED", "ASK ", "cluster mode", "CLUSTERDOWN", "Cluster doesn't cover"),
+        ("CROSSSLOT", "ClusterCrossSlotError"),
+        "the keys are not in one slot; begin the prefix with one hash tag, such as {chatbotkit-auth}:",
+    ),
+    (
+        (
+            "MOVED",
+            "MovedError",
+            "ASK ",
+            "AskError",
+            "cluster mode",
+            "CLUSTERDOWN",
+            "ClusterDownError",
+            "Cluster doesn't cover",
+        ),
         "this is a node of a Redis Cluster, or the cluster is not whole; write redis+cluster://host:port,… in "
         "CHATBOTKIT_AUTH_STORE_URL, and look at CLUSTER INFO",
     ),
     (
-        ("NOPERM", "no permissions", "has no permission"),
+        ("NOPERM", "NoPermissionError", "no permissions", "has no permission"),
         "the user of Redis may not do this; let it run EVALSHA, EVAL, SCRIPT and the commands of hashes, strings and sorted "
         "sets on all keys that begin with the prefix",
     ),
     (
-        ("WRONGPASS", "NOAUTH", "AUTH", "invalid username", "invalid password", "Authentication required"),
+        ("WRONGPASS", "NOAUTH", "AUTH", "AuthenticationError", "invalid username", "invalid password"),
         "Redis refuses the user or the password; correct them in CHATBOTKIT_AUTH_STORE_URL",
     ),
-    (("OOM",), "Redis is full; give it more memory (maxmemory)"),
+    (("OOM", "OutOfMemoryError"), "Redis is full; give it more memory (maxmemory)"),
     (
-        ("READONLY", "read only replica", "No master found", "MASTERDOWN"),
+        ("READONLY", "ReadOnlyError", "read only replica", "No master found", "MASTERDOWN", "MasterDownError"),
         "this is a replica that may only be read, or there is no primary now; give CHATBOTKIT_AUTH_STORE_URL the primary, or "
         "redis+sentinel://…",
     ),
     (("MISCONF",), "Redis cannot save to its disk and takes no writes; make room there"),
     (("max number of clients",), "Redis has too many connections; raise maxclients, or lower the number of workers"),
-    (("LOADING",), "Redis is loading its data; try again in a moment"),
+    (("LOADING", "BusyLoadingError"), "Redis is loading its data; try again in a moment"),
     (("certificate", "CERTIFICATE"), "the certificate of Redis is not trusted; add ?ssl_ca_certs=… to the URL"),
 )
 
 
 def store_error(error: Exception) -> StoreError:
     """Return the error of the store for one of the driver, whose text may quote keys and is left out."""
-    text = f"{type(error).__name__} {error}"
+    name = type(error).__name__
+    text = f"{name} {error}"
     for signs, cure in _CURES:
         sign = next((each for each in signs if each in text), None)
         if sign:
-            return StoreError(f"Redis, the sign-in store, failed ({type(error).__name__} {sign.strip()}): {cure}")
+            said = name if sign in name else f"{name} {sign.strip()}"
+            return StoreError(f"Redis, the sign-in store, failed ({said}): {cure}")
     return StoreError(
-        f"Redis, the sign-in store, failed ({type(error).__name__}): check that it runs, has room and may be written to, and "
+        f"Redis, the sign-in store, failed ({name}): check that it runs, has room and may be written to, and "
         "that CHATBOTKIT_AUTH_STORE_URL is right"
     )
 

@@ -21,6 +21,8 @@ _MADE |= {"SQLITE_ERROR", "SQLITE_BUSY", "SQLITE_LOCKED"}
 
 _NO_TABLE = {"42P01", "42703", 1146, 1054}
 
+_MAY_NOT = {"42501", 1044, 1142, 1143, 1227}
+
 _CURES = (
     (
         {"3D000", 1049},
@@ -41,7 +43,7 @@ _CURES = (
         "write to a file of SQLite and its folder",
     ),
     (
-        {"42501", 1044, 1142, 1143, 1227},
+        _MAY_NOT,
         "the user of CHATBOTKIT_AUTH_STORE_URL may not do this; it needs SELECT, INSERT, UPDATE and DELETE on the tables "
         "chatbotkit_auth_*",
     ),
@@ -66,13 +68,13 @@ _CURES = (
 
 # What a server that refuses a connection says, in drivers that give no code then.
 _TEXTS = (
+    ("too many connections", "53300"),  # "… for role "shop"", too
     ('role "', "28000"),
     ("does not exist", "3D000"),
     ("password authentication failed", "28P01"),
     ("no password supplied", "28P01"),
     ("no pg_hba.conf entry", "28000"),
     ("too many clients", "53300"),
-    ("too many connections", "53300"),
     ("remaining connection slots", "53300"),
     ("no more connections allowed", "53300"),
     ("the database system is", "57P03"),
@@ -123,12 +125,13 @@ def store_error(error: SQLAlchemyError, *, making: bool = False) -> StoreError:
     name = type(error).__name__
     if isinstance(error, DBAPIError):
         name = " ".join(str(part) for part in (type(error.orig).__name__, code(error)) if part)
-    cure = _cure(error)
+    cures = [] if making and isinstance(error, DBAPIError) and code(error) in _MAY_NOT else [_cure(error)]
     if making:
-        cure += (
-            "; the tables of the sign-in store are missing or of an older release, and could not be made now: run `flask "
+        cures.append(
+            "the tables of the sign-in store are missing or of an older release, and could not be made now: run `flask "
             "chatbotkit-auth init-db` once with an account that may create and alter tables"
         )
+    cure = "; ".join(cures)
     return StoreError(f"the database of the sign-in store failed ({name}): {cure}")
 
 

@@ -5,19 +5,32 @@ from __future__ import annotations
 import logging
 import re
 import sqlite3
+import ssl
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from html import unescape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_mail import Message
+from itsdangerous import TimestampSigner
 
+from flask_chatbotkit_auth.mail import smtp
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
+from tests.support import topologies
 from tests.support.apps import MakeApp
+from tests.support.certificates import certificate_for_localhost
+from tests.support.commands import run
+from tests.support.mail import MailServer, serving
+from tests.support.redis_server import redis_server
 from tests.support.samples import DOCS
 from tests.support.steps import ADA
 
@@ -29,9 +42,50 @@ class Stage(NamedTuple):
     sandbox: Sandbox
     outbox: list[Message]
     folder: Path
+    stack: ExitStack
+    monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest
 
     def code(self) -> str:
         return read_code(self.outbox[-1])
+
+    def service(self, name: str) -> str:
+        """Return the URL of a store on a real server."""
+        url = self.request.getfixturevalue(name)
+        assert isinstance(url, str)
+        return url
+
+    def program(self, name: str) -> str:
+        """Return the path of a program."""
+        path = self.request.getfixturevalue("installed")(name)
+        assert isinstance(path, str)
+        return path
+
+    def redis(self, *options: str) -> str:
+        """Start a Redis with settings of its own, and return its URL."""
+        self.program("redis-server")
+        return self.stack.enter_context(redis_server(self.folder / "redis", *options))
+
+    def tables(self, url: str) -> None:
+        """Make the tables, as an account that may."""
+        assert run(self.make_app(CHATBOTKIT_AUTH_STORE_URL=url), "init-db").exit_code == 0
+
+    def account(self, url: str, *rights: str, gone: str = "") -> str:
+        """Make an account of PostgreSQL with ``rights`` on the tables, and return the URL with it."""
+        name = f"shop_{uuid.uuid4().hex[:12]}"
+        statements(url, f"CREATE ROLE {name} LOGIN {gone}")
+        self.stack.callback(statements, url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+        if rights:
+            statements(url, f"GRANT {', '.join(rights)} ON ALL TABLES IN SCHEMA public TO {name}")
+        return sa.make_url(url).set(username=name).render_as_string(hide_password=False)
+
+
+def statements(url: str, *texts: str) -> None:
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for text in texts:
+            connection.execute(sa.text(text))
+    engine.dispose()
 
 
 Situation = Callable[[Stage], tuple[Flask, str]]
@@ -106,6 +160,19 @@ def _gateway(stage: Stage) -> tuple[Flask, str]:
     return app, submit(client, "verify", code=stage.code())
 
 
+@situation("A machine's clock is behind another's by two seconds or more")
+def _clocks(stage: Stage) -> tuple[Flask, str]:
+    app = stage.make_app()
+    client = app.test_client()
+    with stage.monkeypatch.context() as ahead:
+        now = TimestampSigner.get_timestamp
+        ahead.setattr(TimestampSigner, "get_timestamp", lambda self: now(self) + 30)
+        submit(client, "sign-in", email=ADA)
+    theirs = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    stage.sandbox.fail("/api/v1", status=404, headers={"Date": theirs})
+    return app, said(client.get("/auth/verify", follow_redirects=True).text)
+
+
 @situation("The mail server cannot be reached")
 def _no_mail(stage: Stage) -> tuple[Flask, str]:
     app = stage.make_app(
@@ -120,15 +187,143 @@ def _unset_mail(stage: Stage) -> tuple[Flask, str]:
     return app, submit(app.test_client(), "sign-in", email=ADA)
 
 
+@situation("The mail server's certificate is another server's, or nobody's that this machine trusts")
+def _other_certificate(stage: Stage) -> tuple[Flask, str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate_for_localhost(stage.folder))
+    config = stage.stack.enter_context(serving(MailServer(), tls_context=context))
+    app = stage.make_app(**{**config, "MAIL_SERVER": "localhost", "MAIL_USE_TLS": True})
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("The mail server's certificate has expired")
+def _old_certificate(stage: Stage) -> tuple[Flask, str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate, key = certificate_for_localhost(stage.folder, until=timedelta(hours=-1))
+    context.load_cert_chain(certificate, key)
+    config = stage.stack.enter_context(serving(MailServer(), tls_context=context))
+    stage.monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    smtp._context.cache_clear()
+    stage.stack.callback(smtp._context.cache_clear)
+    app = stage.make_app(**config, MAIL_USE_TLS=True)
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
 @situation("The database cannot be reached")
 def _no_database(stage: Stage) -> tuple[Flask, str]:
     app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL="postgresql+psycopg://shop@127.0.0.1:1/shop")
     return app, submit(app.test_client(), "sign-in", email=ADA)
 
 
+@situation("There is no such database")
+def _no_such_database(stage: Stage) -> tuple[Flask, str]:
+    url = sa.make_url(stage.service("postgresql_url")).set(database="nowhere")
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=url.render_as_string(hide_password=False))
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("The database refuses the user or the password")
+def _no_such_user(stage: Stage) -> tuple[Flask, str]:
+    url = sa.make_url(stage.service("postgresql_url")).set(username="nobody_of_ours")
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=url.render_as_string(hide_password=False))
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("The account of the database may only SELECT")
+def _reader(stage: Stage) -> tuple[Flask, str]:
+    url = stage.service("postgresql_url")
+    stage.tables(url)
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=stage.account(url, "SELECT"))
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("The database has too many connections")
+def _crowded(stage: Stage) -> tuple[Flask, str]:
+    url = stage.service("postgresql_url")
+    stage.tables(url)
+    bounded = stage.account(url, "SELECT", "INSERT", "UPDATE", "DELETE", gone="CONNECTION LIMIT 1")
+    engine = sa.create_engine(bounded)
+    stage.stack.callback(engine.dispose)
+    stage.stack.enter_context(engine.connect())
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=bounded)
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("The database is a replica (hot standby)")
+def _standby(stage: Stage) -> tuple[Flask, str]:
+    stage.program("pg_basebackup")
+    pair = stage.stack.enter_context(topologies.postgresql_pair())
+    stage.tables(pair.url)
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=pair.url.replace("read-write", "standby"))
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("PgBouncer stands before the database, in transaction mode")
+def _bouncer(stage: Stage) -> tuple[Flask, str]:
+    url = stage.stack.enter_context(topologies.pgbouncer(stage.program("pgbouncer"), stage.service("postgresql_url")))
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=url)
+    client = app.test_client()
+    submit(client, "sign-in", email=ADA)
+    submit(client, "verify", code=stage.code())
+    return app, client.get("/dashboard").text
+
+
+@situation("The tables are missing, and the account may not make them")
+def _no_tables(stage: Stage) -> tuple[Flask, str]:
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=stage.account(stage.service("postgresql_url")))
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("A table lacks a column, and the account may not add it")
+def _no_column(stage: Stage) -> tuple[Flask, str]:
+    url = stage.service("postgresql_url")
+    stage.tables(url)
+    statements(url, "ALTER TABLE chatbotkit_auth_challenges DROP COLUMN purpose")
+    bounded = stage.account(url, "SELECT", "INSERT", "UPDATE", "DELETE")
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=bounded)
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
 @situation("Redis cannot be reached")
 def _no_redis(stage: Stage) -> tuple[Flask, str]:
     app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL="redis://127.0.0.1:1/0")
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("Redis refuses the user or the password")
+def _wrong_password(stage: Stage) -> tuple[Flask, str]:
+    app = stage.make_app(
+        CHATBOTKIT_AUTH_STORE_URL=stage.redis("--user", "shop", "on", ">right", "~*", "+@all").replace(
+            "//", "//shop:wrong@"
+        )
+    )
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("The user of Redis may not run scripts: an ACL without EVAL")
+def _no_eval(stage: Stage) -> tuple[Flask, str]:
+    rights = ("nopass", "~*", "&*", "+@all", "-eval", "-evalsha", "-script")
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=stage.redis("--user", "default", "on", *rights))
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("Redis is full")
+def _full_redis(stage: Stage) -> tuple[Flask, str]:
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=stage.redis("--maxmemory", "1mb"))
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("Redis is a replica")
+def _redis_replica(stage: Stage) -> tuple[Flask, str]:
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=stage.redis("--replicaof", "127.0.0.1 9"))
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
+@situation("Redis is a node of a cluster, and the URL begins with redis://")
+def _node(stage: Stage) -> tuple[Flask, str]:
+    stage.program("redis-cli")
+    url = stage.stack.enter_context(topologies.redis_cluster(stage.folder / "cluster"))
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=url.replace("redis+cluster:", "redis:").partition(",")[0])
     return app, submit(app.test_client(), "sign-in", email=ADA)
 
 
@@ -177,11 +372,6 @@ def _gone(stage: Stage) -> tuple[Flask, str]:
     return app, said(client.get("/dashboard", follow_redirects=True).text)
 
 
-@pytest.fixture
-def stage(make_app: MakeApp, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: list[Message], tmp_path: Path) -> Stage:
-    return Stage(make_app, chatbotkit_sandbox, chatbotkit_outbox, tmp_path)
-
-
 def rows() -> Iterator[tuple[str, str, str, str]]:
     """Return the rows of the table, without its head."""
     text = (DOCS / "situations.rst").read_text(encoding="utf-8")
@@ -206,13 +396,23 @@ def test_each_situation_is_in_the_table_and_each_row_is_made() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
 def test_what_is_said_of_a_situation(
-    row: tuple[str, str, str, str], stage: Stage, caplog: pytest.LogCaptureFixture
+    row: tuple[str, str, str, str],
+    make_app: MakeApp,
+    chatbotkit_sandbox: Sandbox,
+    chatbotkit_outbox: list[Message],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     name, page, log, doctor = row
-    with caplog.at_level(logging.INFO, "flask_chatbotkit_auth"):
-        app, seen = SITUATIONS[name](stage)
-    lines = "\n".join(f"{record.levelname} {record.getMessage()}" for record in caplog.records)
-    printed: Any = app.test_cli_runner().invoke(args=["chatbotkit-auth", "doctor"])
+    with ExitStack() as stack:
+        stage = Stage(make_app, chatbotkit_sandbox, chatbotkit_outbox, tmp_path, stack, monkeypatch, request)
+        with caplog.at_level(logging.INFO, "flask_chatbotkit_auth"):
+            app, seen = SITUATIONS[name](stage)
+        lines = "\n".join(f"{record.levelname} {record.getMessage()}" for record in caplog.records)
+        printed: Any = app.test_cli_runner().invoke(args=["chatbotkit-auth", "doctor"])
+        app.extensions["chatbotkit_auth"].store.close()
     assert holds(seen, page), seen
     assert holds(lines, log) if log != "nothing" else not re.search("ERROR|WARNING", lines), lines
     assert holds(" ".join(printed.output.split()), doctor), printed.output
