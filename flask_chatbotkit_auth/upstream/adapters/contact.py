@@ -13,8 +13,9 @@ from ...exceptions import APIError, APIStatusError, Conflict, EmailTaken
 from ...identifier import normalize_identifier, same_identifier
 from ...user import Kind, User
 from ..client import ChatBotKitClient
-from ..records import Record, Records, require_keys, required_id
-from .base import Fields, Page, UserAdapter, only_text, require_fields, require_other_field, stored_email
+from ..records import Record, require_keys, required_id
+from .base import Fields, only_text, require_fields, require_other_field, stored_email
+from .records import RecordAdapter
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
@@ -22,7 +23,7 @@ FINGERPRINTS = 5
 """How many contacts may be made for one address where earlier ones are kept by somebody else."""
 
 
-class ContactAdapter(UserAdapter):
+class ContactAdapter(RecordAdapter):
     """Keeps each user as a contact of the secret's own account.
 
     Contacts are found by ``meta.email``, the one filter that the API has for them, as the Node adapter writes it; the
@@ -36,9 +37,7 @@ class ContactAdapter(UserAdapter):
     kind: Kind = "contact"
 
     def __init__(self, client: ChatBotKitClient, **switches: bool) -> None:
-        super().__init__(**switches)
-        self.client = client
-        self._records = Records(client, "/contact")
+        super().__init__(client, "/contact", **switches)
 
     def fingerprint(self, email: str) -> str:
         """Return the fingerprint of the contact of one identifier: the same on every worker and every deployment.
@@ -47,18 +46,10 @@ class ContactAdapter(UserAdapter):
         """
         return hashlib.sha256(f"flask-chatbotkit-auth:{email}".encode()).hexdigest()
 
-    def get(self, id: str) -> User | None:
-        record = self._records.get(id)
-        return None if record is None else _user(record)
-
-    def refresh(self, id: str) -> User | None:
-        record = self._records.refresh(id)
-        return None if record is None else _user(record)
-
     def get_by_email(self, email: str) -> User | None:
         # Oldest first: where one person has several contacts, it is the same one at every sign-in.
         record = self._records.find("meta.email", email, lambda record: _belongs_to(record, email), order="asc")
-        return None if record is None else _user(record)
+        return None if record is None else self._user(record)
 
     def create(
         self,
@@ -69,13 +60,11 @@ class ContactAdapter(UserAdapter):
         meta: Mapping[str, Any] | None = None,
         limits: Mapping[str, Any] | None = None,
     ) -> User:
-        identifier = normalize_identifier(email, special_domains=True)
-        if self.get_by_email(identifier) is not None:
-            raise EmailTaken
+        identifier = self._free_identifier(email)
         user, created = self._make(identifier, _fields(identifier, name=name, image=image, meta=meta, limits=limits))
         if not created:
             raise EmailTaken
-        return _user(self._records.fetch(user.id))
+        return self._user(self._records.fetch(user.id))
 
     def sign_up(self, email: str, fields: Fields) -> tuple[User, bool]:
         return self._make(email, {**_fields(email, **fields), "verifiedAt": to_milliseconds(utcnow())})
@@ -98,18 +87,7 @@ class ContactAdapter(UserAdapter):
         except APIStatusError as error:
             require_other_field(error)
             raise
-        return _user(record or self._records.fetch(id))
-
-    def delete(self, id: str) -> None:
-        self._records.delete(id)
-
-    def list(self, **filters: Any) -> Iterator[User]:
-        for record in self._records.all(filters):
-            yield _user(record)
-
-    def page(self, *, after: str | None = None, take: int = 50) -> Page:
-        records, following = self._records.page(after, take)
-        return [_user(record) for record in records], following
+        return self._user(record or self._records.fetch(id))
 
     def refine(self, user: User) -> User:
         """Add ``verifiedAt`` where it is missing and ``meta.email`` where it is blank or wrong; change nothing else."""
@@ -132,6 +110,22 @@ class ContactAdapter(UserAdapter):
         verified = user.email_verified or plausible_time(changes.get("verifiedAt"))
         return replace(user, email_verified=verified, meta={**user.meta, **meta})
 
+    def _user(self, record: Record) -> User:
+        meta = record.get("meta")
+        meta = meta if isinstance(meta, Mapping) else {}
+        email = stored_email(record.get("email")) or stored_email(meta.get("email"))
+        proved = not email or meta.get("unverifiedEmail") != email
+        return User(
+            id=required_id(record),
+            email=email,
+            name=only_text(record.get("name")),
+            image=only_text(meta.get("image")),
+            email_verified=plausible_time(record.get("verifiedAt")) if proved else None,
+            created_at=plausible_time(record.get("createdAt")),
+            meta=meta,
+            kind="contact",
+        )
+
     def _make(self, email: str, fields: Fields) -> tuple[User, bool]:
         """Make the contact of an address, or return the one that is the address's already; tell whether it was made.
 
@@ -150,7 +144,7 @@ class ContactAdapter(UserAdapter):
                 require_other_field(error)
                 raise
             else:
-                return _user({**record, "id": id, "createdAt": to_milliseconds(utcnow())}), True
+                return self._user({**record, "id": id, "createdAt": to_milliseconds(utcnow())}), True
         raise Conflict(409, "CONFLICT", f"all {FINGERPRINTS} fingerprints of this address are taken by other contacts")
 
     def _behind(self, record: Record, email: str) -> User | None:
@@ -162,7 +156,7 @@ class ContactAdapter(UserAdapter):
         if id is None:
             return self.get_by_email(email)
         contact = self._records.fetch(id)
-        return _user(contact) if _belongs_to(contact, email) else None
+        return self._user(contact) if _belongs_to(contact, email) else None
 
     def _ensured(self, record: Record) -> str | None:
         """Return the id behind a fingerprint; ``None`` where the contact is not verified, which ``ensure`` cannot say.
@@ -188,9 +182,7 @@ class ContactAdapter(UserAdapter):
         meta["email"] = identifier
         before = self._records.fetch(id)
         if not _belongs_to(before, identifier):
-            other = self.get_by_email(identifier)
-            if other is not None and other.id != id:
-                raise EmailTaken
+            self._require_free(identifier, id)
             meta.setdefault("unverifiedEmail", identifier)
         for fingerprint in self._series(identifier):
             try:
@@ -232,20 +224,3 @@ def _belongs_to(record: Record, email: str) -> bool:
         return same_identifier(own, email)
     meta = record.get("meta")
     return isinstance(meta, Mapping) and same_identifier(meta.get("email"), email)
-
-
-def _user(record: Record) -> User:
-    meta = record.get("meta")
-    meta = meta if isinstance(meta, Mapping) else {}
-    email = stored_email(record.get("email")) or stored_email(meta.get("email"))
-    proved = not email or meta.get("unverifiedEmail") != email
-    return User(
-        id=required_id(record),
-        email=email,
-        name=only_text(record.get("name")),
-        image=only_text(meta.get("image")),
-        email_verified=plausible_time(record.get("verifiedAt")) if proved else None,
-        created_at=plausible_time(record.get("createdAt")),
-        meta=meta,
-        kind="contact",
-    )

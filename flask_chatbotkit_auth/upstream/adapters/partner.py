@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,11 +11,12 @@ from ...exceptions import APIStatusError, Conflict, EmailTaken
 from ...identifier import normalize_identifier, same_identifier
 from ...user import User
 from ..client import ChatBotKitClient
-from ..records import Records, require_keys, required_id
-from .base import Fields, Page, UserAdapter, only_text, require_fields, require_other_field, stored_email
+from ..records import Record, require_keys, required_id
+from .base import Fields, only_text, require_fields, require_other_field, stored_email
+from .records import RecordAdapter
 
 
-class PartnerAdapter(UserAdapter):
+class PartnerAdapter(RecordAdapter):
     """Keeps each user as a sub-account of the secret's own account (the Partner API).
 
     The API has no field for when an address was proved; it is kept as ``meta.verifiedAt`` of the accounts that sign-ins make.
@@ -26,21 +27,11 @@ class PartnerAdapter(UserAdapter):
     """
 
     def __init__(self, client: ChatBotKitClient, **switches: bool) -> None:
-        super().__init__(**switches)
-        self.client = client
-        self._records = Records(client, "/user")
-
-    def get(self, id: str) -> User | None:
-        record = self._records.get(id)
-        return None if record is None else _user(record)
-
-    def refresh(self, id: str) -> User | None:
-        record = self._records.refresh(id)
-        return None if record is None else _user(record)
+        super().__init__(client, "/user", **switches)
 
     def get_by_email(self, email: str) -> User | None:
         record = self._records.find("email", email, lambda record: same_identifier(record.get("email"), email))
-        return None if record is None else _user(record)
+        return None if record is None else self._user(record)
 
     def create(
         self,
@@ -51,14 +42,12 @@ class PartnerAdapter(UserAdapter):
         meta: Mapping[str, Any] | None = None,
         limits: Mapping[str, Any] | None = None,
     ) -> User:
-        identifier = normalize_identifier(email, special_domains=True)
-        if self.get_by_email(identifier) is not None:
-            raise EmailTaken
+        identifier = self._free_identifier(email)
         try:
             id = self._records.create(_fields(identifier, name=name, image=image, meta=meta, limits=limits))
         except Conflict:
             raise EmailTaken from None
-        return _user(self._records.fetch(id))
+        return self._user(self._records.fetch(id))
 
     def sign_up(self, email: str, fields: Fields) -> tuple[User, bool]:
         now = to_milliseconds(utcnow())
@@ -74,7 +63,7 @@ class PartnerAdapter(UserAdapter):
         except APIStatusError as error:
             require_other_field(error)
             raise
-        return _user({**record, "id": id, "createdAt": now}), True
+        return self._user({**record, "id": id, "createdAt": now}), True
 
     def update(self, id: str, **fields: Any) -> User:
         require_fields(fields)
@@ -85,9 +74,7 @@ class PartnerAdapter(UserAdapter):
         if "email" in fields:
             changes["email"] = normalize_identifier(fields["email"] or "", special_domains=True)
             if not same_identifier(self._records.fetch(id).get("email"), changes["email"]):
-                other = self.get_by_email(changes["email"])
-                if other is not None and other.id != id:
-                    raise EmailTaken
+                self._require_free(changes["email"], id)
                 meta["verifiedAt"] = None
         if "email_verified" in fields:
             meta["verifiedAt"] = _milliseconds(fields["email_verified"])
@@ -100,18 +87,22 @@ class PartnerAdapter(UserAdapter):
         except APIStatusError as error:
             require_other_field(error)
             raise
-        return _user(record or self._records.fetch(id))
+        return self._user(record or self._records.fetch(id))
 
-    def delete(self, id: str) -> None:
-        self._records.delete(id)
-
-    def list(self, **filters: Any) -> Iterator[User]:
-        for record in self._records.all(filters):
-            yield _user(record)
-
-    def page(self, *, after: str | None = None, take: int = 50) -> Page:
-        records, following = self._records.page(after, take)
-        return [_user(record) for record in records], following
+    def _user(self, record: Record) -> User:
+        meta, limits = record.get("meta"), record.get("limits")
+        meta = meta if isinstance(meta, Mapping) else {}
+        return User(
+            id=required_id(record),
+            email=stored_email(record.get("email")),
+            name=only_text(record.get("name")),
+            image=only_text(record.get("image")),
+            email_verified=plausible_time(meta.get("verifiedAt")),
+            created_at=plausible_time(record.get("createdAt")),
+            meta=meta,
+            limits=limits if isinstance(limits, Mapping) else {},
+            kind="partner",
+        )
 
 
 def _fields(
@@ -123,25 +114,9 @@ def _fields(
     limits: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     require_keys(meta or {})
-    given = {"name": name, "image": image, "meta": dict(meta or {}), "limits": dict(limits or {})}
-    return {"email": email, **{key: value for key, value in given.items() if value}}
+    fields = {"name": name, "image": image, "meta": dict(meta or {}), "limits": dict(limits or {})}
+    return {"email": email, **{key: value for key, value in fields.items() if value}}
 
 
 def _milliseconds(moment: datetime | None) -> int | None:
     return None if moment is None else to_milliseconds(moment)
-
-
-def _user(record: Mapping[str, Any]) -> User:
-    meta, limits = record.get("meta"), record.get("limits")
-    meta = meta if isinstance(meta, Mapping) else {}
-    return User(
-        id=required_id(record),
-        email=stored_email(record.get("email")),
-        name=only_text(record.get("name")),
-        image=only_text(record.get("image")),
-        email_verified=plausible_time(meta.get("verifiedAt")),
-        created_at=plausible_time(record.get("createdAt")),
-        meta=meta,
-        limits=limits if isinstance(limits, Mapping) else {},
-        kind="partner",
-    )
