@@ -7,19 +7,16 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from flask_chatbotkit_auth.stores import open_store
 from flask_chatbotkit_auth.testing import Sandbox
+from tests.support.certificates import self_signed
 from tests.support.samples import files, written_in
 from tests.support.servers import Browser, Mailbox, gunicorn, mailbox
 
@@ -66,7 +63,7 @@ def deployed(folder: Path, settings: Settings) -> Iterator[str]:
 @contextmanager
 def nginx(program: str, folder: Path, upstream: str) -> Iterator[tuple[str, Path]]:
     """Serve the page's own server block over TLS in front of ``upstream``; give its origin and certificate."""
-    certificate, key = _certificate(folder)
+    certificate, key = self_signed(folder, "shop.example", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     (block,) = written_in("nginx")
@@ -91,29 +88,6 @@ def nginx(program: str, folder: Path, upstream: str) -> Iterator[tuple[str, Path
         yield f"https://127.0.0.1:{port}", certificate
     finally:
         subprocess.run([*command, "-s", "stop"], check=True)
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "shop.example")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "shop.example.pem", folder / "shop.example.key"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
 
 
 class BehindAProxy(Browser):

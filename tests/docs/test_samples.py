@@ -30,7 +30,7 @@ from flask_chatbotkit_auth.stores import Store, open_store
 from flask_chatbotkit_auth.testing import Sandbox, StoreContract
 from tests.support.apps import MakeApp
 from tests.support.samples import SAMPLES, Block, sample, written_in
-from tests.support.screenshots import served
+from tests.support.serving import served
 from tests.support.steps import post
 
 SignIn = Callable[..., TestResponse]

@@ -27,7 +27,7 @@ from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support import topologies
 from tests.support.apps import MakeApp
-from tests.support.certificates import certificate_for_localhost
+from tests.support.certificates import self_signed
 from tests.support.commands import run
 from tests.support.mail import MailServer, serving
 from tests.support.redis_server import redis_server
@@ -190,7 +190,7 @@ def _unset_mail(stage: Stage) -> tuple[Flask, str]:
 @situation("The mail server's certificate is another server's, or nobody's that this machine trusts")
 def _other_certificate(stage: Stage) -> tuple[Flask, str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate_for_localhost(stage.folder))
+    context.load_cert_chain(*self_signed(stage.folder, "127.0.0.1"))
     config = stage.stack.enter_context(serving(MailServer(), tls_context=context))
     app = stage.make_app(**{**config, "MAIL_SERVER": "localhost", "MAIL_USE_TLS": True})
     return app, submit(app.test_client(), "sign-in", email=ADA)
@@ -199,7 +199,7 @@ def _other_certificate(stage: Stage) -> tuple[Flask, str]:
 @situation("The mail server's certificate has expired")
 def _old_certificate(stage: Stage) -> tuple[Flask, str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate, key = certificate_for_localhost(stage.folder, until=timedelta(hours=-1))
+    certificate, key = self_signed(stage.folder, "127.0.0.1", until=timedelta(hours=-1))
     context.load_cert_chain(certificate, key)
     config = stage.stack.enter_context(serving(MailServer(), tls_context=context))
     stage.monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

@@ -30,8 +30,9 @@ from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.stores.documents import DocumentStore
 from flask_chatbotkit_auth.stores.events import Event
 from flask_chatbotkit_auth.testing import SoftwareAuthenticator
-from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
+from tests.support.steps import post
 
 ADA, NEW, BEN = "ada@example.com", "ada@new.example", "ben@example.com"
 PHONE = "Mozilla/5.0 (Linux; Android 14) Chrome/126.0 Mobile Safari/537.36"
@@ -66,8 +67,8 @@ def kinds(app: Flask, **wanted: Any) -> list[str]:
     return [each.kind for each in reversed(events(app, **wanted))]
 
 
-def post(client: FlaskClient, path: str, **body: Any) -> TestResponse:
-    return _post(client, f"/auth{path}", "/auth", body)
+def send(client: FlaskClient, path: str, **body: Any) -> TestResponse:
+    return post(client, f"/auth{path}", body)
 
 
 @pytest.mark.parametrize(
@@ -94,24 +95,24 @@ def test_every_kind_is_written_and_holds_nothing_secret(
     sign_in(ada, ADA)
     clock.advance(1)
     sign_in(other, ADA)  # a new browser: a notice
-    post(ada, "/account/profile", name="Ada")
-    post(ada, "/account/sessions/end-others")
+    send(ada, "/account/profile", name="Ada")
+    send(ada, "/account/sessions/end-others")
     assert device.register(ada, name=f"Phone of {ADA}").status_code == 200
     assert device.sign_in(ada).status_code == 200
-    post(ada, "/passkey", credential={"id": "x"})
+    send(ada, "/passkey", credential={"id": "x"})
     account = ada.get("/auth/account", headers=JSON).get_json()
-    assert post(ada, f"/account/passkeys/{account['passkeys'][0]['id']}/remove").status_code == 200
-    post(ada, "/account/email", email=NEW)
-    assert post(ada, "/account/email/verify", code=read_code(chatbotkit_outbox[-1])).status_code == 200
-    post(other, "/sign-in", email=NEW)
+    assert send(ada, f"/account/passkeys/{account['passkeys'][0]['id']}/remove").status_code == 200
+    send(ada, "/account/email", email=NEW)
+    assert send(ada, "/account/email/verify", code=read_code(chatbotkit_outbox[-1])).status_code == 200
+    send(other, "/sign-in", email=NEW)
     wrong = "000000" if read_code(chatbotkit_outbox[-1]) != "000000" else "111111"
-    assert post(other, "/verify", code=wrong).status_code == 400
+    assert send(other, "/verify", code=wrong).status_code == 400
     code = read_code(chatbotkit_outbox[-1])
     auth.sign_in_callback(lambda identifier, user: False)
-    assert post(other, "/verify", code=code).status_code == 403
+    assert send(other, "/verify", code=code).status_code == 403
     auth.sign_in_callback(lambda identifier, user: True)
     for _ in range(10):
-        post(app.test_client(), "/sign-in", email=BEN)
+        send(app.test_client(), "/sign-in", email=BEN)
     with app.test_request_context(headers={"User-Agent": PHONE}):
         (user,) = [each for each in current_auth.adapter.list() if each.email == NEW]
         emit(link_used, app, user=user)
@@ -122,7 +123,7 @@ def test_every_kind_is_written_and_holds_nothing_secret(
         current_auth.delete_user(user)
     third = app.test_client()
     sign_in(third, "grace@example.com")
-    post(third, "/sign-out")
+    send(third, "/sign-out")
 
     written = events(app)
     assert {each.kind for each in written} == set(KINDS)
@@ -167,23 +168,23 @@ def test_the_event_of_a_sign_in_stands_or_falls_with_its_session(
 def test_a_flood_is_one_event_a_window(make_app: MakeApp, clock: Clock) -> None:
     app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "2/hour", "request:ip": None}, **ON)
     for _ in range(40):
-        post(app.test_client(), "/sign-in", email=ADA)
+        send(app.test_client(), "/sign-in", email=ADA)
     assert kinds(app) == ["code_sent", "code_sent", "limit_reached"]
     clock.advance(3601)
     for _ in range(5):
-        post(app.test_client(), "/sign-in", email=ADA)
+        send(app.test_client(), "/sign-in", email=ADA)
     assert kinds(app).count("limit_reached") == 2
 
 
 def test_refusals_that_no_limit_counts_fill_no_store(make_app: MakeApp, clock: Clock) -> None:
     app = make_app(**ON)
     client = app.test_client()
-    post(client, "/sign-in", email=ADA)
+    send(client, "/sign-in", email=ADA)
     for _ in range(MOST_REFUSALS + 20):
-        post(client, "/verify", code="1")  # of a wrong length: compared with nothing
+        send(client, "/verify", code="1")  # of a wrong length: compared with nothing
     assert kinds(app).count("code_refused") == MOST_REFUSALS
     clock.advance(timedelta(hours=1))
-    post(client, "/verify", code="1")
+    send(client, "/verify", code="1")
     assert kinds(app).count("code_refused") == MOST_REFUSALS + 1
 
 
@@ -250,7 +251,7 @@ def test_recent_activity_is_the_persons_own(
     clock.advance(60)
     sign_in(ada, ADA)
     clock.advance(60)
-    post(ada, "/account/profile", name="Ada")
+    send(ada, "/account/profile", name="Ada")
     found = ada.get("/auth/account/activity", headers=JSON).get_json()["activity"]
     assert [each["kind"] for each in found] == ["user_updated", "user_created", "sign_in"]
     assert found[2] == {
@@ -281,8 +282,8 @@ def test_whoever_gets_an_address_later_sees_nothing_of_who_had_it(
     app = make_app(CHATBOTKIT_AUTH_EMAIL_CHANGE=True, **ON)
     ada = app.test_client()
     sign_in(ada, ADA)
-    post(ada, "/account/email", email=NEW)
-    post(ada, "/account/email/verify", code=read_code(chatbotkit_outbox[-1]))
+    send(ada, "/account/email", email=NEW)
+    send(ada, "/account/email/verify", code=read_code(chatbotkit_outbox[-1]))
     kinds = [each["kind"] for each in ada.get("/auth/account/activity", headers=JSON).get_json()["activity"]]
     assert kinds == ["email_changed", "user_created", "sign_in"]
     heir = app.test_client()

@@ -15,8 +15,9 @@ from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth import ChatBotKitAuth, ConfigurationError, link_used, user_signed_in
 from flask_chatbotkit_auth.testing import Sandbox
-from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
+from tests.support.steps import error, post
 from tests.support.workers import at_once
 
 ADA, BEN = "ada@example.com", "ben@example.com"
@@ -39,12 +40,12 @@ def shop(make_app: MakeApp) -> Flask:
     return make_app(**ON)
 
 
-def post(client: FlaskClient, path: str, **body: Any) -> TestResponse:
-    return _post(client, f"/auth{path}", "/auth", body)
+def send(client: FlaskClient, path: str, **body: Any) -> TestResponse:
+    return post(client, f"/auth{path}", body)
 
 
 def ask(client: FlaskClient, email: str = ADA, **more: str) -> None:
-    assert post(client, "/sign-in", email=email, **more).status_code == 200
+    assert send(client, "/sign-in", email=email, **more).status_code == 200
 
 
 def link_in(mail: Message) -> str:
@@ -73,10 +74,6 @@ def email_of(client: FlaskClient) -> str | None:
     return user and str(user["email"])
 
 
-def error(answer: TestResponse) -> tuple[int, str]:
-    return answer.status_code, answer.get_json()["error"]["code"]
-
-
 def test_the_link_signs_in_the_browser_that_asked(app: Flask, client: FlaskClient, chatbotkit_outbox: Outbox) -> None:
     heard: list[str] = []
 
@@ -99,7 +96,7 @@ def test_the_link_signs_in_the_browser_that_asked(app: Flask, client: FlaskClien
     assert heard == ["link", ADA]
     # It is used up, and so is the code.
     assert client.get(link).status_code in (302, 400)
-    assert error(post(client, "/verify", code=read_code(chatbotkit_outbox[-1]))) == (400, "no_challenge")
+    assert error(send(client, "/verify", code=read_code(chatbotkit_outbox[-1]))) == (400, "no_challenge")
 
 
 def test_another_browser_is_told_where_to_go(shop: Flask, chatbotkit_outbox: Outbox) -> None:
@@ -112,7 +109,7 @@ def test_another_browser_is_told_where_to_go(shop: Flask, chatbotkit_outbox: Out
         assert page.status_code == 400
         assert ELSEWHERE in page.text
         assert "a•••" not in page.text
-        assert error(post(other, "/link", t=token_in(chatbotkit_outbox[0]))) == (400, "no_challenge")
+        assert error(send(other, "/link", t=token_in(chatbotkit_outbox[0]))) == (400, "no_challenge")
         assert email_of(other) is None
     assert press(client, link).status_code == 303
 
@@ -126,7 +123,7 @@ def test_scanners_change_nothing(shop: Flask, chatbotkit_outbox: Outbox) -> None
         scanner.head(link)
         scanner.get(link)
         scanner.post("/auth/link", data={"t": token_in(chatbotkit_outbox[-1])})
-        post(scanner, "/link", t=token_in(chatbotkit_outbox[-1]))
+        send(scanner, "/link", t=token_in(chatbotkit_outbox[-1]))
     assert client.head(link).status_code == 200
     assert email_of(client) is None
     assert press(client, link).status_code == 303
@@ -144,7 +141,7 @@ def test_junk_is_nobodys_link(shop: Flask, t: str) -> None:
     client = shop.test_client()
     ask(client)
     assert client.get("/auth/link", query_string={"t": t}).status_code == 400
-    assert error(post(client, "/link", t=t)) == (400, "no_challenge")
+    assert error(send(client, "/link", t=t)) == (400, "no_challenge")
 
 
 def test_a_hundred_posts_are_one_sign_in(make_app: MakeApp, tmp_path: object, chatbotkit_outbox: Outbox) -> None:
@@ -178,8 +175,8 @@ def test_after_five_wrong_codes_the_link_is_dead(shop: Flask, chatbotkit_outbox:
     ask(client)
     code = read_code(chatbotkit_outbox[-1])
     for _ in range(5):
-        post(client, "/verify", code="000000" if code != "000000" else "111111")
-    assert error(post(client, "/link", t=token_in(chatbotkit_outbox[-1]))) == (429, "too_many_attempts")
+        send(client, "/verify", code="000000" if code != "000000" else "111111")
+    assert error(send(client, "/link", t=token_in(chatbotkit_outbox[-1]))) == (429, "too_many_attempts")
     assert client.get(link_in(chatbotkit_outbox[-1])).location == "/auth/verify"
     assert email_of(client) is None
 
@@ -187,8 +184,8 @@ def test_after_five_wrong_codes_the_link_is_dead(shop: Flask, chatbotkit_outbox:
 def test_the_code_first_and_then_the_link(shop: Flask, chatbotkit_outbox: Outbox) -> None:
     client = shop.test_client()
     ask(client)
-    assert post(client, "/verify", code=read_code(chatbotkit_outbox[-1])).status_code == 200
-    assert error(post(client, "/link", t=token_in(chatbotkit_outbox[-1]))) == (400, "no_challenge")
+    assert send(client, "/verify", code=read_code(chatbotkit_outbox[-1])).status_code == 200
+    assert error(send(client, "/link", t=token_in(chatbotkit_outbox[-1]))) == (400, "no_challenge")
 
 
 def test_the_same_link_is_in_each_mail_and_lives_as_the_code_does(
@@ -197,11 +194,11 @@ def test_the_same_link_is_in_each_mail_and_lives_as_the_code_does(
     client = shop.test_client()
     ask(client)
     clock.advance(31)
-    assert post(client, "/resend").status_code == 200
+    assert send(client, "/resend").status_code == 200
     first, second = map(link_in, chatbotkit_outbox)
     assert first == second
     clock.advance(601)
-    assert error(post(client, "/link", t=token_in(chatbotkit_outbox[-1]))) == (400, "code_expired")
+    assert error(send(client, "/link", t=token_in(chatbotkit_outbox[-1]))) == (400, "code_expired")
 
 
 @pytest.mark.skipif(version("flask") < "3.1", reason="Flask reads no fallback keys before 3.1")
@@ -224,9 +221,9 @@ def test_an_outage_after_the_button_costs_no_new_mail(
     ask(client)
     t = token_in(chatbotkit_outbox[-1])
     chatbotkit_sandbox.fail("*", status=503)
-    assert error(post(client, "/link", t=t)) == (503, "upstream_unavailable")
+    assert error(send(client, "/link", t=t)) == (503, "upstream_unavailable")
     chatbotkit_sandbox.heal()
-    assert post(client, "/link", t=t).status_code == 200
+    assert send(client, "/link", t=t).status_code == 200
     assert email_of(client) == ADA
 
 
@@ -235,7 +232,7 @@ def test_the_application_may_refuse(shop: Flask, chatbotkit_outbox: Outbox) -> N
     auth.sign_in_callback(lambda identifier, user: "Not today.")
     client = shop.test_client()
     ask(client)
-    assert error(post(client, "/link", t=token_in(chatbotkit_outbox[-1]))) == (403, "sign_in_denied")
+    assert error(send(client, "/link", t=token_in(chatbotkit_outbox[-1]))) == (403, "sign_in_denied")
     assert email_of(client) is None
 
 
@@ -256,7 +253,7 @@ def test_only_a_sign_in_has_a_link(make_app: MakeApp, chatbotkit_outbox: Outbox,
     client = app.test_client()
     sign_in(client, ADA)
     for path, body in (("/account/delete/code", {}), ("/account/email", {"email": BEN})):
-        post(client, path, **body)
+        send(client, path, **body)
         assert "/auth/link" not in str(chatbotkit_outbox[-1].body)
 
 

@@ -26,7 +26,7 @@ from werkzeug.test import TestResponse
 import example_app
 from example_app.demo import MAILS_KEPT, SECRET, Demo
 from flask_chatbotkit_auth.testing import Sandbox
-from tests.support.screenshots import served
+from tests.support.serving import served
 
 SignIn = Callable[..., TestResponse]
 HELLO = {"messages": [{"type": "user", "text": "Hello"}]}

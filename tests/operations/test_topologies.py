@@ -5,59 +5,21 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from flask_chatbotkit_auth import User
 from flask_chatbotkit_auth.exceptions import StoreError
-from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, Store
+from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.testing import StoreContract
 from tests.support import topologies
-from tests.support.workers import Workers, at_once, forget_everything, opened
+from tests.support.one_sign_in import NOW, new_challenge, one_code_is_one_sign_in, sign_in
+from tests.support.workers import forget_everything, opened
 
 pytestmark = pytest.mark.operations
 
-NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-LATER = NOW + timedelta(minutes=10)
 THREADS = 4
-
-
-def session(id: str) -> SessionRecord:
-    user = User(id="usr_1", email="ada@example.com")
-    return SessionRecord(id, user, created_at=NOW, seen_at=NOW, refreshed_at=NOW, ends_at=LATER, expires_at=LATER)
-
-
-def new_challenge(store: Store) -> str:
-    id = uuid.uuid4().hex
-    store.add_challenge(Challenge(id, "ada@example.com", sent_at=NOW, expires_at=LATER), "right")
-    return id
-
-
-def sign_in(store: Store, id: str, session_id: str) -> bool:
-    tried = store.try_code(id, ["right"], now=NOW, max_attempts=5)
-    return tried.outcome is Outcome.ACCEPTED and store.complete(id, session(session_id), now=NOW)
-
-
-def submit(start: Callable[[], object], url: str, prefix: str, number: int, id: str) -> list[bool]:
-    """Try one code in many threads of this process."""
-    with opened(url, prefix) as store:
-        store.ping()
-        start()
-        return at_once(25, lambda thread: sign_in(store, id, f"{id[:16]}-{number}-{thread}"))
-
-
-def one_code_is_one_sign_in(store: Store, url: str, prefix: str) -> None:
-    workers = Workers(2)
-    try:
-        for _ in range(3):
-            id = new_challenge(store)
-            assert workers.run(submit, url, prefix, id).count(True) == 1
-    finally:
-        workers.close()
-    assert len(store.end_sessions("usr_1")) == 3
 
 
 def lose_the_primary_under_load(pair: topologies.Pair, *, keeps_all: bool) -> None:

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.testing import StoreContract
-from tests.operations.test_topologies import one_code_is_one_sign_in
 from tests.support import topologies
+from tests.support.one_sign_in import one_code_is_one_sign_in
 from tests.support.workers import Workers, forget_everything, opened
 
 pytestmark = pytest.mark.engines

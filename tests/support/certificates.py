@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1 that signs itself, for servers of tests."""
+"""A certificate that signs itself, for servers of tests."""
 
 from __future__ import annotations
 
@@ -12,25 +12,38 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def certificate_for_localhost(folder: Path, until: timedelta = timedelta(days=1)) -> tuple[Path, Path]:
-    """Write a certificate, which is good for ``until`` from now on, and its key into ``folder``; return both paths."""
+def self_signed(folder: Path, *names: str, until: timedelta = timedelta(days=1)) -> tuple[Path, Path]:
+    """Write a certificate and its key into ``folder``; return both paths.
+
+    :param names: the hosts or IP addresses that it is for.
+    :param until: how long it is good for, from now on.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + until)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    paths = folder / "certificate.pem", folder / "key.pem"
+    stem = names[0].removeprefix("*.")
+    paths = folder / f"{stem}.pem", folder / f"{stem}.key"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    pem, traditional = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
-    paths[1].write_bytes(key.private_bytes(pem, traditional, serialization.NoEncryption()))
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
     return paths
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -11,7 +11,6 @@ import re
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,12 +19,12 @@ from pathlib import Path
 
 from flask import Flask
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
-from werkzeug.serving import make_server
 
 from example_app import create_app
 from example_app.demo import Demo
 from flask_chatbotkit_auth.exceptions import StoreError
 from flask_chatbotkit_auth.stores import Store
+from tests.support.serving import served
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -50,21 +49,6 @@ def chromium_at(path: str) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
-
-
-@contextmanager
-def served(app: Flask, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
-    """Serve an application on a free port, with a certificate and its key over HTTPS, and give its origin."""
-    ssl_context = (str(certificate[0]), str(certificate[1])) if certificate else None
-    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=ssl_context)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def demo_of(app: Flask) -> Demo:

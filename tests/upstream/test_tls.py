@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flask_chatbotkit_auth import APIConnectionError, APITimeout, ChatBotKitClient
-from tests.support.certificates import certificate_for_localhost
+from tests.support.certificates import self_signed
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    certificate, key = certificate_for_localhost(tmp_path)
+    certificate, key = self_signed(tmp_path, "127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:

@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, Page, ViewportSize
 
 import flask_chatbotkit_auth
 from example_app import create_app
-from tests.support.screenshots import DESKTOP, PHONE, demo_of, served, tour
+from tests.support.screenshots import DESKTOP, PHONE, demo_of, tour
+from tests.support.serving import served
 
 SMALL_PHONE: ViewportSize = {"width": 320, "height": 480}
 DESKTOP_AT_TWICE_THE_SIZE: ViewportSize = {"width": DESKTOP["width"] // 2, "height": DESKTOP["height"] // 2}

@@ -29,10 +29,10 @@ from flask_chatbotkit_auth import (
     user_signed_out,
 )
 from flask_chatbotkit_auth.testing import Sandbox
-from flask_chatbotkit_auth.testing.plugin import _post, read_code
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
 from tests.support.sites import SignIn, Worker, auth_of
-from tests.support.steps import ADA, error
+from tests.support.steps import ADA, error, post
 from tests.support.workers import at_once
 
 EVE = "eve@example.com"
@@ -63,7 +63,7 @@ def get(app: Flask, path: str, token: str, **headers: str) -> TestResponse:
     return app.test_client().get(path, headers={**bearer(token), **headers})
 
 
-def post(app: Flask, path: str, token: str, body: dict[str, Any] | None = None) -> TestResponse:
+def send(app: Flask, path: str, token: str, body: dict[str, Any] | None = None) -> TestResponse:
     return app.test_client().post(path, headers=bearer(token), json=body or {})
 
 
@@ -114,10 +114,10 @@ def test_an_app_signs_in_and_out_without_a_cookie(app: Flask, chatbotkit_outbox:
     assert get(app, "/dashboard", token).text == f"Hello {ADA}"
     held = get(app, "/auth/app/session", token)
     assert held.get_json() == {"user": found["user"], "expires_at": found["expires_at"]}
-    assert post(app, "/auth/app/session", token).get_json() == held.get_json()
+    assert send(app, "/auth/app/session", token).get_json() == held.get_json()
     (listed,) = get(app, "/auth/account", token).get_json()["sessions"]
     assert (listed["client"], listed["name"], listed["current"]) == ("app", "Ada's laptop", True)
-    left = post(app, "/auth/app/sign-out", token)
+    left = send(app, "/auth/app/sign-out", token)
     assert left.get_json() == {"ended": 1}
     for each in (asked, answer, held, left):
         assert "Set-Cookie" not in each.headers
@@ -162,7 +162,7 @@ def test_the_account_page_shows_the_name_and_ends_the_session(app: Flask, token_
     sessions = browser.get("/auth/account", headers=JSON).get_json()["sessions"]
     assert {each["client"]: each["name"] for each in sessions} == {"app": "<Pixel> 9", "browser": None}
     (id,) = [each["id"] for each in sessions if each["client"] == "app"]
-    assert _post(browser, f"/auth/account/sessions/{id}/end", "/auth", {}).get_json() == {"ended": 1}
+    assert post(browser, f"/auth/account/sessions/{id}/end", {}).get_json() == {"ended": 1}
     assert is_dead(get(app, "/dashboard", token))
 
 
@@ -187,7 +187,7 @@ def test_a_person_hears_of_an_app_by_mail_and_the_application_by_signals(
     ):
         token = token_of(app, name="Pixel 9")
         id = get(app, "/auth/account", token).get_json()["sessions"][0]["id"]
-        post(app, "/auth/app/sign-out", token)
+        send(app, "/auth/app/sign-out", token)
     assert heard == [("in", (True, "code")), ("added", (ADA, "Pixel 9", id)), ("out", ADA)]
     notice = chatbotkit_outbox[-1]
     assert (len(chatbotkit_outbox), notice.subject) == (2, "An app was signed in to your Shop account")
@@ -270,16 +270,16 @@ def test_the_account_can_be_looked_after_with_a_token(
 ) -> None:
     app = make_app(CHATBOTKIT_AUTH_APP_SESSIONS=True)
     token = token_of(app)
-    assert post(app, "/auth/account/profile", token, {"name": "Ada"}).get_json()["user"]["name"] == "Ada"
+    assert send(app, "/auth/account/profile", token, {"name": "Ada"}).get_json()["user"]["name"] == "Ada"
     browser = app.test_client()
     sign_in(browser, ADA)
-    assert post(app, "/auth/account/sessions/end-others", token).get_json() == {"ended": 1}
+    assert send(app, "/auth/account/sessions/end-others", token).get_json() == {"ended": 1}
     assert browser.get("/dashboard").status_code == 302
     clock.advance(3601)
-    refused = post(app, "/auth/account/sessions/end-others", token)
+    refused = send(app, "/auth/account/sessions/end-others", token)
     assert error(refused) == (403, "not_fresh")
     id = get(app, "/auth/account", token).get_json()["sessions"][0]["id"]
-    assert post(app, f"/auth/account/sessions/{id}/end", token).get_json()["ended"] == 1
+    assert send(app, f"/auth/account/sessions/{id}/end", token).get_json()["ended"] == 1
     assert is_dead(get(app, "/auth/account", token))
 
 
@@ -288,15 +288,15 @@ def test_an_account_is_deleted_by_a_code_that_the_app_holds(
 ) -> None:
     app = make_app(CHATBOTKIT_AUTH_APP_SESSIONS=True, CHATBOTKIT_AUTH_AUTO_DELETE=True, CHATBOTKIT_API_RETRIES=0)
     token, stranger = token_of(app), token_of(app, EVE)
-    challenge = post(app, "/auth/account/delete/code", token).get_json()["challenge"]["token"]
+    challenge = send(app, "/auth/account/delete/code", token).get_json()["challenge"]["token"]
     deletion = {"challenge": challenge, "code": read_code(chatbotkit_outbox[-1]), "confirm": ADA}
-    assert error(post(app, "/auth/account/delete", stranger, {**deletion, "confirm": EVE})) == (400, "no_challenge")
+    assert error(send(app, "/auth/account/delete", stranger, {**deletion, "confirm": EVE})) == (400, "no_challenge")
     assert error(verify(app, challenge, deletion["code"])) == (400, "no_challenge")
     chatbotkit_sandbox.fail("*/delete", status=503, times=1)
-    failed = post(app, "/auth/account/delete", token, deletion)
+    failed = send(app, "/auth/account/delete", token, deletion)
     assert error(failed) == (503, "upstream_unavailable")
     proved = failed.get_json()["error"]["challenge"]["token"]
-    done = post(app, "/auth/account/delete", token, {"challenge": proved, "code": "", "confirm": ADA})
+    done = send(app, "/auth/account/delete", token, {"challenge": proved, "code": "", "confirm": ADA})
     assert done.get_json()["deleted"] is True
     assert is_dead(get(app, "/dashboard", token))
 
@@ -309,9 +309,9 @@ def test_an_app_that_changes_the_address_goes_on_with_another_token(
     Session(app)
     token = token_of(app, name="Pixel 9")
     new = "ada@new.example.com"
-    challenge = post(app, "/auth/account/email", token, {"email": new}).get_json()["challenge"]["token"]
+    challenge = send(app, "/auth/account/email", token, {"email": new}).get_json()["challenge"]["token"]
     body = {"challenge": challenge, "code": read_code(chatbotkit_outbox[-1])}
-    moved = post(app, "/auth/account/email/verify", token, body)
+    moved = send(app, "/auth/account/email/verify", token, body)
     assert "Set-Cookie" not in moved.headers
     assert moved.get_json()["user"]["email"] == new
     assert is_dead(get(app, "/dashboard", token))
@@ -351,7 +351,7 @@ def test_limits_are_those_of_browsers(app: Flask, client: FlaskClient, chatbotki
     for _ in range(3):
         begun(app)
     for _ in range(2):
-        _post(client, "/auth/sign-in", "/auth", {"email": ADA})
+        post(client, "/auth/sign-in", {"email": ADA})
     refused = ask(app)
     assert error(refused) == (429, "rate_limited")
     assert int(refused.headers["Retry-After"]) > 0
@@ -366,7 +366,7 @@ def test_a_client_has_one_limit_for_apps_and_browsers(make_app: MakeApp, client:
     app = make_app(CHATBOTKIT_AUTH_APP_SESSIONS=True, CHATBOTKIT_AUTH_RATE_LIMITS={"request:ip": "2/hour"})
     begun(app, "a@example.com")
     begun(app, "b@example.com")
-    assert error(_post(app.test_client(), "/auth/sign-in", "/auth", {"email": ADA})) == (429, "rate_limited")
+    assert error(post(app.test_client(), "/auth/sign-in", {"email": ADA})) == (429, "rate_limited")
 
 
 # Attacks
@@ -520,11 +520,11 @@ def test_no_token_is_ever_logged(
     challenge = begun(app)
     token = token_of(app)
     get(app, "/dashboard", token)
-    post(app, "/auth/app/sign-out", token)
+    send(app, "/auth/app/sign-out", token)
     get(app, f"/auth/account/sessions/{token}/end", token)
     verify(app, challenge, "000000x")
     verify(app, challenge + "x", "1")
-    post(app, "/auth/app/session", token, {"challenge": challenge})
+    send(app, "/auth/app/session", token, {"challenge": challenge})
     assert caplog.records
     for record in caplog.records:
         assert token not in f"{record.getMessage()} {record.args!r} {record.exc_info!r}"
@@ -550,7 +550,7 @@ def test_a_planted_challenge_lets_nobody_else_in(
 
 def test_a_browser_and_an_app_do_not_share_a_challenge(app: Flask, chatbotkit_outbox: list[Message]) -> None:
     browser = app.test_client()
-    _post(browser, "/auth/sign-in", "/auth", {"email": ADA})
+    post(browser, "/auth/sign-in", {"email": ADA})
     cookie = browser.get_cookie("session")
     assert cookie is not None
     code = read_code(chatbotkit_outbox[-1])
@@ -559,7 +559,7 @@ def test_a_browser_and_an_app_do_not_share_a_challenge(app: Flask, chatbotkit_ou
     other = app.test_client()
     challenge = begun(app, EVE)
     body = {"challenge": challenge, "code": read_code(chatbotkit_outbox[-1])}
-    assert error(_post(other, "/auth/verify", "/auth", body)) == (400, "no_challenge")
+    assert error(post(other, "/auth/verify", body)) == (400, "no_challenge")
     answer = other.post("/auth/verify", json=body, headers=bearer("cba-1"))
     assert is_dead(answer)
     assert verify(app, challenge, body["code"]).status_code == 200
@@ -571,7 +571,7 @@ def test_a_browsers_sign_in_takes_no_living_bearer(
     token = token_of(app)
     challenge = begun(app, EVE)
     body = {"challenge": challenge, "code": read_code(chatbotkit_outbox[-1])}
-    answer = post(app, "/auth/verify", token, body)
+    answer = send(app, "/auth/verify", token, body)
     assert error(answer) == (400, "no_challenge")
     assert "Set-Cookie" not in answer.headers
     assert get(app, "/dashboard", token).text == f"Hello {ADA}"
@@ -661,7 +661,7 @@ def test_a_suspended_person_can_sign_an_app_out(app: Flask, token_of: TokenOf) -
     token = token_of(app)
     with app.app_context():
         current_auth.suspend(auth_of(app).adapter.get_by_email(ADA))
-    assert post(app, "/auth/app/sign-out", token).get_json() == {"ended": 1}
+    assert send(app, "/auth/app/sign-out", token).get_json() == {"ended": 1}
     assert is_dead(get(app, "/auth/app/session", token))
 
 
@@ -735,7 +735,7 @@ def test_sessions_kept_on_the_server_are_not_made_for_apps(make_app: MakeApp, to
         answer = get(app, "/visits", token)
         assert answer.text == "1"
         assert "Set-Cookie" not in answer.headers
-    assert post(app, "/auth/app/sign-out", token).status_code == 200
+    assert send(app, "/auth/app/sign-out", token).status_code == 200
     assert [*(tmp_path / "sessions").iterdir()] == [] or cache._file_count == 0
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,12 @@ from flask import Flask, jsonify, send_file
 from flask_login import current_user, login_required
 from flask_mail import Message
 from playwright.sync_api import Browser, Page, expect
-from werkzeug.serving import generate_adhoc_ssl_context, make_server
 
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import MakeApp
+from tests.support.certificates import self_signed
 from tests.support.samples import SAMPLES
+from tests.support.serving import served
 from tests.support.steps import ADA
 
 FRONT = Path(__file__).parents[2] / "docs" / "apps" / "front.js"
@@ -30,26 +29,12 @@ FORMS = "".join(
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
 
-@contextmanager
-def served(app: Flask, host: str, context: ssl.SSLContext) -> Iterator[str]:
-    """Serve ``app`` over HTTPS, and give its origin."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=context)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"https://{host}:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 class Elsewhere:
     """The shop, and pages on other origins that use it."""
 
-    def __init__(self, shop: Flask, browser: Browser, stack: ExitStack) -> None:
+    def __init__(self, shop: Flask, browser: Browser, certificate: tuple[Path, Path], stack: ExitStack) -> None:
         self._shop, self._stack = shop, stack
-        self._certificate = generate_adhoc_ssl_context()
+        self._certificate = certificate
         self._context = stack.enter_context(browser.new_context(ignore_https_errors=True))
         self.answers: list[Any] = []
         self._context.on("response", lambda response: self.answers.append(response))
@@ -61,14 +46,14 @@ class Elsewhere:
         site = f'<meta charset="utf-8"><script>window.SITE = "{{}}"</script>{FORMS}<output id="said"></output>'
         app.add_url_rule("/", "page", lambda: site.format(self._served) + '<script src="front.js"></script>')
         app.add_url_rule("/front.js", "script", lambda: send_file(FRONT))
-        return self._stack.enter_context(served(app, host, self._certificate))
+        return self._stack.enter_context(served(app, self._certificate, host=host))
 
     def serve(self, *origins: str) -> None:
         """Serve the shop, which lets these origins use it as the documentation shows."""
         (block,) = [each for each in SAMPLES if "from flask_cors" in each.code and each.where.startswith("apps.rst")]
         code = block.code.replace('["https://app.example.net"]', repr([*origins]))
         exec(compile(code, block.where, "exec"), {"app": self._shop})  # noqa: S102  # our own
-        self._served = self._stack.enter_context(served(self._shop, "shop.localhost", self._certificate))
+        self._served = self._stack.enter_context(served(self._shop, self._certificate, host="shop.localhost"))
 
     def open(self, origin: str) -> Page:
         page = self._context.new_page()
@@ -80,7 +65,7 @@ class Elsewhere:
 
 
 @pytest.fixture
-def elsewhere(browser: Browser, make_app: MakeApp) -> Iterator[Elsewhere]:
+def elsewhere(browser: Browser, make_app: MakeApp, tmp_path: Path) -> Iterator[Elsewhere]:
     app = make_app(CHATBOTKIT_AUTH_APP_SESSIONS=True)
 
     @app.get("/notes")
@@ -89,7 +74,7 @@ def elsewhere(browser: Browser, make_app: MakeApp) -> Iterator[Elsewhere]:
         return jsonify(owner=current_user.email)
 
     with ExitStack() as stack:
-        yield Elsewhere(app, browser, stack)
+        yield Elsewhere(app, browser, self_signed(tmp_path, "shop.localhost"), stack)
 
 
 def press(page: Page, form: str) -> None:

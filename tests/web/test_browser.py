@@ -16,7 +16,8 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, V
 from example_app import create_app
 from flask_chatbotkit_auth import current_auth
 from flask_chatbotkit_auth.testing import Clock, Sandbox
-from tests.support.screenshots import DESKTOP, LANDSCAPE, PHONE, codes, demo_of, newest_code, served
+from tests.support.screenshots import DESKTOP, LANDSCAPE, PHONE, codes, demo_of, newest_code
+from tests.support.serving import served
 
 LOOKS: dict[str, dict[str, Any]] = {
     "phone, light": {"viewport": PHONE, "color_scheme": "light", "has_touch": True, "is_mobile": True},

@@ -10,9 +10,10 @@ import pytest
 from flask import Flask, Response
 
 from example_app import create_app
-from tests.support.certificates import certificate_for_localhost
+from tests.support.certificates import self_signed
 from tests.support.engines import Engine, firefox, webkit
-from tests.support.screenshots import demo_of, newest_code, served
+from tests.support.screenshots import demo_of, newest_code
+from tests.support.serving import served
 
 ADA = "ada@example.com"
 pytestmark = pytest.mark.filterwarnings(
@@ -62,7 +63,7 @@ def site(tmp_path: Path, bare_environment: None) -> Iterator[Site]:
 @pytest.fixture(params=["http", "https"])
 def either_site(request: pytest.FixtureRequest, tmp_path: Path, bare_environment: None) -> Iterator[Site]:
     """A site over HTTP, and over HTTPS, where browsers keep other pages."""
-    with example(tmp_path, certificate_for_localhost(tmp_path) if request.param == "https" else None) as site:
+    with example(tmp_path, self_signed(tmp_path, "127.0.0.1") if request.param == "https" else None) as site:
         yield site
 
 

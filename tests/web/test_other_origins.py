@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from flask import Flask, Response
 from flask_mail import Message
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from werkzeug.serving import make_server
 
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import MakeApp
+from tests.support.certificates import self_signed
+from tests.support.serving import served
 from tests.support.steps import ADA
 
 SPA = Path(__file__).parents[2] / "docs" / "spa"
@@ -29,26 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """The files of a certificate for ``*.shop.test`` and of its key."""
-    folder, key = tmp_path_factory.mktemp("tls"), ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shop.test")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("*.shop.test"), x509.DNSName("*.other.test")]), False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    kept = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "key.pem").write_bytes(key.private_bytes(*kept))
-    return str(folder / "cert.pem"), str(folder / "key.pem")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return self_signed(tmp_path_factory.mktemp("tls"), "*.shop.test", "*.other.test")
 
 
 @pytest.fixture(scope="module")
@@ -61,19 +38,6 @@ def secure_browser(chromium: str) -> Iterator[Browser]:
         )
         yield browser
         browser.close()
-
-
-@contextmanager
-def served(app: Flask, certificate: tuple[str, str]) -> Iterator[int]:
-    server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=certificate)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield server.port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def front_end(api: Callable[[], str]) -> Flask:
@@ -90,17 +54,18 @@ def front_end(api: Callable[[], str]) -> Flask:
 
 @pytest.fixture
 def visit(
-    make_app: MakeApp, secure_browser: Browser, certificate: tuple[str, str]
+    make_app: MakeApp, secure_browser: Browser, certificate: tuple[Path, Path]
 ) -> Iterator[Callable[[str], tuple[Page, str]]]:
     """Open the front end under a host name, and return its page and the origin of the API, ``api.shop.test``."""
     cors: Any = pytest.importorskip("flask_cors")
     origin = ""
-    with served(front_end(lambda: origin), certificate) as front_port:
+    with served(front_end(lambda: origin), certificate) as front_origin:
+        front_port = urlsplit(front_origin).port
         trusted = f"https://app.shop.test:{front_port}"
         app = make_app(CHATBOTKIT_AUTH_TRUSTED_ORIGINS=[trusted], SESSION_COOKIE_SECURE=True)
         cors.CORS(app, origins=[trusted], supports_credentials=True, allow_headers=["Content-Type", "X-CSRFToken"])
-        with served(app, certificate) as api_port, secure_browser.new_context() as context:
-            origin = f"https://api.shop.test:{api_port}"
+        with served(app, certificate) as api_origin, secure_browser.new_context() as context:
+            origin = f"https://api.shop.test:{urlsplit(api_origin).port}"
 
             def visit(host: str) -> tuple[Page, str]:
                 page = context.new_page()

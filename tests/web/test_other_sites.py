@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
-from werkzeug.serving import make_server
 
 from tests.support.apps import MakeApp
+from tests.support.serving import served
 from tests.support.steps import ADA
-
-
-@contextmanager
-def served(app: Flask) -> Iterator[int]:
-    """Serve ``app``, and give its port."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.port
-    finally:
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Flask], int]]:
+    """Serve an application, and return its port."""
     with ExitStack() as stack:
-        yield lambda app: stack.enter_context(served(app))
+        yield lambda app: urlsplit(stack.enter_context(served(app))).port or 0
 
 
 def test_a_link_from_elsewhere_finds_the_strict_session(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,11 +12,11 @@ from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from flask_mail import Message
 from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect
-from werkzeug.serving import make_server
 
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import MakeApp
 from tests.support.screenshots import PHONE
+from tests.support.serving import served
 from tests.support.steps import ADA
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
@@ -45,13 +44,8 @@ def site(make_app: MakeApp, chatbotkit_outbox: list[Message]) -> Iterator[Site]:
         port = probe.getsockname()[1]
     origin = f"http://localhost:{port}"
     app = make_app(CHATBOTKIT_AUTH_PASSKEYS=True, CHATBOTKIT_AUTH_ORIGIN=origin, CHATBOTKIT_AUTH_SITE_NAME="Parley")
-    server = make_server("127.0.0.1", port, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield Site(app, origin, chatbotkit_outbox)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(app, host="localhost", port=port) as origin:
+        yield Site(app, origin, chatbotkit_outbox)
 
 
 @pytest.fixture

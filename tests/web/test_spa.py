@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
-from tests.support.screenshots import served
+from tests.support.serving import served
 
 SPA = Path(__file__).parents[2] / "docs" / "spa"
 ADA = "ada@example.com"
