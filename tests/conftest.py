@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from flask_login import current_user, fresh_login_required, login_fresh, login_r
 from flask_chatbotkit_auth import ChatBotKitAuth, EmailCodeProvider, MemoryStore, signals
 from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.testing import Sandbox
-from tests.support import topologies
+from tests.support import debian, topologies
 from tests.support.apps import Clock, MakeApp
 from tests.support.leaks import LOGGER, Leaks
 from tests.support.sites import Worker
@@ -176,6 +176,29 @@ def redis_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         yield url
 
 
+@pytest.fixture(scope="session")
+def mysql(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of MySQL's own server, of Debian's newest suite."""
+    yield from _newest(request, "MySQL", topologies.mysql)
+
+
+@pytest.fixture(scope="session")
+def valkey(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a Valkey, of Debian's newest suite."""
+    yield from _newest(request, "Valkey", topologies.valkey)
+
+
+def _newest(
+    request: pytest.FixtureRequest, name: str, start: Callable[[], AbstractContextManager[str]]
+) -> Iterator[str]:
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(start())
+        except debian.CannotBeMade as error:
+            _missing(request, name, error)
+        yield url
+
+
 @pytest.fixture(scope="module")
 def postgresql_server(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an empty database of PostgreSQL, for all tests of a module."""
@@ -194,8 +217,10 @@ def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         yield from _own_database(request, "PostgreSQL", POSTGRESQL)
     elif kind == "mariadb":
         yield from _own_database(request, "MariaDB", MARIADB)
-    elif kind == "redis cluster":
-        yield request.getfixturevalue("redis_cluster")
+    elif kind == "mysql":
+        yield from _own_database(request, "MySQL", request.getfixturevalue("mysql"))
+    elif kind in ("valkey", "redis cluster"):
+        yield request.getfixturevalue(kind.replace(" ", "_"))
     else:
         yield _redis(request)
 

@@ -22,17 +22,12 @@ from flask_chatbotkit_auth.stores.database import Database
 from flask_chatbotkit_auth.stores.limits import SQLAlchemyStorage
 from flask_chatbotkit_auth.stores.redis import RedisStore
 from tests.support.apps import Clock
+from tests.support.kinds import DATABASES, EVERY, SHARED
 from tests.support.workers import Workers, at_once, forget_everything, opened
 
-every_store = pytest.mark.parametrize(
-    "store_url", ["memory", "sqlite", "postgresql", "mariadb", "redis"], indirect=True, scope="module"
-)
-every_shared_store = pytest.mark.parametrize(
-    "store_url", ["sqlite", "postgresql", "mariadb", "redis"], indirect=True, scope="module"
-)
-every_database = pytest.mark.parametrize(
-    "store_url", ["sqlite", "postgresql", "mariadb"], indirect=True, scope="module"
-)
+every_store = pytest.mark.parametrize("store_url", EVERY, indirect=True, scope="module")
+every_shared_store = pytest.mark.parametrize("store_url", SHARED, indirect=True, scope="module")
+every_database = pytest.mark.parametrize("store_url", DATABASES, indirect=True, scope="module")
 
 MINUTE = limits.RateLimitItemPerMinute(10)
 

@@ -32,6 +32,7 @@ from flask_chatbotkit_auth.stores.events import Event
 from flask_chatbotkit_auth.testing import SoftwareAuthenticator
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
+from tests.support.kinds import EVERY
 from tests.support.steps import post
 
 ADA, NEW, BEN = "ada@example.com", "ada@new.example", "ben@example.com"
@@ -71,9 +72,7 @@ def send(client: FlaskClient, path: str, **body: Any) -> TestResponse:
     return post(client, f"/auth{path}", body)
 
 
-@pytest.mark.parametrize(
-    "store_url", ["memory", "sqlite", "postgresql", "mariadb", "redis"], indirect=True, scope="module"
-)
+@pytest.mark.parametrize("store_url", EVERY, indirect=True, scope="module")
 @pytest.mark.parametrize("kind", ["partner", "contact"])
 def test_every_kind_is_written_and_holds_nothing_secret(
     make_app: MakeApp,

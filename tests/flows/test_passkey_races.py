@@ -12,13 +12,14 @@ import pytest
 import requests
 
 from flask_chatbotkit_auth.testing import Sandbox, SoftwareAuthenticator
+from tests.support.kinds import SHARED
 from tests.support.servers import Browser, gunicorn, mailbox
 
 ORIGIN = "https://shop.example.com"
 TIMES = 40
 
 
-@pytest.mark.parametrize("store_url", ["sqlite", "postgresql", "mariadb", "redis"], indirect=True, scope="module")
+@pytest.mark.parametrize("store_url", SHARED, indirect=True, scope="module")
 def test_one_answer_at_once_is_one_sign_in(store_url: str, tmp_path: Path) -> None:
     with Sandbox(secret="sk-test") as sandbox, mailbox() as box:
         environment = {

@@ -25,11 +25,12 @@ from flask_chatbotkit_auth.exceptions import StoreError
 from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, State, Store, engines, redis_connect
 from flask_chatbotkit_auth.stores.redis import RedisStore
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
+from tests.support.kinds import SERVERS
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 USER = User(id="usr_1", email="ada@example.com")
 
-every_server = pytest.mark.parametrize("store_url", ["postgresql", "mariadb"], indirect=True, scope="module")
+every_server = pytest.mark.parametrize("store_url", SERVERS, indirect=True, scope="module")
 
 
 def later(seconds: float) -> datetime:

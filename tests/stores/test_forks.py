@@ -8,6 +8,8 @@ import textwrap
 
 import pytest
 
+from tests.support.kinds import DATABASES, SHARED
+
 PROGRAM = """
     import ctypes, os, sys
     from datetime import datetime, timedelta, timezone
@@ -69,13 +71,13 @@ PROGRAM = """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="this system has no fork")
-@pytest.mark.parametrize("store_url", ["sqlite", "postgresql", "mariadb", "redis"], indirect=True, scope="module")
+@pytest.mark.parametrize("store_url", SHARED, indirect=True, scope="module")
 def test_a_process_that_is_forked_in_c_opens_its_own_connections(store_url: str) -> None:
     use_in_forked_processes(store_url)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="this system has no fork")
-@pytest.mark.parametrize("store_url", ["sqlite", "postgresql", "mariadb"], indirect=True, scope="module")
+@pytest.mark.parametrize("store_url", DATABASES, indirect=True, scope="module")
 def test_so_does_one_with_the_applications_engine(store_url: str) -> None:
     use_in_forked_processes(f"engine+{store_url}")
 

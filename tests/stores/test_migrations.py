@@ -21,6 +21,7 @@ from flask_chatbotkit_auth.migrations import include_name
 from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 from tests.support import release_0_1 as old
+from tests.support.kinds import DATABASES
 from tests.support.samples import sample
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -28,7 +29,7 @@ NAMES = ("challenges", "sessions", "limits", "spent", "passkeys", "events", "sch
 OURS = {f"chatbotkit_auth_{name}" for name in NAMES}
 
 pytestmark = [
-    pytest.mark.parametrize("store_url", ["sqlite", "postgresql", "mariadb"], indirect=True, scope="module"),
+    pytest.mark.parametrize("store_url", DATABASES, indirect=True, scope="module"),
     # The env.py that Flask-Migrate writes.
     pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:No path_separator found:DeprecationWarning"),

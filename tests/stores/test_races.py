@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from flask_chatbotkit_auth import User
 from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, State, Store
 from flask_chatbotkit_auth.stores.base import MAX_CODES
+from tests.support.kinds import SHARED
 from tests.support.workers import Workers, at_once, forget_everything, opened
 
 PROCESSES = 4
@@ -22,9 +23,7 @@ ATTEMPTS = 5
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 USER = User(id="usr_1", email="ada@example.com")
 
-pytestmark = pytest.mark.parametrize(
-    "store_url", ["sqlite", "postgresql", "mariadb", "redis", "redis cluster"], indirect=True, scope="module"
-)
+pytestmark = pytest.mark.parametrize("store_url", [*SHARED, "redis cluster"], indirect=True, scope="module")
 
 Start = Callable[[], object]
 

@@ -16,13 +16,12 @@ from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, Stat
 from flask_chatbotkit_auth.stores.schema import VERSION
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 from tests.support import release_0_1 as old
+from tests.support.kinds import DATABASES, SERVERS
 from tests.support.workers import at_once
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
-every_database = pytest.mark.parametrize(
-    "store_url", ["sqlite", "postgresql", "mariadb"], indirect=True, scope="module"
-)
+every_database = pytest.mark.parametrize("store_url", DATABASES, indirect=True, scope="module")
 
 
 def later(seconds: float) -> datetime:
@@ -217,7 +216,7 @@ def bounded_url(engine: sa.Engine, store_url: str) -> Iterator[str]:
             connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
-@pytest.mark.parametrize("store_url", ["postgresql", "mariadb"], indirect=True, scope="module")
+@pytest.mark.parametrize("store_url", SERVERS, indirect=True, scope="module")
 def test_an_account_that_may_not_alter_names_init_db(bounded_url: str, store_url: str, engine: sa.Engine) -> None:
     bounded = SQLAlchemyStore(bounded_url)
     for _ in range(2):

@@ -12,11 +12,10 @@ from flask_chatbotkit_auth import User
 from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, State, Store
 from flask_chatbotkit_auth.stores.events import Event, EventStore, event_id
 from flask_chatbotkit_auth.stores.passkeys import Added, Passkey, PasskeyStore, Used
+from tests.support.kinds import EVERY
 from tests.support.workers import at_once
 
-pytestmark = pytest.mark.parametrize(
-    "store_url", ["memory", "sqlite", "postgresql", "mariadb", "redis"], indirect=True, scope="module"
-)
+pytestmark = pytest.mark.parametrize("store_url", EVERY, indirect=True, scope="module")
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 CHALLENGE = Challenge(

@@ -26,18 +26,17 @@ from flask_chatbotkit_auth.testing.contract.samples import (
     try_code,
     what,
 )
+from tests.support.kinds import DATABASES, EVERY
 from tests.support.workers import at_once
 
-BACK_ENDS = ("memory", "sqlite", "postgresql", "mariadb", "redis", "redis cluster")
 
-
-def on(*kinds: str) -> pytest.MarkDecorator:
+def on(*kinds: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("store_url", kinds, indirect=True, scope="module")
 
 
-every_back_end = on(*BACK_ENDS)
-every_back_end_that_is_purged = on("memory", "sqlite", "postgresql", "mariadb")
-every_database = on("sqlite", "postgresql", "mariadb")
+every_back_end = on(*EVERY, "redis cluster")
+every_back_end_that_is_purged = on("memory", *DATABASES)
+every_database = on(*DATABASES)
 
 
 @every_back_end

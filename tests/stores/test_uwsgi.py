@@ -17,6 +17,7 @@ import requests
 
 from flask_chatbotkit_auth import User
 from flask_chatbotkit_auth.stores import SessionRecord, open_store
+from tests.support.kinds import SERVERS
 from tests.support.workers import at_once
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -59,7 +60,7 @@ def uwsgi(program: str, store_url: str, log: Path, *options: str) -> Iterator[st
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the plugin of Debian's uWSGI is for Python 3.11")
 @pytest.mark.parametrize("options", [(), ("--lazy-apps",)], ids=["forked", "lazy"])
-@pytest.mark.parametrize("store_url", ["postgresql", "mariadb"], indirect=True, scope="module")
+@pytest.mark.parametrize("store_url", SERVERS, indirect=True, scope="module")
 def test_nobody_is_answered_with_another_persons_session(
     store_url: str, options: tuple[str, ...], installed: Callable[[str], str], tmp_path: Path
 ) -> None:

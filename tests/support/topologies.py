@@ -1,4 +1,4 @@
-"""Several machines on this one: a Redis Cluster, Sentinel, PostgreSQL with a replica, PgBouncer, MySQL in a folder."""
+"""Several machines on this one: clusters, Sentinel, a primary with a replica, PgBouncer; and MySQL and Valkey in a folder."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 import redis
 import sqlalchemy as sa
 
+from tests.support import debian
 from tests.support.wsgi_servers import free_port
 
 PATIENCE = 60
@@ -89,7 +90,7 @@ def postgresql_pair() -> Iterator[Pair]:
     """Start a PostgreSQL that commits only what its replica has, too; the replica is promoted when it fails."""
     first, second = free_port(), free_port()
     with ExitStack() as stack:
-        folder = stack.enter_context(_open_folder())
+        folder = stack.enter_context(_open_folder("postgres"))
         common = f"listen_addresses='{HOST}'\nunix_socket_directories=''\nfsync=off\nwal_level=replica\n"
         _postgres("initdb", "-D", str(folder / "first"), "-U", "root", "-A", "trust", "--no-sync")
         with open(folder / "first" / "postgresql.auto.conf", "a") as settings:
@@ -125,44 +126,105 @@ def pgbouncer(program: str, url: str) -> Iterator[str]:
     """Start PgBouncer in transaction mode, with two connections to the database of a URL, and give the URL of it."""
     server, port = sa.make_url(url), free_port()
     with ExitStack() as stack:
-        folder = stack.enter_context(_open_folder())
+        folder = stack.enter_context(_open_folder("postgres"))
         (folder / "users.txt").write_text(f'"{server.username}" "{server.password or ""}"\n')
         (folder / "pgbouncer.ini").write_text(
             f"[databases]\n* = host={server.host} port={server.port or 5432}\n[pgbouncer]\nlisten_addr = {HOST}\n"
             f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {folder}/users.txt\n"
             "pool_mode = transaction\ndefault_pool_size = 2\n"
         )
-        stack.enter_context(_process([program, str(folder / "pgbouncer.ini")], folder / "log", **_as_postgres()))
+        stack.enter_context(_process([program, str(folder / "pgbouncer.ini")], folder / "log", **_as("postgres")))
         bouncer = server.set(host=HOST, port=port).render_as_string(hide_password=False)
         wait_for(lambda: _answers(bouncer))
         yield bouncer
 
 
+@dataclass
+class Node:
+    """One of several servers that all take writes."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def mysql(folder: Path) -> Iterator[str]:
-    """Start the MySQL of Debian's newest suite in a folder, which is filled where it is empty, and give its URL."""
-    if not (folder / "usr/sbin/mysqld").exists():
-        subprocess.run(["debootstrap", "--variant=minbase", "sid", str(folder)], check=True, stdout=subprocess.DEVNULL)
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in ("update", "install -y --no-install-recommends mysql-server-core"):
-            apt = ["chroot", str(folder), "apt-get", "-qq", *command.split()]
-            subprocess.run(apt, check=True, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    port, name = free_port(), f"/data-{os.getpid()}"
-    inside = ["chroot", str(folder), "/usr/sbin/mysqld", "--no-defaults", "--user=root", f"--datadir={name}"]
+def galera(count: int) -> Iterator[list[Node]]:
+    """Start MariaDB nodes that share all data by Galera."""
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder / name[1:], ignore_errors=True)
-        subprocess.run([*inside, "--initialize-insecure"], check=True, stderr=subprocess.DEVNULL)
-        server = [
-            "--secure-file-priv=NULL",
-            f"--port={port}",
-            f"--bind-address={HOST}",
-            f"--socket={name}/socket",
-            "--mysqlx=OFF",
-        ]
-        stack.enter_context(_process([*inside, *server], folder / "mysql.log"))
+        folder = stack.enter_context(_open_folder("mysql"))
+        install = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}/0", "--skip-test-db"]
+        install.append("--auth-root-authentication-method=normal")
+        subprocess.run(install, check=True, capture_output=True, timeout=PATIENCE, **_as("mysql"))
+        provider = next(each for each in _GALERA if Path(each).exists())
+        groups = [free_port() for _ in range(count)]
+        nodes: list[Node] = []
+        for number in range(count):
+            port, data, group = free_port(), folder / str(number), groups[number]
+            data.mkdir(exist_ok=True)
+            if os.getuid() == 0:
+                shutil.chown(data, "mysql")
+            listening = f"gmcast.listen_addr=tcp://{HOST}:{group};ist.recv_addr={HOST}:{free_port()}"
+            server = ["mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={data}.socket"]
+            server += [f"--port={port}", f"--bind-address={HOST}", "--innodb-flush-log-at-trx-commit=0"]
+            server += ["--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", "--wsrep-on=ON"]
+            server += [f"--wsrep-provider={provider}", f"--wsrep-provider-options={listening}"]
+            server += [f"--wsrep-cluster-address=gcomm://{','.join(f'{HOST}:{each}' for each in groups)}"]
+            server += [f"--wsrep-node-address={HOST}:{group}", "--wsrep-sst-method=rsync"]
+            server += [f"--wsrep-sst-receive-address={HOST}:{free_port()}"]
+            if not nodes:
+                server.append("--wsrep-new-cluster")
+            process = stack.enter_context(_process(server, folder / f"{number}.log", **_as("mysql")))
+            nodes.append(Node(f"mysql+pymysql://root@{HOST}:{port}/mysql", process))
+            for node in nodes:
+                wait_for(lambda node=node: _is_whole(node.url, len(nodes)))  # type: ignore[misc]
+        yield nodes
+
+
+def _is_whole(url: str, count: int) -> bool:
+    """Return whether a node of Galera takes writes and knows of so many."""
+    engine = sa.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            state: dict[Any, Any] = dict(connection.exec_driver_sql("SHOW STATUS LIKE 'wsrep%%'").tuples().all())
+            return state["wsrep_ready"] == "ON" and int(state["wsrep_cluster_size"]) == count
+    finally:
+        engine.dispose()
+
+
+_GALERA = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib/libgalera_smm.so")
+
+
+@contextmanager
+def mysql() -> Iterator[str]:
+    """Start the MySQL of Debian's newest suite beside what this machine has, and give its URL.
+
+    :raises CannotBeMade: the suite cannot be put into a folder here.
+    """
+    folder, port, name = debian.newest("mysql-server-core"), free_port(), f"data-{os.getpid()}"
+    server = ["chroot", str(folder), "/usr/sbin/mysqld", "--no-defaults", "--user=root", f"--datadir=/{name}"]
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder / name, ignore_errors=True)
+        subprocess.run([*server, "--initialize-insecure"], check=True, capture_output=True)
+        server += [f"--port={port}", f"--bind-address={HOST}", f"--socket=/{name}/socket", "--mysqlx=OFF"]
+        stack.enter_context(_process([*server, "--secure-file-priv=NULL"], folder / name / "log"))
         url = f"mysql+pymysql://root@{HOST}:{port}/mysql"
         wait_for(lambda: _answers(url))
         yield url
+
+
+@contextmanager
+def valkey() -> Iterator[str]:
+    """Start the Valkey of Debian's newest suite, and give its URL.
+
+    :raises CannotBeMade: as :func:`mysql`.
+    """
+    folder, port = debian.newest("valkey-server"), free_port()
+    server = ["chroot", str(folder), "/usr/bin/valkey-server", "--port", str(port), "--bind", HOST]
+    with _process([*server, "--save", "", "--appendonly", "no"], folder / f"valkey-{os.getpid()}.log"):
+        with redis.Redis(port=port) as client:
+            wait_for(lambda: bool(client.ping()))
+            assert client.info("server").get("server_name") == "valkey"
+        yield f"redis://{HOST}:{port}/0"
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -212,19 +274,19 @@ def _knows_all(sentinel: Any) -> bool:
 
 
 @contextmanager
-def _open_folder() -> Iterator[Path]:
-    """Make a folder that is the other user's, where the tests run as root, whom PostgreSQL and PgBouncer refuse."""
+def _open_folder(user: str) -> Iterator[Path]:
+    """Make a folder that is another user's, where the tests run as root, whom PostgreSQL, PgBouncer and rsync refuse."""
     folder = Path(tempfile.mkdtemp(prefix="chatbotkit-auth-"))
     if os.getuid() == 0:
-        shutil.chown(folder, "postgres")
+        shutil.chown(folder, user)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _as_postgres() -> dict[str, Any]:
-    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
+def _as(user: str) -> dict[str, Any]:
+    return {"user": user, "group": user, "extra_groups": [], "cwd": "/"} if os.getuid() == 0 else {}
 
 
 def _program(name: str) -> str:
@@ -233,9 +295,7 @@ def _program(name: str) -> str:
 
 
 def _postgres(name: str, *arguments: str) -> None:
-    subprocess.run(
-        [_program(name), *arguments], check=True, cwd="/", capture_output=True, timeout=PATIENCE, **_as_postgres()
-    )
+    subprocess.run([_program(name), *arguments], check=True, capture_output=True, timeout=PATIENCE, **_as("postgres"))
 
 
 @contextmanager
@@ -244,8 +304,7 @@ def _postgres_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes
         [_program("postgres"), "-D", str(folder)],
         folder.parent / f"{folder.name}.log",
         end=signal.SIGQUIT,
-        cwd="/",
-        **_as_postgres(),
+        **_as("postgres"),
     ) as process:
         wait_for(lambda: _answers(_postgresql_url(port)))
         yield process
