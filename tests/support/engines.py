@@ -1,4 +1,4 @@
-"""Firefox and WebKit, driven in the few ways that the main stories need, each by the protocol that it speaks itself."""
+"""Firefox, WebKit and Chromium, driven in the few ways that the main stories need, each by its own protocol."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 from tests.support.wsgi_servers import free_port
 
@@ -146,6 +147,22 @@ class WebKit(Engine):
         self._driver.quit()
 
 
+class Chromium(Engine):
+    """Chromium, by Playwright."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def open(self, url: str) -> None:
+        self._page.goto(url)
+
+    def back(self) -> None:
+        self._page.go_back()
+
+    def run(self, script: str) -> Any:
+        return self._page.evaluate(script)
+
+
 @contextmanager
 def firefox(program: str, folder: Path) -> Iterator[Firefox]:
     """Run Firefox with a profile of its own."""
@@ -185,3 +202,10 @@ def webkit(program: str) -> Iterator[WebKit]:
         engine = WebKit(program, f":{number}")
         stack.callback(engine.close)
         yield engine
+
+
+@contextmanager
+def chromium(browser: Browser) -> Iterator[Chromium]:
+    """Open a page of its own in a Chromium that runs."""
+    with browser.new_context(ignore_https_errors=True) as context:
+        yield Chromium(context.new_page())
