@@ -64,7 +64,8 @@ from .signals import (
 from .state import current_auth
 from .stores import MemoryStore, Store
 from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
-from .upstream.client import ChatBotKitClient, path_segment
+from .upstream.client import ChatBotKitClient
+from .upstream.urls import path_segment
 from .user import User
 from .web.origin import exempt_app_requests
 from .web.redirects import safe_next

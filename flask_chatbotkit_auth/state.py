@@ -28,7 +28,8 @@ from .sessions import SessionRegistry
 from .signals import emit, session_ended, user_signed_in
 from .stores.base import SessionRecord, Store
 from .upstream.adapters.base import UserAdapter
-from .upstream.client import ChatBotKitClient, path_segment
+from .upstream.client import ChatBotKitClient
+from .upstream.urls import path_segment
 from .user import Kind, User
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..exceptions import APIError, NotAuthorized, NotFound
 from ..state import current_auth
-from ..upstream.client import ChatBotKitClient, path_segment
+from ..upstream.client import ChatBotKitClient
+from ..upstream.urls import path_segment
 from ..user import User
 from .answers import UnknownConversation
 

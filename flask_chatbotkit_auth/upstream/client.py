@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
 
 import requests
 from requests.structures import CaseInsensitiveDict
@@ -28,39 +27,19 @@ from ..exceptions import (
 from ..measure import begin, end
 from .deployment import Deployment
 from .transport import NO_API, Failure, Transport
+from .urls import HOSTED_HOST, PATH, api_prefix, query_string, route
 
-HOSTED_HOST = "api.chatbotkit.com"
 USERS_PATHS = ("/user", "/partner/user")
 """Both names of the sub-account resource, the current one first."""
 
 MAX_PAGES = 1000
-
 _PASSING = (429, 500, 502, 503, 504)
 _UNKNOWN_PATH = (404, 405)
+
 # A gateway may refuse a secret, or ask for patience, without a look at the path.
 _PROVES_NO_PATH = (401, 404, 405, 408, 429)
-_WORD = re.compile(r"[a-z]{0,15}")
-"""A part of a path that is no id."""
-
-_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]+)+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
-
 _T = TypeVar("_T")
-
-
-def path_segment(id: str) -> str:
-    """Return an id quoted to stand as one segment of an API path.
-
-    :raises APIError: it is no id: empty, not text, or made to climb to another path (``".."``, ``"../x"``, ``"a//b"``).
-    """
-    try:
-        segment = quote(id, safe="")
-    except (TypeError, UnicodeEncodeError):
-        segment = ""
-    # Some servers and proxies unquote before they route, so that a quoted slash is not enough.
-    if any(part in ("", ".", "..") for part in re.split("%2F|%5C", segment)):
-        raise APIError("what stands for an id is not one: it is empty or would name another path")
-    return segment
 
 
 class NoSecret(ConfigurationError, APIError):
@@ -129,7 +108,7 @@ class ChatBotKitClient:
             raise ConfigurationError("CHATBOTKIT_API_RETRIES is a number of tries, 0 or more")
         if users_path is not None and users_path not in USERS_PATHS:
             raise ConfigurationError('users_path is "/user" or "/partner/user"')
-        self._prefix = _api_prefix(base_url)
+        self._prefix = api_prefix(base_url)
         self._timeout = timeout
         self._retries = retries
         self._sleep = sleep
@@ -195,7 +174,7 @@ class ChatBotKitClient:
         :raises ValueError: the path is not one.
         """
         read = self._transport.read_object
-        return self._call(path, lambda path: self._exchange("GET", path + _query(params), None, retry, read))
+        return self._call(path, lambda path: self._exchange("GET", path + query_string(params), None, retry, read))
 
     def post(self, path: str, json: Mapping[str, Any] | None = None, *, idempotent: bool = False) -> dict[str, Any]:
         """Return the object that a POST answers.
@@ -252,7 +231,7 @@ class ChatBotKitClient:
 
     def _call(self, path: str, exchange: Callable[[str], _T]) -> _T:
         """Call a path, under both names where it is about sub-accounts and their name here is not known yet."""
-        if not _PATH.fullmatch(path):
+        if not PATH.fullmatch(path):
             raise ValueError("an API path is like /user/list: pass ids through path_segment, and the query as params")
         if not self._ready:
             raise NoSecret
@@ -301,7 +280,7 @@ class ChatBotKitClient:
             began = begin()
             outcome = self._transport.attempt(request, read)
             error = outcome.error if isinstance(outcome, Failure) else None
-            end(began, "api", f"{method} {_route(target)}", error)
+            end(began, "api", f"{method} {route(target)}", error)
             if not isinstance(outcome, Failure):
                 return outcome
             asked = outcome.retry_after or 0
@@ -315,40 +294,9 @@ class ChatBotKitClient:
             self._sleep(wait)
 
 
-def _route(target: str) -> str:
-    """Return a path without its ids and its query, one of a few texts."""
-    parts = target.partition("?")[0].split("/")
-    return "/".join(part if _WORD.fullmatch(part) else "{id}" for part in parts)
-
-
 def _may_repeat(error: APIError, repeatable: bool) -> bool:
     if isinstance(error, (APIConnectionError, APITimeout)):
         return repeatable or not error.maybe_sent
     if isinstance(error, APIStatusError) and not isinstance(error, LimitsReached):
         return repeatable and error.status in _PASSING
     return False
-
-
-def _query(params: Mapping[str, Any] | None) -> str:
-    given = {key: value for key, value in (params or {}).items() if value is not None}
-    query = urlencode({key: jsonlib.dumps(value) if isinstance(value, bool) else value for key, value in given.items()})
-    return query and f"?{query}"
-
-
-def _api_prefix(base_url: str) -> str:
-    """Return the URL that API paths are appended to."""
-    try:
-        parts = urlsplit(base_url)
-        host = parts.hostname
-        if parts.username is not None or "?" in base_url or "#" in base_url or re.search(r"[\s\\]", base_url):
-            raise ValueError
-        url = requests.Request("GET", base_url).prepare().url
-    except (ValueError, requests.RequestException):
-        url = host = None
-    if not url or not host or parts.scheme.lower() not in ("http", "https"):
-        raise ConfigurationError(
-            "CHATBOTKIT_API_URL is not the address of an API: set it to an origin such as https://api.chatbotkit.com"
-        )
-    if host == HOSTED_HOST:
-        return f"https://{HOSTED_HOST}/v1"
-    return url.rstrip("/").removesuffix("/v1").removesuffix("/api") + "/api/v1"

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..exceptions import APIError, APIStatusError, NotAuthorized, NotFound
-from .client import ChatBotKitClient, path_segment
+from .client import ChatBotKitClient
+from .urls import path_segment
 
 Record = Mapping[str, Any]
 

@@ -1,26 +1,17 @@
-"""One request to the API and its answer: pooled connections, a bound on time and size, typed errors."""
+"""One request to the API and its answer: sent over a pooled connection, bounded in time and size, with typed errors."""
 
 from __future__ import annotations
 
 import http.client
-import io
 import json
-import logging
-import math
 import os
 import re
-import socket
 import threading
-import time
 from collections.abc import Callable, Generator
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NamedTuple, TypeVar
 
 import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from ..exceptions import (
@@ -35,19 +26,17 @@ from ..exceptions import (
     NotFound,
     TooManyRequests,
 )
+from .connections import Answer, Session, mask_addresses
 
 MAX_ANSWER = 16 * 1024 * 1024
 MAX_LINE = 1024 * 1024
+
 RATE_WINDOW = 60.0
 """Seconds that the API counts requests for; it never sends ``Retry-After``."""
 
 NO_API = "answered HTML, not JSON: is CHATBOTKIT_API_URL the address of a ChatBotKit API?"
-
 _STATUS_ERRORS = {401: NotAuthenticated, 403: NotAuthorized, 404: NotFound, 409: Conflict}
-_ADDRESS = re.compile(r"""([^\s@=&?<>"'(,;:/])[^\s@=&?<>"'(,;:/]{0,63}(@|%40)""", re.IGNORECASE)
-
 _RATE = re.compile(r"\brate/")
-
 _T = TypeVar("_T")
 
 
@@ -146,7 +135,7 @@ class Transport:
             answer.close()
             response.raw.release_conn()
 
-    def _read_some(self, answer: _Answer) -> bytes | Failure:
+    def _read_some(self, answer: Answer) -> bytes | Failure:
         try:
             data = answer.read1(65536)
             if not data and answer.length:
@@ -155,13 +144,13 @@ class Transport:
             return Failure(self._connection_error(error))
         return data
 
-    def _session(self) -> _Session:
+    def _session(self) -> Session:
         # By process too: a forked child that wrote to its parent's connections would mix their answers up.
         local = self._local
         if getattr(local, "process", None) != os.getpid():
-            local.session = _Session()
+            local.session = Session()
             local.process = os.getpid()
-        session: _Session = local.session
+        session: Session = local.session
         return session
 
     def _status_error(self, response: requests.Response, retry_after: float | None) -> APIStatusError:
@@ -199,11 +188,6 @@ class Transport:
             return APITimeout(f"{self._prefix} did not answer within {self._timeout:g} seconds", maybe_sent=not unsent)
         name = type(reason or error).__name__
         return APIConnectionError(f"{self._prefix} gave no whole answer ({name})", maybe_sent=not unsent)
-
-
-def mask_addresses(text: str) -> str:
-    """Return a text in which e-mail addresses, quoted for a URL or not, show as ``a•••@example.com``."""
-    return _ADDRESS.sub(r"\1•••\2", text)
 
 
 def _retry_after(value: str | None, now: float) -> float | None:
@@ -254,93 +238,3 @@ def _parse_line(line: bytes | bytearray) -> dict[str, Any] | None:
 
 def _unusable(body: bytes) -> str:
     return NO_API if body.lstrip().startswith(b"<") else "answered something that is not a JSON object"
-
-
-def _mask_log(record: logging.LogRecord) -> bool:
-    # The records of urllib3 hold whole URLs, and the query of a list holds somebody's address.
-    record.msg, record.args = mask_addresses(record.getMessage()), None
-    return True
-
-
-class _Session(requests.Session):
-    def __init__(self) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        adapter = _Adapter(pool_connections=1, pool_maxsize=4)
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
-        for name in ("urllib3.connection", "urllib3.connectionpool"):
-            logging.getLogger(name).addFilter(_mask_log)
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        # Even with allow_redirects=False, requests reads and unpacks a redirect's body, however large it is.
-        return None
-
-
-class _Reader(io.RawIOBase):
-    """The reading end of a socket with one deadline for all that is read: status line, headers, chunks and body.
-
-    The time-out of a socket alone starts anew with each byte, so that an answer of a byte now and then would never end.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-        self._timeout = sock.gettimeout()
-        self._deadline = time.monotonic() + (math.inf if self._timeout is None else self._timeout)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self._deadline < math.inf:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def lift_deadline(self) -> None:
-        self._deadline = math.inf
-        self._sock.settimeout(self._timeout)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Answer(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp.close()
-        self.reader = _Reader(sock)
-        self.fp = io.BufferedReader(self.reader)
-
-
-class _Connection(HTTPConnection):
-    response_class = _Answer
-
-
-class _SecureConnection(HTTPSConnection):
-    response_class = _Answer
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if proxy.lower().startswith("http"):  # A SOCKS proxy's manager has connections of its own kind.
-            manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-        return manager

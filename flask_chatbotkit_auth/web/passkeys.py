@@ -8,12 +8,11 @@ from typing import Any
 from flask import Flask, Response, current_app, jsonify, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from ..aaguids import provider_of
 from ..exceptions import ConfigurationError, NotFresh
 from ..flows import passkeys as flow
 from ..languages import gettext as _
 from ..login import current_session
-from ..passkeys import MAX_PASSKEYS
+from ..passkeys import MAX_PASSKEYS, provider_of
 from ..signals import user_deleted
 from ..state import current_auth
 from ..stores.base import SessionRecord, Store

@@ -25,7 +25,8 @@ from flask_chatbotkit_auth.exceptions import (
     TooManyRequests,
 )
 from flask_chatbotkit_auth.testing import Sandbox
-from flask_chatbotkit_auth.upstream.client import ChatBotKitClient, path_segment
+from flask_chatbotkit_auth.upstream.client import ChatBotKitClient
+from flask_chatbotkit_auth.upstream.urls import path_segment
 
 SECRET = "sk-5c1e0f7a"
 USER = {"id": "u1", "email": "ann@example.com"}

@@ -20,7 +20,8 @@ from ...exceptions import (
     TooManyRequests,
 )
 from ...state import current_auth
-from ...upstream.client import ChatBotKitClient, path_segment
+from ...upstream.client import ChatBotKitClient
+from ...upstream.urls import path_segment
 from .findings import Look
 from .skews import told
 
