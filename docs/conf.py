@@ -28,7 +28,7 @@ from flask_chatbotkit_auth.cli import cli
 from flask_chatbotkit_auth.config import DEFAULT_RATE_LIMITS, Config
 from flask_chatbotkit_auth.devices import _NAME as DEVICE_COOKIE
 from flask_chatbotkit_auth.stores.base import MAX_CODES
-from flask_chatbotkit_auth.web.openapi.operations import ERRORS
+from flask_chatbotkit_auth.web.openapi.errors import ERRORS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

@@ -42,6 +42,7 @@ from flask_chatbotkit_auth.languages import DOMAIN, ENGLISH, current_language, g
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from flask_chatbotkit_auth.web import errors
+from flask_chatbotkit_auth.web import sentences as sentence_tables
 from tests.support.apps import Clock, MakeApp
 from tests.support.catalogues import (
     EVERY_LANGUAGE,
@@ -93,7 +94,7 @@ def test_there_are_the_twelve_languages() -> None:
 
 def test_what_a_table_says_is_extracted(sentences: set[Key]) -> None:
     assert len(sentences) > 120
-    said = {sentence for _, sentence in (*errors._SENTENCES, *errors._ACCOUNT_SENTENCES)}
+    said = {sentence for _, sentence in (*sentence_tables.SENTENCES, *sentence_tables.ACCOUNT_SENTENCES)}
     assert said <= sentences
 
 

@@ -26,7 +26,8 @@ from flask_chatbotkit_auth.testing import Sandbox, SoftwareAuthenticator
 from flask_chatbotkit_auth.testing.plugin import read_code
 from flask_chatbotkit_auth.web import forms
 from flask_chatbotkit_auth.web.openapi import document
-from flask_chatbotkit_auth.web.openapi.operations import ERRORS, OPERATIONS
+from flask_chatbotkit_auth.web.openapi.errors import ERRORS
+from flask_chatbotkit_auth.web.openapi.operations import OPERATIONS
 from tests.support.apps import Clock, MakeApp
 
 ADA = "ada@example.com"

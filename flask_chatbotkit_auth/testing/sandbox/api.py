@@ -7,9 +7,10 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from . import contacts, conversations, users
+from .calls import Call, Problem, Reply
 from .extras import Extras
 from .paging import Listing
-from .records import GHOST_MILLISECONDS, Call, Problem, Records, Reply
+from .records import GHOST_MILLISECONDS, Records
 from .resources import Resource
 from .routes import PREFIX, opens
 from .server import Request

@@ -7,7 +7,9 @@ import json
 import secrets
 
 from . import meta
-from .records import Call, Problem, Record, Records, Reply, apply, checked, fit, forget, page
+from .calls import Call, Problem, Record, Reply
+from .fields import apply, checked, fit
+from .records import Records, forget, page
 
 TEXTS = ("name", "description", "fingerprint", "email", "phone", "nick", "preferences")
 SHORTEST_FINGERPRINT = 17

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from .calls import Call, Problem, Record, Reply
 from .contacts import ensured
-from .records import Call, Problem, Record, Records, Reply, apply, checked, forget, new_id, page
+from .fields import apply, checked
+from .records import Records, forget, new_id, page
 
 BOT_TEXTS = ("botId", "model", "backstory", "datasetId", "skillsetId")
 FLAGS = ("privacy", "moderation")

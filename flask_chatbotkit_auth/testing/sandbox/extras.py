@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from .records import Reply
+from .calls import Reply
 from .server import Request
 
 Function = Callable[..., Any]

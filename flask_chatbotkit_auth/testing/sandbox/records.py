@@ -1,7 +1,7 @@
-"""What the stand-in knows, and what its operations are given and give back.
+"""What the stand-in knows.
 
-An operation takes the :class:`Records` and a :class:`Call`, answers a :class:`Reply` or raises a :class:`Problem`. It
-runs under :attr:`Records.lock`, so a look-up and the write that depends on it are one step.
+An operation takes the :class:`Records` and a call, answers a reply or raises a problem. It runs under
+:attr:`Records.lock`, so a look-up and the write that depends on it are one step.
 """
 
 from __future__ import annotations
@@ -11,77 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from . import meta
-from .paging import Listing
-
-Record = dict[str, Any]
-
-MAX_BYTES = 191
-"""Bytes of UTF-8 that the hosted service keeps of a name, an e-mail address, a nick, a fingerprint or a picture."""
+from .calls import PLAN_LIMIT, Call, Problem, Record, Reply
 
 GHOST_MILLISECONDS = 60_000
 """How long a deleted sub-account can still be acted for; up to two minutes on the platform, which caches it."""
-
-CODES = {
-    401: "NOT_AUTHENTICATED",
-    402: "NO_SUBSCRIPTION",
-    403: "NOT_AUTHORIZED",
-    408: "TIMEOUT",
-    413: "PAYLOAD_TOO_LARGE",
-    422: "UNPROCESSABLE_ENTITY",
-    429: "LIMITS_REACHED",
-    500: "GENERIC_ERROR",
-}
-"""The codes that differ from the names in :class:`http.HTTPStatus`, some of which change with Python's version."""
-
-RATE_LIMIT = "You have exceeded your allocated rate limits: rate/poll"
-"""What a 429 says unless told otherwise: wait a minute."""
-
-PLAN_LIMIT = "You have reached the limits of your plan"
-"""What a 429 with the code LIMITS_REACHED, asked for by name, says: waiting does not help."""
-
-
-def error_document(status: int, message: str | None = None, code: str | None = None) -> Record:
-    """Return the API's ``{"message", "code"}`` for an HTTP status."""
-    name = HTTPStatus(status).name if status in HTTPStatus.__members__.values() else "ERROR"
-    if message is None and status == 429:
-        message = PLAN_LIMIT if code == "LIMITS_REACHED" else RATE_LIMIT
-    code = code or CODES.get(status, name)
-    return {"message": message or code.replace("_", " ").capitalize(), "code": code}
-
-
-class Problem(Exception):
-    """The API refuses: an HTTP status and a sentence."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(frozen=True)
-class Call:
-    """Who asks for what."""
-
-    account: str | None
-    """Id of the sub-account that acts; None is the account that the secret belongs to."""
-    contact_id: str | None
-    """The contact that a session token is bound to."""
-    body: Record
-    listing: Listing
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A success, as one JSON document and, where the API offers that, as JSONL."""
-
-    document: Any
-    events: list[Record] | None = None
-    paced: bool = False
-    """Whether the events arrive one after another, as they come into being."""
-    status: int = 200
 
 
 @dataclass(frozen=True)
@@ -216,62 +152,3 @@ def page(items: Iterable[Record], call: Call, *, email_filter: bool = False, ord
         {"items": found, **({"cursor": cursor} if cursor else {})},
         [{"type": "item", "data": item} for item in found],
     )
-
-
-def checked(
-    body: Record,
-    *,
-    texts: tuple[str, ...] = (),
-    objects: tuple[str, ...] = (),
-    numbers: tuple[str, ...] = (),
-    flags: tuple[str, ...] = (),
-    others: tuple[str, ...] = (),
-) -> Record:
-    """Return the fields of ``body``, or refuse wrong types and whatever is not named here.
-
-    :param others: fields that the caller checks itself and that are not returned.
-    """
-    kinds = [(texts, (str,)), (objects, (dict,)), (numbers, (int, float)), (flags, (bool,))]
-    found: Record = {}
-    for names, accepted in kinds:
-        for name in names:
-            # By the exact type, as JSON has it: Python's True is an int too.
-            if body.get(name) is not None and type(body[name]) not in accepted:
-                raise Problem(400, f'"{name}" has the wrong type')
-            if name in body:
-                found[name] = body[name]
-    for name in body:
-        if name not in found and name not in others:
-            raise Problem(400, f'"{name}" is not allowed')
-    return found
-
-
-def fit(records: Records, changes: Record, names: tuple[str, ...]) -> None:
-    """Refuse texts that the hosted service has no room for.
-
-    :raises Problem: 400.
-    """
-    for name in names:
-        if too_long(records, changes.get(name)):
-            raise Problem(400, f'"{name}" length must be less than or equal to {MAX_BYTES} bytes long')
-
-
-def too_long(records: Records, text: object) -> bool:
-    """Return whether a column of the hosted service has no room for a text."""
-    return records.byte_limits and isinstance(text, str) and len(text.encode()) > MAX_BYTES
-
-
-def apply(records: Records, record: Record, changes: Record) -> None:
-    """Write fields into a record: None removes one. ``meta`` is replaced, or merged where it is ``{"$update": …}``."""
-    if isinstance(changes.get("meta"), dict):
-        try:
-            merged = meta.written(record.get("meta"), changes["meta"], knows_update=records.knows_update)
-        except meta.ReservedKey as error:
-            raise Problem(400, str(error)) from error
-        changes = {**changes, "meta": merged}
-    for name, value in changes.items():
-        if value is None:
-            # An absent field is left out of answers: the document allows no null.
-            record.pop(name, None)
-        else:
-            record[name] = value

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from . import meta
-from .records import Call, Record, Records, Reply, apply, checked, forget, page
+from .calls import Call, Record, Reply
+from .fields import apply, checked
+from .records import Records, forget, page
 
 TEXTS = ("alias", "name", "description", "backstory", "model", "datasetId", "skillsetId", "visibility", "store")
 FLAGS = ("privacy", "moderation")

@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import Any
 
 from .api import NoRoute, perform
+from .calls import Problem, Record, error_document
 from .extras import Extras, Function
 from .faults import Fault, Faults
 from .paging import LARGEST_PAGE, Listing
-from .records import Problem, Record, Records, error_document, new_id
+from .records import Records, new_id
 from .server import Answer, Request, Server
 
 HTML = "text/html; charset=utf-8"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 
 from . import meta
-from .records import Call, Problem, Record, Records, Reply, Token, apply, checked, fit, forget, new_id, page, too_long
+from .calls import Call, Problem, Record, Reply
+from .fields import apply, checked, fit, too_long
+from .records import Records, Token, forget, new_id, page
 
 TEXTS = ("alias", "name", "description", "image", "email")
 DEFAULT_SESSION_SECONDS = 900

@@ -6,7 +6,8 @@ from importlib.metadata import version
 
 from ...mail.compose import site_name
 from ...state import AuthState
-from .operations import ERRORS, Operation, codes_of, operations
+from .errors import ERRORS
+from .operations import Operation, codes_of, operations
 from .schemas import Json, ref, schemas
 
 _VERSION = version("flask-chatbotkit-auth")  # read from a file, which takes longer than all the rest

@@ -7,7 +7,8 @@ from typing import Any
 from ...identifier import MAX_LENGTH
 from ...profile import MAX_IMAGE, MAX_NAME
 from ...state import AuthState
-from .operations import ERRORS, Error, answered
+from .errors import ERRORS, Error
+from .operations import answered
 
 Json = dict[str, Any]
 
