@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def secret_keys(config: Mapping[str, Any]) -> list[str | bytes]:
@@ -25,6 +28,14 @@ def derive(secret_key: str | bytes, purpose: str) -> bytes:
     """
     key = secret_key.encode() if isinstance(secret_key, str) else secret_key
     return hmac.new(key, f"flask-chatbotkit-auth: {purpose}, version 1".encode(), hashlib.sha256).digest()
+
+
+def is_digest(text: str) -> bool:
+    """Return whether a text is a SHA-256 in hexadecimal, as the ids of sessions and passkeys are.
+
+    An id in a URL may be anything, and not every database takes a text with a NUL.
+    """
+    return _DIGEST.fullmatch(text) is not None
 
 
 def keyed_digest(secret_key: str | bytes, purpose: str, *parts: str) -> str:

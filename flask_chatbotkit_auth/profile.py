@@ -12,6 +12,9 @@ from .user import Kind
 MAX_NAME = 100
 """Characters in a name."""
 
+MAX_LABEL = 64
+"""Characters in what somebody calls a thing of theirs: a passkey, an app."""
+
 MAX_BYTES = 191
 """Bytes of UTF-8 that ChatBotKit keeps of a name, and of a sub-account's picture."""
 
@@ -28,9 +31,9 @@ _FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u2800\u3164\u
 def clean_name(name: str) -> str:
     """Return ``name`` without what shows nothing or spoils the text around it, and with single spaces.
 
-    Dropped are invisible characters, those that turn the direction of writing, fillers, and combining marks beyond
-    :data:`MAX_MARKS` on one letter. Joiners stay between letters and in emoji, which need them. Control characters stay, for
-    :func:`profile_problem` to refuse.
+    Dropped are invisible characters, halves of characters, those that turn the direction of writing, fillers, and combining
+    marks beyond :data:`MAX_MARKS` on one letter. Joiners stay between letters and in emoji, which need them. Control
+    characters stay, for :func:`profile_problem` to refuse.
     """
     kept: list[str] = []
     marks = 0
@@ -40,11 +43,17 @@ def clean_name(name: str) -> str:
         if each in _JOINERS:
             if not kept or kept[-1] in _JOINERS or kept[-1].isspace():
                 continue
-        elif category == "Cf" or each in _FILLERS or (marks and not kept) or marks > MAX_MARKS:
+        elif category in ("Cf", "Cs") or each in _FILLERS or (marks and not kept) or marks > MAX_MARKS:
             continue
         # Line ends and other controls are no spaces here: they are refused.
         kept.append(" " if category == "Zs" else each)
     return " ".join(part for part in "".join(kept).strip(_JOINERS + " ").split(" ") if part)
+
+
+def clean_label(text: str) -> str:
+    """Return what somebody calls a thing of theirs as one line that can be shown; ``""`` where nothing is left of it."""
+    line = "".join(" " if unicodedata.category(each) == "Cc" else each for each in text[: 4 * MAX_LABEL])
+    return " ".join(clean_name(line).split())[:MAX_LABEL].strip()
 
 
 def profile_problem(field: str, value: str, kind: Kind) -> str | None:

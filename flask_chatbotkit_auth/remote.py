@@ -5,6 +5,12 @@ from __future__ import annotations
 import ipaddress
 from functools import lru_cache
 
+MAX_ADDRESS = 45
+"""Characters in an address; what is no address is cut there."""
+
+MAX_PROGRAM = 400
+"""Characters of what a client calls itself."""
+
 UNKNOWN = "unknown"
 """Stands for the address of a client that has none, as behind a Unix socket."""
 
@@ -24,9 +30,17 @@ def client_address(remote_addr: str | None) -> str | None:
     elif ip is None and text.count(":") == 1:
         ip = _parse(text.partition(":")[0])
     if ip is None:
-        return text or None
+        return _shown(text)[:MAX_ADDRESS] or None
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return str(mapped or ip)
+
+
+def client_program(user_agent: str) -> str | None:
+    """Return what a client calls itself, cut to :data:`MAX_PROGRAM`; ``None`` where it says nothing.
+
+    :param user_agent: the request's ``User-Agent``. It may hold anything; not every database takes a control character.
+    """
+    return _shown(user_agent)[:MAX_PROGRAM] or None
 
 
 def client_networks(remote_addr: str | None) -> tuple[tuple[str, int], ...]:
@@ -40,6 +54,10 @@ def client_networks(remote_addr: str | None) -> tuple[tuple[str, int], ...]:
     if not isinstance(ip, ipaddress.IPv6Address):
         return ((address, 1),)
     return tuple((_network(ip, size), times) for size, times in ((64, 1), (56, 2), (48, 3)))
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else "".join(each for each in text if each.isprintable())
 
 
 @lru_cache(maxsize=1024)

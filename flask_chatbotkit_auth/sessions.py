@@ -19,8 +19,9 @@ from .clock import EPOCH
 from .config import Config
 from .exceptions import NoChallenge, SignInDenied, StoreError
 from .identifier import same_identifier
+from .keys import is_digest
 from .refresh import Directory, Gone, Known
-from .remote import client_address
+from .remote import client_address, client_program
 from .signals import emit, session_ended, user_deleted
 from .stores.base import Challenge, SessionRecord, Store
 from .stores.records import Client
@@ -171,7 +172,7 @@ class SessionRegistry:
             ends_at=ends_at,
             expires_at=min(ends_at, now + self._config.session_idle),
             ip=_client_address(),
-            user_agent=(request.user_agent.string[:400] or None) if has_request_context() else None,
+            user_agent=client_program(request.user_agent.string) if has_request_context() else None,
             identifier=identifier,
             audience=self._audience,
             adapter=self._kind,
@@ -278,7 +279,7 @@ class SessionRegistry:
 
     def end(self, id: str, *, user_id: str | None = None) -> bool:
         """End one session by its id, only if it is that user's where one is named; return whether there was one."""
-        ended = self._store.end_session(id, user_id=user_id)
+        ended = is_digest(id) and self._store.end_session(id, user_id=user_id)
         if ended or user_id is None:
             # Afterwards, or another request could read the row in between and keep it.
             self._forget(id)

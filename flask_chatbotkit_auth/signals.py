@@ -16,7 +16,7 @@ from blinker import NamedSignal, Namespace
 from flask import current_app, has_app_context, has_request_context, request
 
 from . import measure
-from .remote import client_address
+from .remote import client_address, client_program
 
 _signals = Namespace()
 _log = logging.getLogger("flask_chatbotkit_auth")
@@ -101,7 +101,7 @@ def emit(signal: NamedSignal, sender: object, /, **data: Any) -> None:
         return
     if has_request_context():
         data.setdefault("ip", client_address(request.remote_addr))
-        data.setdefault("user_agent", request.user_agent.string[:400] or None)
+        data.setdefault("user_agent", client_program(request.user_agent.string))
     for receiver in signal.receivers_for(sender):
         try:
             receiver(sender, **_taken(receiver, data))

@@ -6,7 +6,6 @@ The steps are those of a browser; only what holds the challenge and the session 
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,16 +17,12 @@ from ..device import device_name
 from ..keys import secret_keys
 from ..languages import current_language
 from ..login import held_session
-from ..profile import clean_name
 from ..sessions import shown
 from ..signals import app_session_added, emit, user_signed_out
 from ..state import current_auth
 from ..stores.base import SessionRecord
 from . import challenges, sign_in
 from .pending import Pending
-
-MAX_NAME = 64
-"""Characters of what an app calls itself."""
 
 _MAX_TOKEN = 1024
 
@@ -65,12 +60,6 @@ class App:
         """What the app is to hold from now on."""
         entry = self.read()
         return str(_serializer().dumps(dict(entry))) if entry else None
-
-
-def shown_name(name: str) -> str | None:
-    """Return what an app calls itself as one line that can be shown, or ``None`` where nothing is left of it."""
-    line = "".join(" " if unicodedata.category(each) == "Cc" else each for each in name[: 4 * MAX_NAME])
-    return " ".join(clean_name(line).split())[:MAX_NAME].strip() or None
 
 
 def sign_in_by_code(typed: str, holder: App) -> tuple[str, SessionRecord]:

@@ -23,7 +23,7 @@ from ..exceptions import (
     TooManyPasskeys,
     UnknownPasskey,
 )
-from ..keys import secret_keys
+from ..keys import is_digest, secret_keys
 from ..languages import current_language
 from ..languages import gettext as _
 from ..login import enter
@@ -153,7 +153,7 @@ def add(record: SessionRecord, credential: object, name: str = "") -> Passkey:
 
 def rename(user: User, id: str, name: str) -> Passkey | None:
     """Rename a passkey of this person; return it, or ``None`` where they have none of that id."""
-    if not _store().rename_passkey(id, name, user_id=user.id):
+    if not is_digest(id) or not _store().rename_passkey(id, name, user_id=user.id):
         return None
     return _store().get_passkey(id)
 
@@ -165,7 +165,7 @@ def remove(record: SessionRecord, id: str) -> bool:
     """
     user = record.user
     require_fresh(record)
-    passkey = _store().get_passkey(id)
+    passkey = _store().get_passkey(id) if is_digest(id) else None
     if passkey is None or not _store().remove_passkey(id, user_id=user.id):
         return False
     _log.info("passkey removed: user %s", user.id)

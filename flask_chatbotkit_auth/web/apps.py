@@ -12,6 +12,7 @@ from ..flows import apps as flow
 from ..flows import sign_in as flows
 from ..flows.pending import HOLDER
 from ..login import current_session, held_session
+from ..profile import clean_label
 from ..state import current_auth
 from . import bearer
 from .blueprint import HOST, challenge_json
@@ -34,7 +35,7 @@ def register(app: Flask, prefix: str) -> None:
 
 
 def sign_in() -> Response:
-    _holder().name = flow.shown_name(text("name"))
+    _holder().name = clean_label(text("name")) or None
     return challenge_json(flows.request_code(text("email")))
 
 

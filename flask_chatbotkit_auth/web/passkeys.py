@@ -13,6 +13,7 @@ from ..flows import passkeys as flow
 from ..languages import gettext as _
 from ..login import current_session
 from ..passkeys import MAX_PASSKEYS, provider_of
+from ..profile import clean_label
 from ..signals import user_deleted
 from ..state import current_auth
 from ..stores.base import SessionRecord, Store
@@ -26,9 +27,6 @@ from .sign_in import new_token
 
 LATER = "chatbotkit_auth_passkey_later"
 """The cookie of a browser in which somebody does not want a passkey now; it holds nothing about anybody."""
-
-MAX_NAME = 64
-"""Characters in the name of a passkey."""
 
 
 def register(app: Flask, prefix: str, store: Store) -> None:
@@ -111,13 +109,13 @@ def creation_options(record: SessionRecord) -> Response:
 
 @own
 def add(record: SessionRecord) -> Response:
-    passkey = flow.add(record, field("credential"), _name())
+    passkey = flow.add(record, field("credential"), clean_label(text("name")))
     return jsonify(passkey=passkey_json(passkey))
 
 
 @own
 def rename(record: SessionRecord, passkey_id: str) -> AnyResponse:
-    name = _name()
+    name = clean_label(text("name"))
     if not name:
         sentence = _("Enter a name for this passkey.")
         return failed(400, "invalid_profile", sentence, errors={"name": sentence}, fields={"name": sentence})
@@ -170,10 +168,6 @@ def passkey_json(passkey: Passkey) -> dict[str, Any]:
         "created_at": passkey.created_at.isoformat(),
         "used_at": passkey.used_at.isoformat() if passkey.used_at else None,
     }
-
-
-def _name() -> str:
-    return " ".join(text("name").split())[:MAX_NAME]
 
 
 def _unknown() -> AnyResponse:
