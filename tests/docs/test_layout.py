@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from jinja2 import ChoiceLoader, DictLoader
+from playwright.sync_api import Browser
 
 from tests.support.apps import MakeApp
 from tests.support.samples import sample, written_in
+from tests.support.screenshots import PHONE, served
 from tests.support.steps import ADA, ask
 
 
@@ -39,3 +41,20 @@ def test_our_pages_stand_in_a_layout_with_a_cdn(make_app: MakeApp, path: str) ->
     assert re.search(r'<script src="/auth/static/auth\.js', page.text)
     if path == "verify":
         assert ADA in page.text.replace("<wbr>", "")
+
+
+def test_our_pages_fit_into_a_layout_without_a_style_sheet(make_app: MakeApp, browser: Browser) -> None:
+    app = make_app()
+    site = re.sub(r".*cdn\.jsdelivr.*\n", "", sample("layout-site").code)
+    templates = {"site.html": site, "chatbotkit_auth/base.html": sample("layout-base").code}
+    app.jinja_env.loader = ChoiceLoader([DictLoader(templates), app.jinja_env.loader])  # type: ignore[list-item]
+    with served(app) as origin:
+        context = browser.new_context(viewport=PHONE)
+        page = context.new_page()
+        page.goto(f"{origin}/auth/sign-in")
+        card, field = page.locator(".auth-card").bounding_box(), page.get_by_label("Email address").bounding_box()
+        context.close()
+    assert card
+    assert field
+    assert card["x"] < field["x"]
+    assert field["x"] + field["width"] < card["x"] + card["width"]
