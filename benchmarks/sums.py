@@ -39,8 +39,8 @@ def run(people: int, sign_ins: int) -> None:
     """Print the tables."""
     refresh = Config.load({"CHATBOTKIT_API_SECRET": "sk-test"}, {}).user_refresh.total_seconds()
     show(
-        "Calls of the API in an hour, for people who are active all the time",
-        ["CHATBOTKIT_AUTH_USER_REFRESH", f"{people:,} people", "a second"],
+        f"API calls for {people:,} people who are active all the time",
+        ["CHATBOTKIT_AUTH_USER_REFRESH", "calls an hour", "a second"],
         [
             [f"{seconds:,.0f} s", f"{calls:,.0f}", f"{calls / 3600:,.1f}"]
             for seconds in (60, 300, refresh, 3600)
@@ -56,7 +56,7 @@ def run(people: int, sign_ins: int) -> None:
         count, size = growth[table]
         rows.append([f"rows of {table}", f"{count:.1f}", f"{count * sign_ins:,.0f}", f"{count * sign_ins / DAY:,.1f}"])
         rows.append([f"bytes of {table}", f"{size:,.0f}", f"{size * sign_ins / 1e9:,.1f} GB", "–"])
-    show(f"Of a sign-in, and of {sign_ins:,} a day", ["", "of one", "a day", "a second"], rows)
+    show(f"One sign-in, and {sign_ins:,} a day", ["", "one", "a day", "a second"], rows)
 
 
 def counted() -> tuple[float, Counter[str], dict[str, tuple[float, float]]]:

@@ -19,6 +19,7 @@ from werkzeug.test import TestResponse
 from flask_chatbotkit_auth import StoreError, current_auth, measure, signals
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.apps import MakeApp
+from tests.support.samples import sample
 from tests.support.steps import ADA, ask
 
 SignIn = Callable[..., TestResponse]
@@ -171,6 +172,8 @@ def test_the_receiver_of_the_documentation_counts(
     assert metrics(seconds, part="mail", name="send", outcome="ok") == 4
     assert metrics(seconds, part="api", name="GET /user/list", outcome="upstream_unavailable") >= 1
     assert metrics(seconds, part="request", name="verify_post", outcome="503") == 1
+    page = prometheus_client.generate_latest().decode().splitlines()
+    assert set(sample("metrics-shown").code.splitlines()) <= set(page)
 
 
 def test_it_is_twenty_lines() -> None:

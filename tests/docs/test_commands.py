@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -93,6 +94,21 @@ def test_the_migrations_make_the_tables(tmp_path: Path, surroundings: dict[str, 
 
 
 # Transcripts
+
+
+def test_the_routes_of_the_product_are_as_shown(tmp_path: Path, surroundings: dict[str, str]) -> None:
+    code = sample("product-app").code.replace('"sk-…"', '"sk-test"')
+    (tmp_path / "product.py").write_text(code, encoding="utf-8")
+    replay(sample("console-product-routes"), tmp_path, **surroundings)
+
+
+def test_the_store_and_the_accounts_are_there_as_shown(
+    shop: Path, surroundings: dict[str, str], chatbotkit_sandbox: Sandbox
+) -> None:
+    chatbotkit_sandbox.add_user(ADA, name="Ada")
+    chatbotkit_sandbox.add_user("bob@example.com", name="Bob")
+    replay(sample("console-init-db"), shop, **surroundings)
+    replay(sample("console-users"), shop, **surroundings)
 
 
 def test_contacts_are_repaired_as_shown(shop: Path, surroundings: dict[str, str], chatbotkit_sandbox: Sandbox) -> None:
@@ -195,6 +211,10 @@ def test_the_notes_by_curl_and_by_the_command_line(tmp_path: Path, surroundings:
         assert client.returncode == 0, complaint
         assert f'"owner": "{ADA}"' in printed
         assert "That code isn't right" in complaint
+        shown = sample("console-notes").code.splitlines()
+        assert shown[0] == "$ python notes_cli.py"
+        assert all(line.partition(": ")[0] in printed for line in shown[1:3])  # the prompts, then what the view answers
+        assert json.loads(shown[3]) == json.loads(printed[printed.index("{") :])
         kept = tmp_path / "token"
         assert kept.read_text().startswith("cba-")
         assert kept.stat().st_mode & 0o077 == 0

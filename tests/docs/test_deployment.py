@@ -17,7 +17,7 @@ import requests
 from flask_chatbotkit_auth.stores import open_store
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.certificates import self_signed
-from tests.support.samples import files, written_in
+from tests.support.samples import files, replay, sample, written_in
 from tests.support.servers import Browser, Mailbox, gunicorn, mailbox
 
 ADA = f"ada-{uuid.uuid4().hex[:8]}@example.com"  # the counts of an earlier run may still be in Redis
@@ -166,3 +166,10 @@ def test_the_deployment_signs_in_through_nginx(
         browser.session.headers.update({**claims, **own})
         sign_in(browser, box)
     assert client_of_the_session(settings, chatbotkit_sandbox) == "127.0.0.1"
+
+
+def test_the_doctor_says_what_the_page_shows(tmp_path: Path, settings: Settings) -> None:
+    files(tmp_path, "deploy-")
+    settings["SECRET_KEY"] = uuid.uuid4().hex
+    del settings["CHATBOTKIT_AUTH_RATE_LIMITS"]
+    replay(sample("console-doctor"), tmp_path, **settings)

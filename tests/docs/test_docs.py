@@ -7,6 +7,7 @@ of one project, whose tests are run.
 from __future__ import annotations
 
 import ast
+import doctest
 import os
 import re
 import runpy
@@ -30,7 +31,7 @@ from flask_sqlalchemy import SQLAlchemy
 from werkzeug.test import TestResponse
 
 import flask_chatbotkit_auth
-from flask_chatbotkit_auth import ChatBotKitAuthError, StoreError, signals
+from flask_chatbotkit_auth import ChatBotKitAuthError, StoreError, current_auth, signals
 from flask_chatbotkit_auth.config import Config
 from flask_chatbotkit_auth.hooks import Hooks
 from flask_chatbotkit_auth.testing import Sandbox, StoreContract
@@ -240,6 +241,17 @@ def test_the_example_of_onboarding_asks_for_a_username_that_is_free(
     assert "3 to 20" in arrive("max@example.com", "M").text
 
 
+def test_the_example_of_a_job_stops_with_a_suspension(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
+    made = execute(sample("run-jobs"))
+    ada = sign_in(made["app"].test_client(), ADA).get_json()["user"]["id"]
+    (shown,) = re.findall(r"::\n\n((?:   .+\n)+)", (DOCS / "jobs.rst").read_text(encoding="utf-8"))
+    session = doctest.DocTestParser().get_doctest(shown, {**made, "ada": ada}, "jobs.rst", "jobs.rst", 0)
+    with made["app"].app_context():
+        for name in ("One", "Two"):
+            current_auth.client_for(ada).post("/bot/create", {"name": name})
+        assert doctest.DocTestRunner().run(session) == (0, 3)
+
+
 def test_the_tests_of_the_example_pass(tmp_path: Path) -> None:
     project = files(tmp_path, "file-")
     # From Python 3.12 on Flask-Login's remember cookie is warned about.
@@ -251,6 +263,8 @@ def test_the_tests_of_the_example_pass(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     count = sum(block.code.count("def test_") for block in project)
     assert f"{count} passed" in run.stdout
+    (shop,) = (block for block in project if block.name == "file-test_shop")
+    assert f"\n{shop.code.count('def test_')} passed in …\n" in sample("console-pytest").code
 
 
 # What is generated

@@ -62,11 +62,11 @@ def test_every_sample_is_of_a_kind_that_is_executed() -> None:
     known = {"python", "sh", "console", "text", "nginx", "javascript", "json", "yaml", "html+jinja", "css", "po"}
     known |= {"ini", "sql"}  # of servers; the tests of the topologies start them with the same
     assert not [block.where for block in SAMPLES if block.language not in known]
-    assert [block.name for block in written_in("text")] == ["crontab", "product-start"]
+    assert {block.name for block in written_in("text")} == {"crontab", "metrics-shown", "product-start"}
 
 
 def test_every_command_is_run_or_is_known_not_to_be() -> None:
-    tests = (Path(__file__).parent / "test_commands.py").read_text(encoding="utf-8")
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     for block in written_in("sh", "console"):
         if block.name:
             assert f'sample("{block.name}")' in tests
@@ -109,6 +109,19 @@ def test_a_fragment_runs_in_an_application(
         assert post(client, "/auth/sign-in", {"email": ADA}).status_code == 200
         code = mails[0]["Content"]["Simple"]["Body"]["Text"]["Data"]
         assert post(client, "/auth/verify", {"code": code}).status_code == 200
+
+
+def test_the_sdk_acts_for_the_signed_in_person(make_app: MakeApp, sign_in: SignIn) -> None:
+    (answer,) = (json.loads(block.code) for block in written_in("json") if block.where.startswith("python-sdk."))
+    block = next(each for each in FRAGMENTS if each.where.startswith("python-sdk."))
+    app = make_app()
+    exec(compile(block.code, block.where, "exec"), {"__name__": "sample", "app": app})  # noqa: S102  # our own
+    client = app.test_client()
+    user = sign_in(client, ADA).get_json()["user"]["id"]
+    with app.app_context():
+        for name in answer["bots"]:
+            current_auth.client_for(user).post("/bot/create", {"name": name})
+    assert client.get("/bots").get_json() == answer
 
 
 # A store from the documentation alone

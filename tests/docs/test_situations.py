@@ -133,7 +133,7 @@ def _throttled(stage: Stage) -> tuple[Flask, str]:
     return app, submit(client, "verify", code=stage.code())
 
 
-@situation("A signed-in person, and ChatBotKit is away")
+@situation("A signed-in person opens a page while ChatBotKit is down")
 def _signed_in(stage: Stage) -> tuple[Flask, str]:
     app = stage.make_app(**NO_TRIES, CHATBOTKIT_AUTH_USER_REFRESH=0)
     client = app.test_client()
@@ -151,7 +151,7 @@ def _wrong_secret(stage: Stage) -> tuple[Flask, str]:
     return app, submit(client, "verify", code=stage.code())
 
 
-@situation("The API's address is another server's, or a gateway answers HTML")
+@situation("CHATBOTKIT_API_URL is wrong, or a gateway answers HTML")
 def _gateway(stage: Stage) -> tuple[Flask, str]:
     app = stage.make_app(**NO_TRIES)
     client = app.test_client()

@@ -110,5 +110,5 @@ def replay(transcript: Block, folder: Path, **environment: str) -> None:
     for part in re.split(r"^\$ ", transcript.code, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")
         printed = "".join(f"{line.rstrip()}\n" for line in run(folder, command, **environment).splitlines())
-        pattern = re.escape(expected.rstrip("\n") + "\n").replace("…", ".+")
+        pattern = re.escape(expected.rstrip("\n") + "\n").replace("…\\\n", "(?:.*\\n)+?").replace("…", ".+")
         assert re.fullmatch(pattern, printed), f"$ {command}\n{printed}"
