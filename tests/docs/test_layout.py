@@ -11,7 +11,8 @@ from playwright.sync_api import Browser
 
 from tests.support.apps import MakeApp
 from tests.support.samples import sample, written_in
-from tests.support.screenshots import PHONE, served
+from tests.support.screenshots import PHONE
+from tests.support.serving import served
 from tests.support.steps import ADA, ask
 
 

@@ -29,7 +29,8 @@ from example_app import create_app
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.samples import DOCS, sample, written_in
-from tests.support.screenshots import DESKTOP, PHONE, chromium_at, demo_of, served, tour
+from tests.support.screenshots import DESKTOP, PHONE, chromium_at, demo_of, tour
+from tests.support.serving import served
 
 FOLDER = DOCS / "images"
 BASE = "templates/chatbotkit_auth/base.html"
