@@ -16,7 +16,7 @@ from .cli import cli
 from .clock import utcnow
 from .codes import EmailCodeProvider
 from .config import Config
-from .exceptions import APIError, ConfigurationError, NotReady, StoreError
+from .exceptions import ConfigurationError
 from .hooks import Hooks, by_keyword
 from .keys import secret_keys
 from .mail.mailer import Mailer
@@ -27,13 +27,8 @@ from .state import AuthState, current_auth
 from .stores import Store, open_store
 from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .upstream.client import ChatBotKitClient, NoSecret
-from .web import account  # noqa: F401  # account adds its pages to the blueprint
-from .web import sign_in as views
-from .web.application import api_problem
-from .web.blueprint import HOST, blueprint
-from .web.errors import problem
+from .web.endpoints import add_endpoints
 from .web.manager import sign_in_manager
-from .web.origin import take_over
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -119,37 +114,7 @@ class ChatBotKitAuth:
         login.guard_cookies(app, lambda: current_auth)
         prepare_mail(app, self._mail, os.environ)
         _prepare_csrf(app)
-        app.register_blueprint(blueprint, url_prefix=config.url_prefix)
-        take_over(app, blueprint)
-        app.before_request(lambda: take_over(app, blueprint))  # where CSRFProtect comes later
-        if config.openapi:
-            host: dict[str, Any] = {"host": f"<{HOST}>"} if app.url_map.host_matching else {}
-            app.add_url_rule(f"{config.url_prefix}/openapi.json", "chatbotkit_auth.openapi", views.openapi, **host)
-        if config.passkeys:
-            from .web import passkeys  # only where it is on
-
-            passkeys.register(app, config.url_prefix, store)
-        if config.email_change:
-            from .web import address  # only where it is on
-
-            address.register(app, config.url_prefix, adapter)
-        if config.app_sessions:
-            from .web import apps  # only where it is on
-
-            apps.register(app, config.url_prefix)
-        if config.mail_link:
-            from .web import link  # only where it is on
-
-            link.register(app, config.url_prefix)
-        if config.events:
-            from . import events  # only where they are on
-            from .web import activity
-
-            state.trail = events.start(app, store, utcnow, config.events_keep)
-            activity.register(app, config.url_prefix)
-        app.register_error_handler(StoreError, problem)
-        app.register_error_handler(NotReady, problem)
-        app.register_error_handler(APIError, api_problem)
+        add_endpoints(app, state)
         app.cli.add_command(cli)
         app.extensions["chatbotkit_auth"] = state
 
