@@ -1,4 +1,4 @@
-"""The commands ``flask chatbotkit-auth …``: for the people who run a site, and for machines with ``--json``."""
+"""The commands ``flask chatbotkit-auth …``, for the people who run a site. ``--json`` makes them readable for machines."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def doctor(context: click.Context, as_json: bool, with_mail: bool) -> None:
                 yield Finding("application", "failure", f"{reason.strip()} {traceback.strip().splitlines()[-1]}")
                 return
             raise click.ClickException(reason) from None
-        except Exception as error:  # noqa: BLE001  # the application's own code: anything may come
+        except Exception as error:  # noqa: BLE001  # the application's own code can raise anything
             yield Finding("application", "failure", f"it cannot be loaded: {type(error).__name__}: {error}")
             return
         with app.app_context():

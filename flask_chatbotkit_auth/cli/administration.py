@@ -1,6 +1,7 @@
-"""The commands ``users`` and ``sessions``: what an administrator does with people, whatever the switches say.
+"""The commands ``users`` and ``sessions``, for administrators.
 
-The switches guard what happens by itself; an administrator approves people, changes them and lets them go.
+The switches (auto create, update and delete) restrict only what happens at sign-in and on the pages. These commands ignore
+them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from itertools import islice
 from typing import Any
 
 import click
-from flask import current_app
 
 from ..device import device_name
 from ..exceptions import EmailTaken
@@ -171,7 +171,7 @@ def _find(user: str) -> User:
 
 
 def _id(user: str) -> str:
-    # An id needs no look-up: sessions can be ended while the API is away, and those of a deleted user, too.
+    # An id needs no look-up, so this also works for a deleted user, and while the API is down.
     return _find(user).id if "@" in user else user
 
 
@@ -201,7 +201,3 @@ def _show(user: User, as_json: bool) -> None:
 
 def _day(user: User) -> str | None:
     return user.created_at.date().isoformat() if user.created_at else None
-
-
-def _app() -> object:
-    return current_app._get_current_object()  # type: ignore[attr-defined]

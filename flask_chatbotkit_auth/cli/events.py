@@ -1,4 +1,4 @@
-"""The command ``events``: what has happened, newest last, as a log is read."""
+"""The command ``events``: prints the audit trail, the newest event last."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..stores.events import Event
 from .terminal import plain, print_json, print_table
 
 PAUSE = 2.0
-"""Seconds between two looks of ``--follow``."""
+"""Seconds between two queries of ``--follow``."""
 
 _OVERLAP = timedelta(seconds=5)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -36,7 +36,7 @@ def show(
 ) -> None:
     """Print events.
 
-    :raises click.ClickException: there is no trail, or an option cannot be read.
+    :raises click.ClickException: the application keeps no events, or an option cannot be parsed.
     """
     trail: Trail | None = current_auth.trail
     if trail is None:
@@ -66,7 +66,7 @@ def _follow(trail: Trail, wanted: dict[str, Any], events: list[Event], as_json: 
             if each.id not in seen:
                 click.echo(line(each))
                 seen[each.id] = each.at
-        # Another worker's clock may be a little behind, and its events come late.
+        # Another worker's clock may be slow, so that its events arrive with an earlier time.
         since = max(seen.values(), default=current_auth.clock()) - _OVERLAP
         seen = {id: at for id, at in seen.items() if at >= since}
         try:
@@ -81,8 +81,8 @@ def _time(text: str, now: datetime) -> datetime:
     try:
         if found:
             return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
-        given = datetime.fromisoformat(text.strip())
-        return given if given.tzinfo else given.replace(tzinfo=UTC)
+        moment = datetime.fromisoformat(text.strip())
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise click.ClickException(
             f"--since {text}: give a span such as 90m, 12h or 7d, or a date such as 2026-01-31."

@@ -1,4 +1,4 @@
-"""The commands ``limits`` and ``codes``: let somebody in whom others keep out, and end codes that are under way."""
+"""The commands ``limits`` and ``codes``: clear the limits of an address, and end the codes that were sent to it."""
 
 from __future__ import annotations
 

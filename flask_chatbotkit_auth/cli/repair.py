@@ -1,4 +1,4 @@
-"""The command ``repair``: accounts that sign-in cannot find, or finds twice, and how their addresses are set right."""
+"""The command ``repair``: finds accounts that sign-in cannot find, or finds twice, and corrects their addresses."""
 
 from __future__ import annotations
 
@@ -20,41 +20,42 @@ Outcome = Literal["heal", "leave", "unverified"]
 
 @dataclass(frozen=True)
 class Account:
-    """As much of a contact or a sub-account as it takes to judge it."""
+    """The fields of a contact or a sub-account that decide whether sign-in finds it."""
 
     id: str
     identifier: str
-    """The address that it belongs to, normalised."""
+    """The address of its owner, normalised."""
     found_by: str | None
-    """What sign-in finds it by: a contact's ``meta.email``, a sub-account's ``email``."""
+    """The field that sign-in searches: a contact's ``meta.email``, or a sub-account's ``email``."""
     verified: bool = True
-    """Whether somebody has proved the address, or the kind of account does not tell."""
+    """Whether somebody has proved the address. Always true for a sub-account, which does not record it."""
 
     @property
     def sound(self) -> bool:
-        """Whether sign-in finds it on every deployment: filters are exact."""
+        """Whether sign-in finds it on every deployment. Filters compare exactly."""
         return self.found_by == self.identifier
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is wrong with the accounts."""
+    """The problems that were found."""
 
     count: int
-    """How many were looked at."""
+    """The number of accounts that were examined."""
 
     repairs: list[tuple[Account, Outcome]] = field(default_factory=list)
-    """Those that sign-in does not find, and what should become of them. One is left alone where the person signs in to a
-    newer account, since sign-in takes the oldest; and where nobody has verified it."""
+    """The accounts that sign-in does not find, and what to do with each. An account is left alone if its owner already signs
+    in to a newer one, since sign-in takes the oldest, or if nobody has verified it."""
 
     duplicates: dict[str, list[Account]] = field(default_factory=dict)
     """The accounts of each address that has several, the oldest first."""
 
 
 def examine(records: Iterable[Mapping[str, Any]], kind: Kind, *, include_unverified: bool = False) -> Report:
-    """Judge accounts as the API lists them, the oldest first.
+    """Return what is wrong with accounts.
 
-    One without any address is nobody's who signs in, and is left out.
+    :param records: the accounts as the API lists them, the oldest first. Those without an address are left out.
+    :param include_unverified: also repair contacts that nobody has verified.
     """
     people: dict[str, list[Account]] = {}
     count = 0
@@ -74,7 +75,7 @@ def examine(records: Iterable[Mapping[str, Any]], kind: Kind, *, include_unverif
             if not account.verified and not include_unverified:
                 outcome = "unverified"
             elif in_use is not None and (place < in_use or kind == "partner"):
-                outcome = "leave"  # of sub-accounts, only one can have the address in its normal form
+                outcome = "leave"  # only one sub-account can have the address in normal form
             elif kind == "partner" and any(done == "heal" and each in accounts for each, done in report.repairs):
                 outcome = "leave"
             report.repairs.append((account, outcome))
@@ -82,7 +83,7 @@ def examine(records: Iterable[Mapping[str, Any]], kind: Kind, *, include_unverif
 
 
 def heal(account: Account, kind: Kind) -> None:
-    """Write the account's address to where sign-in looks for it, in normal form, and change nothing else.
+    """Write the account's address, in normal form, to the field that sign-in searches. Change nothing else.
 
     :raises APIError: the API could not be reached or refused.
     """
@@ -142,7 +143,7 @@ def _path(kind: Kind) -> str:
 def _contact(record: Mapping[str, Any]) -> Account | None:
     meta = record.get("meta")
     found_by = _text(meta.get("email")) if isinstance(meta, Mapping) else None
-    # As the adapter has it: the contact's own field decides, and meta.email only where that is missing.
+    # As in the adapter: meta.email decides only if the contact has no email of its own.
     return _account(record, _text(record.get("email")) or found_by, found_by, bool(record.get("verifiedAt")))
 
 

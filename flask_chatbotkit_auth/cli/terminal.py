@@ -1,4 +1,4 @@
-"""What every command does alike: find its application, fail in one sentence, print a table or JSON, show progress."""
+"""What the commands share: find the application, report an error in one sentence, print a table or JSON, show progress."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ json_option: Callable[[Callable[..., None]], Callable[..., None]] = click.option
 
 
 def with_app(command: Callable[..., None]) -> Callable[..., None]:
-    """Run a command within its application. What can be expected to go wrong is one sentence, and exit 1."""
+    """Run a command in the context of its application. An expected error is printed as one sentence, with exit status 1."""
 
     @click.pass_context
     @wraps(command)
@@ -42,9 +42,9 @@ def with_app(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def require_auth() -> None:
-    """Do nothing in an application of ours.
+    """Raise unless the current application has a ``ChatBotKitAuth``.
 
-    :raises click.ClickException: it has no ``ChatBotKitAuth``.
+    :raises click.ClickException: it has none.
     """
     try:
         current_auth.config  # noqa: B018  # the proxy looks for the extension
@@ -69,7 +69,7 @@ def print_table(rows: Sequence[Mapping[str, object]], nothing: str) -> None:
 
 
 def plain(value: object) -> str:
-    """Return a value as one line that does nothing to a terminal: names upstream may hold escape sequences."""
+    """Return a value as one printable line. Names from the API may hold escape sequences for the terminal."""
     text = "–" if value is None or value == "" else str(value)
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
@@ -80,7 +80,7 @@ def count_of(number: int, thing: str) -> str:
 
 
 def counted(items: Iterable[T], what: str) -> Iterator[T]:
-    """Yield ``items``, telling on stderr how many there were so far; silent where nobody is watching."""
+    """Yield ``items``, and print their number so far on stderr if that is a terminal."""
     watched = _watched()
     for number, item in enumerate(items, 1):
         if watched and number % _EVERY == 0:

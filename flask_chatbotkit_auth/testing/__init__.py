@@ -1,4 +1,4 @@
-"""What applications test their own sign-in with."""
+"""The test kit: a sandbox of the API, a clock, an authenticator, and the test suite for stores."""
 
 from .authenticator import SoftwareAuthenticator
 from .clock import Clock

@@ -1,4 +1,4 @@
-"""An authenticator in software: makes and uses passkeys in tests, as a phone or a security key does."""
+"""An authenticator in software: it creates and uses passkeys in tests, as a phone or a security key does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Credential:
 
 
 class SoftwareAuthenticator:
-    """Holds passkeys and answers WebAuthn options, for tests of a sign-in by passkey.
+    """Holds passkeys and answers WebAuthn options, to test signing in with a passkey.
 
     ::
 
@@ -35,21 +35,21 @@ class SoftwareAuthenticator:
         device.register(client)   # of a person who is signed in
         device.sign_in(client)    # the next day
 
-    It needs the ``[passkeys]`` extra. Each attribute may be changed between two calls, to play a device of another kind or an
-    attacker.
+    It needs the ``[passkeys]`` extra. You can change each attribute between two calls, to simulate another kind of device
+    or an attacker.
 
     :param origin: the origin of the page that asks, as ``CHATBOTKIT_AUTH_ORIGIN`` has it.
     """
 
     origin: str
     synced: bool = True
-    """Whether passkeys are copied to other devices of their owner; if not, each use counts up a signature counter."""
+    """Whether passkeys are synced to other devices of their owner. If not, each use increments a signature counter."""
 
     verifies: bool = True
-    """Whether it checks who is there, by a finger, a face or a PIN."""
+    """Whether it verifies its user, by a fingerprint, a face or a PIN."""
 
     cross_origin: bool = False
-    """Whether the page that asks stands in a frame of another site."""
+    """Whether the page that asks is in a frame of another site."""
 
     aaguid: bytes = bytes(16)
     """The model of the device, 16 bytes."""
@@ -61,7 +61,7 @@ class SoftwareAuthenticator:
     def create(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Answer the ``publicKey`` options of a registration: what ``navigator.credentials.create`` returns, as JSON.
 
-        :raises ValueError: it holds a passkey for this account already (``InvalidStateError`` in a browser).
+        :raises ValueError: it already holds a passkey for this account (``InvalidStateError`` in a browser).
         """
         import cbor2
         from cryptography.hazmat.primitives.asymmetric import ec
@@ -109,13 +109,13 @@ class SoftwareAuthenticator:
         )
 
     def register(self, client: FlaskClient, *, name: str | None = None, prefix: str = "/auth") -> TestResponse:
-        """Make a passkey for the person who is signed in to ``client``; return the answer to it."""
+        """Create a passkey for the person who is signed in to ``client``. Return the response."""
         options = _post(client, f"{prefix}/account/passkeys/options", prefix, {}).get_json()["publicKey"]
         body = {"credential": self.create(options), **({"name": name} if name else {})}
         return _post(client, f"{prefix}/account/passkeys", prefix, body)
 
     def sign_in(self, client: FlaskClient, *, next: str | None = None, prefix: str = "/auth") -> TestResponse:
-        """Sign the owner of the newest passkey in; return the answer to it."""
+        """Sign in the owner of the newest passkey. Return the response."""
         options = _post(client, f"{prefix}/passkey/options", prefix, {}).get_json()["publicKey"]
         body = {"credential": self.get(options), **({"next": next} if next else {})}
         return _post(client, f"{prefix}/passkey", prefix, body)

@@ -1,4 +1,4 @@
-"""A clock that passes only when told."""
+"""A clock for tests. It stands still until a test moves it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """The time of a test: it stands still until it is told to go on. The fixture ``chatbotkit_clock`` is one.
+    """The time in a test. It stands still until the test moves it. The fixture ``chatbotkit_clock`` is one.
 
-    Called, it returns :attr:`now`.
+    Calling it returns :attr:`now`.
 
-    :param now: what it shows at first, aware; by default the time now.
+    :param now: the time at which it starts, aware; by default the current time.
     """
 
     now: datetime
-    """The time it shows, aware, in UTC."""
+    """The time that it shows, aware, in UTC."""
 
     def __init__(self, now: datetime | None = None) -> None:
         self.freeze(now or datetime.now(UTC))
@@ -23,14 +23,14 @@ class Clock:
         return self.now
 
     def freeze(self, moment: datetime) -> None:
-        """Show ``moment`` from here on, be it earlier or later.
+        """Set the time to ``moment``, which can be earlier or later.
 
-        :raises ValueError: it is not aware, and might mean any hour of a day.
+        :raises ValueError: ``moment`` is not aware.
         """
         if moment.utcoffset() is None:
             raise ValueError("give an aware time, such as datetime(2026, 1, 1, tzinfo=timezone.utc)")
         self.now = moment.astimezone(UTC)
 
     def advance(self, duration: timedelta | float) -> None:
-        """Go on by ``duration``, in seconds or as a ``timedelta``."""
+        """Move the time on by ``duration``, in seconds or as a ``timedelta``."""
         self.now += duration if isinstance(duration, timedelta) else timedelta(seconds=duration)

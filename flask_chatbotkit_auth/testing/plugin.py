@@ -1,7 +1,7 @@
-"""Pytest fixtures for an application's own tests of its sign-in; pytest finds them by itself once this is installed.
+"""Pytest fixtures for an application's own tests of its sign-in. Pytest finds them once the package is installed.
 
-They belong to tests alone: nothing of the package imports this module, and no request over a network can ask for what
-``signed_in`` does.
+They are for tests only: nothing in the package imports this module, and no request over a network can do what ``signed_in``
+does.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ _MARK = "flask_chatbotkit_auth.testing"
 
 @pytest.fixture
 def chatbotkit_sandbox() -> Iterator[Sandbox]:
-    """A stand-in of the ChatBotKit API on a port of its own; set ``CHATBOTKIT_API_URL`` to its ``url``."""
+    """A sandbox of the ChatBotKit API on a free port. Set ``CHATBOTKIT_API_URL`` to its ``url``."""
     with Sandbox(secret="sk-test") as sandbox:  # noqa: S106  # opens nothing but this sandbox
         yield sandbox
 
 
 @pytest.fixture
 def chatbotkit_outbox() -> Iterator[list[Message]]:
-    """Every mail that any application sends through Flask-Mail while the test runs, oldest first."""
+    """Every mail that an application sends through Flask-Mail during the test, oldest first."""
     with _recorded() as outbox:
         yield outbox
 
 
 @pytest.fixture
 def chatbotkit_clock() -> Iterator[Clock]:
-    """The time of the whole package, standing still from the beginning of the test.
+    """The clock of the whole package. It stands still from the beginning of the test.
 
-    ``current_auth.clock()`` is this clock in every application of this process: codes, sessions, the refresh of users and the
-    windows of rate limits use it. A Redis or Memcached counts windows by its own time. What others measure goes on: the age
-    of Flask's own cookies, time-outs of the network, the sandbox.
+    Codes, sessions, the refresh of users and the windows of rate limits use it in every application of this process, as does
+    ``current_auth.clock()``. It does not stop other clocks: those of Redis and Memcached (which count their own windows), of
+    Flask's cookies, of network time-outs and of the sandbox.
     """
     from limits import storage  # noqa: F401  # loads the modules whose time is meant below
 
     frozen = Clock()
-    # With a patch of its own: a test that undoes its `monkeypatch` goes on in the same time.
+    # A patch of its own: a test that undoes its `monkeypatch` keeps the clock.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "_now", frozen)
         for name, module in tuple(sys.modules.items()):
@@ -73,7 +73,7 @@ def chatbotkit_clock() -> Iterator[Clock]:
 
 @pytest.fixture
 def post() -> Callable[..., TestResponse]:
-    """Post JSON as a page of ours does, with the CSRF token that ``GET /auth/session`` answers.
+    """Post JSON as a front end does, with the CSRF token from ``GET /auth/session``.
 
     ``post(client, "/auth/sign-in", {"email": "ada@example.com"})`` returns the answer. ``prefix`` is the application's
     ``CHATBOTKIT_AUTH_URL_PREFIX``.
@@ -89,10 +89,10 @@ def post() -> Callable[..., TestResponse]:
 
 @pytest.fixture
 def mail_code(chatbotkit_outbox: list[Message]) -> Callable[..., str]:
-    """Read the code of a mail of ours.
+    """Read the code in an email of ours.
 
-    ``mail_code()`` reads the newest mail of the test, ``mail_code("ada@example.com")`` the newest to that address, and
-    ``mail_code(message)`` one that you hold. It raises ``ValueError`` where there is no such mail or no code in it.
+    ``mail_code()`` reads the newest email of the test, ``mail_code("ada@example.com")`` the newest to that address, and
+    ``mail_code(message)`` the one that you pass. It raises ``ValueError`` if there is no such email, or no code in it.
     """
 
     def mail_code(wanted: str | Message | None = None) -> str:
@@ -108,11 +108,11 @@ def mail_code(chatbotkit_outbox: list[Message]) -> Callable[..., str]:
 
 @pytest.fixture
 def sign_in() -> Callable[..., TestResponse]:
-    """Sign a Flask test client in as a person does: address, mail, code.
+    """Sign a Flask test client in as a person does: address, email, code.
 
-    ``sign_in(client, "ada@example.com")`` returns the answer to the code, with ``{"user": …, "redirect": …}`` as its
-    JSON. The application must send its codes with our mail, and ``TESTING`` (or ``MAIL_SUPPRESS_SEND``) be on, or a mail
-    server there. ``prefix`` is its ``CHATBOTKIT_AUTH_URL_PREFIX``.
+    ``sign_in(client, "ada@example.com")`` returns the response to the code, with ``{"user": …, "redirect": …}`` as its
+    JSON. The application must send its codes in our email, with ``TESTING`` or ``MAIL_SUPPRESS_SEND`` on, or a mail server
+    running. ``prefix`` is its ``CHATBOTKIT_AUTH_URL_PREFIX``.
     """
 
     def sign_in(client: FlaskClient, email: str, *, prefix: str = "/auth") -> TestResponse:
@@ -128,14 +128,14 @@ def sign_in() -> Callable[..., TestResponse]:
 
 @pytest.fixture
 def signed_in() -> Callable[..., User]:
-    """Sign a Flask test client in at once, for a test that is about something else: no mail, no code, no limit.
+    """Sign a Flask test client in directly, for a test about something else: no email, no code, no limit.
 
-    ``signed_in(client, "ada@example.com")`` returns the :class:`~flask_chatbotkit_auth.User`. From there on everything is as
-    after a sign-in: the session is in the application's store, its cookies are in the client, hooks were called and
-    ``user_signed_in`` was sent. Who has no account gets one first, whatever auto create says. ``name``, ``image`` and
-    ``meta`` are what the account is to have, as in :meth:`UserAdapter.update <flask_chatbotkit_auth.UserAdapter.update>`.
+    ``signed_in(client, "ada@example.com")`` returns the :class:`~flask_chatbotkit_auth.User`. Everything else is as after a
+    sign-in: the session is in the application's store, its cookies are in the client, the hooks were called, and
+    ``user_signed_in`` was sent. An address without an account gets one first, even while auto create is off. ``name``,
+    ``image`` and ``meta`` change the account, as :meth:`UserAdapter.update <flask_chatbotkit_auth.UserAdapter.update>` does.
 
-    It raises what a sign-in raises: ``InvalidEmail``, ``SignInDenied`` where a hook refuses, ``APIError``, ``StoreError``.
+    It raises what a sign-in raises: ``InvalidEmail``, ``SignInDenied`` if a hook refuses, ``APIError``, ``StoreError``.
     """
 
     def signed_in(client: FlaskClient, email: str, **fields: Any) -> User:
@@ -143,8 +143,8 @@ def signed_in() -> Callable[..., User]:
         user: Future[User] = Future()
 
         def enter(_app: Flask, **_unused: Any) -> None:
-            # Another request may arrive meanwhile, at a server that the test runs beside. No request that comes over a
-            # network can hold this object.
+            # A server in the same process may receive another request meanwhile. No request from a network can hold this
+            # object.
             if request.environ.get(_MARK) is mark:
                 try:
                     user.set_result(_enter(email, fields))
@@ -153,7 +153,7 @@ def signed_in() -> Callable[..., User]:
 
         with app.app_context():
             path = f"{current_auth.config.url_prefix}/session"
-        # Within a request of the client itself, so that cookies come and go as ever.
+        # In a request of the client itself, so that it receives the cookies.
         with request_started.connected_to(enter, app):
             answer = client.get(path, environ_overrides={_MARK: mark})
         assert user.done(), f"{path} answered {answer.status} before Flask was asked: which middleware does?"  # noqa: S101
@@ -163,9 +163,9 @@ def signed_in() -> Callable[..., User]:
 
 
 def read_code(message: Message) -> str:
-    """Return the code of a mail of ours, which stands alone on an indented line of its text.
+    """Return the code in an email of ours. It is alone on an indented line of the text.
 
-    :raises ValueError: there is none.
+    :raises ValueError: there is no code.
     """
     found = re.search(r"^ +(\S+(?: \S+)?)$", message.body or "", re.MULTILINE)
     if found is None:
@@ -174,14 +174,14 @@ def read_code(message: Message) -> str:
 
 
 def _enter(email: str, fields: dict[str, Any]) -> User:
-    """Sign this request's browser in by the flow's own last step, which wants a challenge that was verified."""
+    """Sign this request's browser in by the last step of the flow, which needs a verified challenge."""
     auth, identifier = current_auth, normalize_identifier(email, special_domains=True)
     found = auth.adapter.get_by_email(identifier) or auth.adapter.sign_up(identifier, {})[0]
     if fields:
         auth.admin.update(found.id, **fields)  # so that other browsers see it too
     now = auth.clock()
     challenge = Challenge(secrets.token_hex(16), identifier, sent_at=now, expires_at=now + auth.provider.lifetime)
-    digest = secrets.token_hex(32)  # of no code that there is
+    digest = secrets.token_hex(32)  # the digest of no code
     auth.store.add_challenge(challenge, digest)
     auth.store.try_code(challenge.id, [digest], now=now, max_attempts=auth.provider.attempts)
     return flows.complete_sign_in(challenge)

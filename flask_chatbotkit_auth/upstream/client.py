@@ -30,23 +30,23 @@ from .transport import NO_API, Failure, Transport
 from .urls import HOSTED_HOST, PATH, api_prefix, query_string, route
 
 USERS_PATHS = ("/user", "/partner/user")
-"""Both names of the sub-account resource, the current one first."""
+"""Both names of the sub-account resource, the newer one first."""
 
 MAX_PAGES = 1000
 _PASSING = (429, 500, 502, 503, 504)
 _UNKNOWN_PATH = (404, 405)
 
-# A gateway may refuse a secret, or ask for patience, without a look at the path.
+# A gateway may answer these before it looks at the path.
 _PROVES_NO_PATH = (401, 404, 405, 408, 429)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 _T = TypeVar("_T")
 
 
 class NoSecret(ConfigurationError, APIError):
-    """The API was to be called and there is no secret.
+    """The API was called, and no secret is configured.
 
-    It is an :exc:`APIError` as well, so that an application that lost its secret treats the API as one that is away: people
-    stay signed in, and nobody is told to correct what they cannot.
+    It is an :exc:`APIError` as well: an application that has lost its secret treats the API as unreachable, so that people
+    stay signed in.
     """
 
     error_code: str = APIError.error_code
@@ -63,24 +63,25 @@ class NoSecret(ConfigurationError, APIError):
 class ChatBotKitClient:
     """A synchronous client of the ChatBotKit API. One object serves all threads, and processes forked later.
 
-    Every attempt waits at most ``timeout`` seconds for a connection and as long for the *whole* answer. Reads are tried
-    again on connection errors, time-outs and 429, 500, 502, 503 or 504; writes only where the request certainly did
-    not arrive, or where the caller calls them idempotent. The pauses in between (``Retry-After``, else 0.25 s doubling)
-    add up to ``timeout`` seconds at most; an API that asks for more gets no other try.
+    Every attempt waits at most ``timeout`` seconds for a connection, and as long for the *whole* answer. Reads are tried
+    again after connection errors, time-outs and 429, 500, 502, 503 or 504. Writes are tried again only if the request
+    certainly did not arrive, or if the caller says that they are idempotent. The pauses between tries (``Retry-After``, or
+    else 0.25 s, doubling) add up to at most ``timeout`` seconds. If the API asks for a longer pause, there is no further
+    try.
 
-    Proxies and the CA bundle are those that the environment names for this address when the client is made
-    (``HTTPS_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``); ``.netrc`` is not read. Redirects are not followed.
+    Proxies and the CA bundle come from the environment, which is read when the client is made (``HTTPS_PROXY``,
+    ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``). ``.netrc`` is not read. Redirects are not followed.
 
-    :param secret: the API secret, or a token; with ``None`` each call raises :exc:`ConfigurationError`, which says so.
-    :param base_url: the origin of the API, with or without ``/api/v1``. Every deployment answers under ``/api/v1``
-        but the hosted one, which answers under ``/v1``.
-    :param timeout: seconds.
-    :param retries: how many more tries a call may take.
-    :param users_path: ``"/user"`` or ``"/partner/user"``, where it is known which of the two names the deployment uses
-        for sub-accounts. Else paths that begin with ``/user/`` are tried under both, and what is learned is remembered.
-    :param sleep: waits for seconds between tries.
-    :param clock: the time in seconds since the epoch, for a ``Retry-After`` that is a date.
-    :raises ConfigurationError: an argument cannot be right.
+    :param secret: the API secret, or a token. With ``None``, each call raises :exc:`ConfigurationError`.
+    :param base_url: the origin of the API, with or without ``/api/v1``. The hosted deployment answers under ``/v1``, every
+        other one under ``/api/v1``.
+    :param timeout: in seconds.
+    :param retries: how many more times a call may be tried.
+    :param users_path: the name of the sub-account resource, ``"/user"`` or ``"/partner/user"``, if it is known. With
+        ``None``, paths that begin with ``/user/`` are tried under both names, and the client remembers the one that works.
+    :param sleep: a function that waits for a number of seconds between tries.
+    :param clock: returns the time in seconds since the epoch, for a ``Retry-After`` that is a date.
+    :raises ConfigurationError: an argument is invalid.
 
     Every method that calls the API raises :exc:`~flask_chatbotkit_auth.APIError` or one of its subclasses.
     """
@@ -115,8 +116,8 @@ class ChatBotKitClient:
         self._headers: CaseInsensitiveDict[Any] = CaseInsensitiveDict(
             {
                 "Accept": "application/json",
-                # Answers are small: unpacking costs more than it saves here, and what is not unpacked is no bomb. A
-                # server that packs all the same gets the error for what is not JSON.
+                # Answers are small, so compression would save nothing, and an answer that is not unpacked cannot be a
+                # decompression bomb. A compressed answer raises the error for an answer that is not JSON.
                 "Accept-Encoding": "identity",
                 "User-Agent": "flask-chatbotkit-auth",
             }
@@ -124,10 +125,10 @@ class ChatBotKitClient:
         self._ready = secret is not None
         if secret is not None:
             self._headers["Authorization"] = f"Bearer {secret}"
-        # These two are shared with the copies that run_as makes.
+        # The copies that run_as makes share these two.
         self._transport = Transport(self._prefix, secret or "no secret", timeout, clock)
         self.deployment: Deployment = Deployment(users_path)
-        """What is known of the deployment that answers."""
+        """What is known of the deployment."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._prefix}>"
@@ -139,22 +140,22 @@ class ChatBotKitClient:
 
     @property
     def users_path(self) -> str | None:
-        """The name of the sub-account resource here: ``"/user"``, ``"/partner/user"``, or ``None`` while unknown."""
+        """The name of the sub-account resource: ``"/user"``, ``"/partner/user"``, or ``None`` while it is unknown."""
         return self.deployment.users_path
 
     @property
     def timeout(self) -> float:
-        """Seconds that an answer may take."""
+        """How long an answer may take, in seconds."""
         return self._timeout
 
     def wait(self, seconds: float) -> None:
-        """Wait, by the clock that the pauses between tries go by."""
+        """Wait, with the function that waits between tries."""
         self._sleep(seconds)
 
     def run_as(self, user_id: str) -> ChatBotKitClient:
-        """Return a light copy that acts as a sub-account (``x-runas-user-id``) over the same connections.
+        """Return a copy that acts as a sub-account (``x-runas-user-id``), over the same connections.
 
-        :raises APIError: the id cannot be one, such as one with a line break.
+        :raises APIError: it is not an id.
         """
         if not _HEADER_VALUE.fullmatch(user_id):
             raise APIError("what stands for a sub-account's id is not one")
@@ -164,53 +165,53 @@ class ChatBotKitClient:
         return twin
 
     def get(self, path: str, params: Mapping[str, Any] | None = None, *, retry: bool = True) -> dict[str, Any]:
-        """Return the object that a GET answers.
+        """Send a GET, and return the JSON object that it answers.
 
-        :param path: what follows ``/api/v1``, such as ``"/contact/list"``; an id in it goes through
-            :func:`path_segment`.
-        :param params: the query; nested names as in ``meta.email``; booleans as JSON has them; a value of ``None`` is left
+        :param path: the path after ``/api/v1``, such as ``"/contact/list"``. Pass ids through
+            :func:`~flask_chatbotkit_auth.path_segment`.
+        :param params: the query. Nested names are written as in ``meta.email``, and booleans as in JSON. ``None`` is left
             out.
-        :param retry: whether it may be tried again where that may help.
-        :raises ValueError: the path is not one.
+        :param retry: whether the call may be tried again.
+        :raises ValueError: it is not a path.
         """
         read = self._transport.read_object
         return self._call(path, lambda path: self._exchange("GET", path + query_string(params), None, retry, read))
 
     def post(self, path: str, json: Mapping[str, Any] | None = None, *, idempotent: bool = False) -> dict[str, Any]:
-        """Return the object that a POST answers.
+        """Send a POST, and return the JSON object that it answers.
 
         :param path: as in :meth:`get`.
-        :param json: the body, ``{}`` unless given.
-        :param idempotent: whether the call may be repeated although the API may have obeyed it already.
-        :raises ValueError: the path is not one.
+        :param json: the body, by default ``{}``.
+        :param idempotent: whether the call may be repeated even if the API may have carried it out already.
+        :raises ValueError: it is not a path.
         """
         read = self._transport.read_object
         return self._call(path, lambda path: self._exchange("POST", path, json, idempotent, read))
 
     def stream(self, path: str, json: Mapping[str, Any] | None = None) -> Generator[dict[str, Any], None, None]:
-        """Return the events of a POST that answers JSON lines, such as ``/conversation/complete``, as they arrive.
+        """Send a POST that answers JSON lines, such as ``/conversation/complete``, and yield the lines as they arrive.
 
-        The call is made at once, so that its errors are raised here. ``timeout`` bounds each wait for more, not the
-        whole. Closing the generator closes the connection.
+        The call is made at once, so that its errors are raised here. ``timeout`` applies to each wait for more, not to the
+        whole answer. Closing the generator closes the connection.
 
-        :returns: each line's object, ``{"type": …, "data": …}``.
-        :raises ValueError: the path is not one.
+        :returns: the object of each line, ``{"type": …, "data": …}``.
+        :raises ValueError: it is not a path.
         """
         read = self._transport.read_lines
         return self._call(path, lambda path: self._exchange("POST", path, json, False, read, "application/jsonl"))
 
     def paginate(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the items of a list, asking for page after page."""
+        """Yield the items of a list, which is fetched page by page."""
         for items in self.pages(path, params):
             yield from items
 
     def pages(
         self, path: str, params: Mapping[str, Any] | None = None, *, endless: bool = False
     ) -> Iterator[list[dict[str, Any]]]:
-        """Yield the items of a list page by page, until one is empty or names no new ``cursor``.
+        """Yield the pages of a list, each as a list of items. A page that is empty or has no new ``cursor`` is the last one.
 
-        :param endless: go on after 1000 pages, too.
-        :raises APIError: a page is not ``{"items": [{…}, …]}``, or the list goes on after 1000 pages.
+        :param endless: read more than 1000 pages.
+        :raises APIError: a page is not ``{"items": [{…}, …]}``, or there are more than 1000 pages.
         """
         query = dict(params or {})
         seen = {query.get("cursor")}
@@ -230,7 +231,10 @@ class ChatBotKitClient:
         raise APIError(f"the ChatBotKit API's list did not end within {MAX_PAGES} pages: narrow it with a filter")
 
     def _call(self, path: str, exchange: Callable[[str], _T]) -> _T:
-        """Call a path, under both names where it is about sub-accounts and their name here is not known yet."""
+        """Call a path.
+
+        One that is about sub-accounts is tried under both names while it is not known which one exists here.
+        """
         if not PATH.fullmatch(path):
             raise ValueError("an API path is like /user/list: pass ids through path_segment, and the query as params")
         if not self._ready:
@@ -286,7 +290,7 @@ class ChatBotKitClient:
             asked = outcome.retry_after or 0
             if not tries_left or asked > patience or not _may_repeat(outcome.error, repeatable):
                 raise outcome.error
-            # The jitter keeps workers that failed together from coming back together.
+            # Without jitter, workers that failed at the same time would try again at the same time.
             wait = max(asked, min(pause * random.uniform(0.5, 1), patience))  # noqa: S311
             tries_left -= 1
             pause *= 2

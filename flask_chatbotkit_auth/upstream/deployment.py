@@ -1,4 +1,4 @@
-"""What a client has learned about the deployment that it talks to."""
+"""What a client has learned about the deployment behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _RECENT_SECONDS = 60
 
 @dataclass
 class Deployment:
-    """Shared by a client and the copies that :meth:`~.ChatBotKitClient.run_as` makes. A process learns it anew."""
+    """What is known of a deployment.
+
+    A client shares it with the copies that :meth:`~.ChatBotKitClient.run_as` makes. Each process learns it again.
+    """
 
     users_path: str | None = None
     """The name of the sub-account resource, ``"/user"`` or ``"/partner/user"``; ``None`` while it is unknown."""
@@ -27,7 +30,7 @@ class Deployment:
     _fetched: dict[str, float] = field(default_factory=dict)
 
     def note_ignored_filter(self, name: str, path: str) -> None:
-        """Remember, and say once, that a list ignores a filter."""
+        """Remember that a list ignores a filter, and log it once."""
         if name in self.ignored_filters:
             return
         self.ignored_filters.add(name)
@@ -39,7 +42,7 @@ class Deployment:
         )
 
     def note_meta(self, merges: bool) -> None:
-        """Remember whether ``$update`` merges, and say once that it does not."""
+        """Remember whether ``$update`` merges, and log once if it does not."""
         if self.merges_meta is None and not merges:
             _log.warning(
                 "the ChatBotKit API does not know meta.$update: every change of meta is read, merged and written whole, "
@@ -48,11 +51,11 @@ class Deployment:
         self.merges_meta = merges
 
     def note_fetched(self, id: str) -> None:
-        """Remember that an account could be fetched just now."""
+        """Remember that an account has just been fetched."""
         now = time.monotonic()
         self._fetched = {**{key: at for key, at in self._fetched.items() if now - at < _RECENT_SECONDS}, id: now}
 
     def fetched_another(self, id: str) -> bool:
-        """Return whether another account than this one could be fetched within the last minute."""
+        """Return whether an account other than this one was fetched within the last minute."""
         now = time.monotonic()
         return any(key != id and now - at < _RECENT_SECONDS for key, at in self._fetched.items())

@@ -1,4 +1,4 @@
-"""One kind of record of the API, users or contacts: found, fetched, changed and deleted, losing nothing of anybody's."""
+"""The records of one resource of the API, users or contacts: find, fetch, create, change and delete them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .urls import path_segment
 Record = Mapping[str, Any]
 
 MAX_ID_LENGTH = 191
-"""Characters; more than any real id has, and what a key of every database holds."""
+"""Characters: more than any real id has, and as many as a key in every database can hold."""
 
 MAX_BYTES = 191
-"""Bytes of UTF-8 that the hosted service keeps of a name, an address or a sub-account's picture."""
+"""Bytes of UTF-8 that the hosted service stores of a name, an address or a sub-account's picture."""
 
 _RESERVED = re.compile(r"[\W_]|\Z", re.ASCII)
 
@@ -35,11 +35,11 @@ class Records:
     def fetch(self, id: str, *, retry: bool = True) -> Record:
         """Return a record.
 
-        :param retry: whether the call may be tried again where that may help.
-        :raises NotFound: there is none.
-        :raises NotAuthorized: it is another account's.
-        :raises APIError: any other failure, or an answer about another record: a cache in between that mixed them up
-            would turn a signed-in person into somebody else.
+        :param retry: whether the call may be tried again.
+        :raises NotFound: there is no such record.
+        :raises NotAuthorized: it belongs to another account.
+        :raises APIError: any other failure, or an answer about another record. A cache that mixes answers up must not turn a
+            signed-in person into somebody else.
         """
         record = self._client.get(f"{self._path}/{path_segment(id)}/fetch", retry=retry)
         if required_id(record) != id:
@@ -48,7 +48,7 @@ class Records:
         return record
 
     def get(self, id: str) -> Record | None:
-        """Return a record, or ``None`` where there is none (any more), it is not ours to see, or the id cannot be one."""
+        """Return a record, or ``None`` if it does not exist, belongs to another account, or the id is invalid."""
         try:
             path_segment(id)
         except APIError:
@@ -60,10 +60,10 @@ class Records:
             return None
 
     def refresh(self, id: str) -> Record | None:
-        """Return a record as :meth:`get` does, in one try, and believe a 403 only where it can be about this record.
+        """Return a record as :meth:`get` does, but in one try, and trust a 403 only if the secret is known to work.
 
-        :raises NotAuthorized: the secret has fetched no other account within the last minute: more likely it was replaced
-            by one that is not the parent of this account.
+        :raises NotAuthorized: the secret has fetched no other account within the last minute. It was probably replaced by a
+            secret of another account.
         """
         try:
             return self.fetch(id, retry=False)
@@ -77,12 +77,14 @@ class Records:
             return None
 
     def find(self, filter: str, email: str, matches: Callable[[Record], bool], **query: str) -> Record | None:
-        """Return the first record of a filtered list that is the one looked for.
+        """Return the first matching record of a filtered list, or ``None``.
 
-        A deployment that does not know the filter answers everybody, so each record is compared, page after page.
+        A deployment that does not know the filter answers all records, so each one is compared, page by page.
 
         :param filter: the name of the filter, ``"email"`` or ``"meta.email"``.
-        :raises APIError: the list has not ended within three times the time-out.
+        :param matches: returns whether a record is the one that is searched.
+        :param query: further names of the query, such as ``order``.
+        :raises APIError: reading the list takes longer than three times the time-out.
         """
         client = self._client
         deadline = time.monotonic() + 3 * client.timeout
@@ -105,9 +107,9 @@ class Records:
         return self._client.paginate(f"{self._path}/list", filters)
 
     def page(self, after: str | None, take: int) -> tuple[list[Record], str | None]:
-        """Return records, the newest first, and the cursor of those that follow, or ``None``."""
+        """Return one page of records, the newest first, and the cursor of the next page, or ``None`` at the end."""
         take = max(1, min(take, 100))
-        # One more than asked for shows whether anything follows; the cursor of a record is its id.
+        # One more than asked for shows whether more records follow. The cursor of a record is its id.
         query = {"take": min(take + 1, 100), "cursor": after}
         answer = next(self._client.pages(f"{self._path}/list", query), [])
         shown: list[Record] = list(answer[:take])
@@ -115,24 +117,24 @@ class Records:
         return shown, required_id(shown[-1]) if more else None
 
     def create(self, fields: Mapping[str, Any]) -> str:
-        """Make a record and return its id. It is never repeated blindly.
+        """Create a record, and return its id. The call is not repeated if the API may have carried it out.
 
-        :raises Conflict: what must be unique is taken.
+        :raises Conflict: a value that must be unique is taken.
         """
         self._check(fields)
         return required_id(self._client.post(f"{self._path}/create", fields))
 
     def change(self, id: str, fields: Mapping[str, Any], meta: Mapping[str, Any] | None = None) -> Record | None:
-        """Change fields of a record, and keys of its ``meta``; whatever is not named stays as it is.
+        """Change fields of a record, and keys of its ``meta``. Everything else stays as it is.
 
-        This is the one place that changes ``meta``. A plain object would replace all that was there, so it is written as
-        ``{"$update": …}``, which merges in one step. An old deployment might not know that: the first write of a process
-        reads the record before and after, and where a key is gone, writes back what there was.
+        This is the only place that changes ``meta``. A plain object would replace the whole of ``meta``, so it is written as
+        ``{"$update": …}``, which merges in one step. An old deployment may not know ``$update``: the first write of a process
+        reads the record before and after, and if a key is gone, writes the old values back.
 
-        :returns: the record as it is afterwards, where it was read anyhow.
-        :raises ValueError: a key of ``meta`` is one that ChatBotKit would refuse or lose.
+        :returns: the record as it is afterwards, if it was read; else ``None``.
+        :raises ValueError: ChatBotKit would refuse or lose a key of ``meta``.
         :raises NotFound: there is no such record.
-        :raises Conflict: what must be unique is taken.
+        :raises Conflict: a value that must be unique is taken.
         """
         self._check(fields)
         if not meta:
@@ -151,7 +153,7 @@ class Records:
         try:
             after = self.fetch(id)
         except APIError:
-            self._post(id, {"meta": whole})  # whatever became of it, nothing is lost now
+            self._post(id, {"meta": whole})  # the old values and the new ones, whatever the first write did
             raise
         merges = whole.keys() <= _meta(after).keys()
         deployment.note_meta(merges)
@@ -161,7 +163,7 @@ class Records:
         return None
 
     def delete(self, id: str) -> None:
-        """Delete a record; one that is gone already is no error."""
+        """Delete a record. It is not an error if it does not exist."""
         try:
             self._client.post(f"{self._path}/{path_segment(id)}/delete", {}, idempotent=True)
         except NotFound as error:
@@ -171,14 +173,14 @@ class Records:
         self._client.post(f"{self._path}/{path_segment(id)}/update", body, idempotent=True)
 
     def _check(self, fields: Mapping[str, Any]) -> None:
-        # The platform answers a picture that is too long with a 500, which would read as an outage for ever.
+        # The platform answers 500 for a picture that is too long, which would look like an outage.
         for name in ("name", "image"):
             if isinstance(text := fields.get(name), str) and len(text.encode(errors="replace")) > MAX_BYTES:
                 raise APIStatusError(400, "BAD_REQUEST", f'"{name}" has more than {MAX_BYTES} bytes')
 
 
 def require_keys(meta: Mapping[str, Any]) -> None:
-    """Refuse keys that would be lost.
+    """Raise unless ChatBotKit keeps every key of ``meta``.
 
     :raises ValueError: a key begins with neither an ASCII letter nor a digit.
     """
@@ -190,9 +192,10 @@ def require_keys(meta: Mapping[str, Any]) -> None:
 
 
 def required_id(record: Record) -> str:
-    """Return the id of an answer of the API.
+    """Return the id of a record.
 
-    :raises APIError: it has none, or one that no store has room for or that would break a line of the log.
+    :raises APIError: there is none, or it is too long for the store, or it is not printable and would break a line of the
+        log.
     """
     id = record.get("id")
     if not isinstance(id, str) or not 0 < len(id) <= MAX_ID_LENGTH or not id.isprintable():
@@ -207,11 +210,11 @@ def _meta(record: Record) -> Mapping[str, Any]:
 
 def _carries(record: Record, filter: str, email: str) -> bool:
     value = record.get("email") if filter == "email" else _meta(record).get("email")
-    # A collation may ignore case, and never more than that.
+    # The database may compare without case, but ignores nothing else.
     return isinstance(value, str) and value.casefold() == email.casefold()
 
 
 def _require_own_answer(error: APIStatusError) -> None:
-    """Raise unless the API itself has answered: a gateway's own page says nothing about an account."""
+    """Raise unless the answer comes from the API itself. A gateway's error page says nothing about an account."""
     if not error.code:
         raise error

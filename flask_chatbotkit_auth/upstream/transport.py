@@ -32,7 +32,7 @@ MAX_ANSWER = 16 * 1024 * 1024
 MAX_LINE = 1024 * 1024
 
 RATE_WINDOW = 60.0
-"""Seconds that the API counts requests for; it never sends ``Retry-After``."""
+"""The window of the API's rate limits, in seconds. The API sends no ``Retry-After``."""
 
 NO_API = "answered HTML, not JSON: is CHATBOTKIT_API_URL the address of a ChatBotKit API?"
 _STATUS_ERRORS = {401: NotAuthenticated, 403: NotAuthorized, 404: NotFound, 409: Conflict}
@@ -41,10 +41,10 @@ _T = TypeVar("_T")
 
 
 class Failure(NamedTuple):
-    """What a failed attempt leaves: the exception to raise, and the seconds that the API asks to wait before another.
+    """The result of a failed attempt: the exception to raise, and the seconds that the API asks to wait.
 
-    It is returned, since an exception raised while one of requests is handled would carry that one along, and its text
-    shows the query.
+    It is returned and not raised: an exception that is raised while an exception of requests is handled keeps that one as its
+    context, whose text shows the query.
     """
 
     error: APIError
@@ -52,12 +52,12 @@ class Failure(NamedTuple):
 
 
 class Transport:
-    """Sends requests to one origin, each thread and process over connections of its own.
+    """Sends requests to one origin. Each thread and each process has its own connections.
 
     :param prefix: the URL that API paths are appended to.
-    :param secret: what must not appear in an exception.
-    :param timeout: seconds to wait for a connection, and for the whole of an answer.
-    :param clock: the time in seconds since the epoch.
+    :param secret: the API secret, which is removed from the texts of exceptions.
+    :param timeout: seconds to wait for a connection, and then for the whole answer.
+    :param clock: returns the time in seconds since the epoch.
     """
 
     def __init__(self, prefix: str, secret: str, timeout: float, clock: Callable[[], float]) -> None:
@@ -66,8 +66,8 @@ class Transport:
         self._timeout = timeout
         self._clock = clock
         self._local = threading.local()
-        # Proxies, CA bundle, and that answers are read as a stream. Asked at every call, requests needs as long for it as
-        # for the rest of the call, and lets .netrc replace the secret.
+        # Proxies, the CA bundle, and that answers are read as a stream. They are read once: at every call, requests would
+        # take as long for this as for the rest of the call, and would let .netrc replace the secret.
         self._environment: dict[str, Any] = dict(
             requests.Session().merge_environment_settings(prefix, {}, True, None, None)
         )
@@ -89,29 +89,29 @@ class Transport:
             return Failure(self._connection_error(error))
 
     def read_object(self, response: requests.Response) -> dict[str, Any]:
-        """Return the JSON object that an answer is.
+        """Return the JSON object of an answer.
 
-        :raises APIError: it is anything else.
+        :raises APIError: the answer is not a JSON object.
         """
         body = _read(response)
         if not body:
-            raise ProtocolError  # Without Content-Length, an answer cut off in its headers looks like this.
+            raise ProtocolError  # Without Content-Length, an answer that breaks off in its headers looks like this.
         answer = _parse(body)
         if answer is None:
             raise APIError(f"the ChatBotKit API {_unusable(body)}")
         return answer
 
     def read_lines(self, response: requests.Response) -> Generator[dict[str, Any], None, None]:
-        """Return the JSON objects of the lines of an answer as they arrive; each wait for more has the time-out.
+        """Yield the JSON object of each line of an answer as it arrives. The time-out applies to each wait for more.
 
-        :raises APIError: a line is longer than 1 MB or not a JSON object, or the answer breaks off.
+        :raises APIError: a line is longer than 1 MB or is not a JSON object, or the answer breaks off.
         """
         events = self._events(response)
-        next(events)  # A generator that was never started closes nothing when it is closed.
+        next(events)  # Started here, since a generator that was never started would not close the connection.
         return events
 
     def _events(self, response: requests.Response) -> Generator[dict[str, Any], None, None]:
-        # urllib3 before 2.2 cannot hand out what has arrived of an answer without waiting for more: http.client can.
+        # urllib3 before 2.2 cannot return what has arrived so far without waiting for more. http.client can.
         answer: Any = response.raw._original_response
         answer.reader.lift_deadline()
         line = bytearray()
@@ -145,7 +145,7 @@ class Transport:
         return data
 
     def _session(self) -> Session:
-        # By process too: a forked child that wrote to its parent's connections would mix their answers up.
+        # A forked child must not use the connections of its parent: their answers would be mixed up.
         local = self._local
         if getattr(local, "process", None) != os.getpid():
             local.session = Session()
@@ -166,13 +166,13 @@ class Transport:
             code, message = "", _unusable(body)
         else:
             code, message = (self._clean(answer.get(key)) for key in ("code", "message"))
-        # Told apart by the message alone: a rate, which counts a minute, or what the plan allows.
+        # Only the message tells a rate limit, which lasts a minute, from a limit of the plan.
         if status == 429 and (code != "LIMITS_REACHED" or _RATE.search(message)):
             return TooManyRequests(status, code, message, retry_after)
         return (LimitsReached if status == 429 else _STATUS_ERRORS.get(status, APIStatusError))(status, code, message)
 
     def _clean(self, text: object) -> str:
-        """Return the API's words fit for a log: one short line without the secret and whole addresses."""
+        """Return a text of the API for the log: one short line, without the secret and without whole addresses."""
         if not isinstance(text, str):
             return ""
         line = "".join(character if character.isprintable() else " " for character in text[:1000])
@@ -180,7 +180,7 @@ class Transport:
 
     def _connection_error(self, error: Exception) -> APIConnectionError | APITimeout:
         reason = getattr(error.args[0] if error.args else None, "reason", None)
-        # A refused connection, an unknown host, a connection not made in time, a proxy that could not be used.
+        # The connection was refused or not made in time, the host is unknown, or the proxy cannot be used.
         unsent = isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)) or isinstance(
             reason, NewConnectionError
         )
@@ -191,7 +191,7 @@ class Transport:
 
 
 def _retry_after(value: str | None, now: float) -> float | None:
-    """Return the seconds that a ``Retry-After`` asks for, which is a number or a date (RFC 9110, section 10.2.3)."""
+    """Return the seconds that a ``Retry-After`` asks for; it is a number or a date (RFC 9110, section 10.2.3)."""
     if value is None:
         return None
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
@@ -203,7 +203,7 @@ def _retry_after(value: str | None, now: float) -> float | None:
 
 
 def _read(response: requests.Response) -> bytes:
-    """Return the body. How long that may take is in the hands of the connection, see :class:`_Reader`."""
+    """Return the body. The connection limits how long that takes, see :class:`~.connections.Answer`."""
     chunks = []
     size = 0
     with response:
@@ -216,11 +216,11 @@ def _read(response: requests.Response) -> bytes:
 
 
 def _parse(body: bytes | bytearray) -> dict[str, Any] | None:
-    """Return the JSON object that the text is, ``None`` if it is anything else."""
+    """Return the JSON object of a text, or ``None`` if it is not a JSON object."""
     try:
         answer = json.loads(body)
         if re.search(rb"\\u[dD]", body):
-            # Half an emoji, which JavaScript leaves where it cuts a name, is text that nothing can encode later on.
+            # JavaScript may cut an emoji in half. The half that is left cannot be encoded as UTF-8 later, so it is replaced.
             answer = json.loads(json.dumps(answer, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         return None

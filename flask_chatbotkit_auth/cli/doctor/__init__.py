@@ -1,4 +1,4 @@
-"""The doctor: each thing that sign-in needs in production is tried, and what the try shows is a finding."""
+"""The doctor: each look tries one thing that sign-in needs in production, and reports a finding."""
 
 from __future__ import annotations
 

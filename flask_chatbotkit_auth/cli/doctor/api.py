@@ -1,4 +1,4 @@
-"""The looks at ChatBotKit: whether it takes the secret, with the rights that the adapter needs, and what time it has."""
+"""The looks at the ChatBotKit API: whether the secret works and has the rights that the adapter needs, and its clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OWN_ADAPTER = "the application brings an adapter of its own"
 
 
 def api() -> Look:
-    """Read a list, filter it, and try to create without creating: the rights that sign-in needs."""
+    """Check the rights that sign-in needs: read a list, filter it, and ask for an account that cannot be created."""
     client = current_auth.optional_client
     if client is None:
         return "ok", f"not used: {_OWN_ADAPTER}"
@@ -76,7 +76,7 @@ def clock() -> Look:
     before = datetime.now(UTC)  # the machine's, and no other
     try:
         with requests.Session() as session:
-            # Nothing of .netrc goes to whoever answers there. A proxy of the environment is used, as the client does.
+            # .netrc is not read. A proxy from the environment is used, as the client does.
             session.auth = _no_credentials
             timeout = current_auth.config.api_timeout
             with session.get(client.url, timeout=timeout, allow_redirects=False, stream=True) as response:
@@ -85,14 +85,14 @@ def clock() -> Look:
         return "warning", "not compared: the API cannot be reached"
     if theirs is None:
         return "warning", "not compared: the API does not say what time it is"
-    # The header names whole seconds, and was written at some time in between.
+    # The header names whole seconds, and was written between the two moments.
     ahead = max(before - theirs - timedelta(seconds=1), timedelta(0))
     behind = max(theirs - datetime.now(UTC), timedelta(0))
     return told(ahead - behind, "the API")
 
 
 def _first(answer: Mapping[str, Any]) -> str | None:
-    """Return the address of the one item of a list, where there is one."""
+    """Return the address of the first item of a list, or ``None``."""
     items = answer.get("items")
     first = items[0] if isinstance(items, list) and items and isinstance(items[0], dict) else {}
     email = first.get("email")
@@ -106,8 +106,11 @@ def _ignores_the_filter(client: ChatBotKitClient, path: str) -> bool:
 
 
 def _may_create(client: ChatBotKitClient, path: str, taken: str | None) -> bool:
-    """Ask for what cannot be created: an address that is taken, or a field that does not exist."""
-    # Contacts with one address may be many: there only the unknown field is sure to be refused.
+    """Return whether the secret can create accounts.
+
+    It asks for one with a taken address or an unknown field, which is refused.
+    """
+    # Several contacts can have one address: for contacts, only the unknown field is sure to be refused.
     body = {"email": taken} if taken and path == "/user" else {"doctor": "this field does not exist"}
     try:
         made = client.post(f"{path}/create", body)
@@ -119,7 +122,7 @@ def _may_create(client: ChatBotKitClient, path: str, taken: str | None) -> bool:
         if error.status == 400:
             return True
         raise
-    # The account of that address went meanwhile, or the deployment takes any field: nothing of ours may stay.
+    # The account with that address was deleted meanwhile, or the deployment accepts any field: delete what was made.
     if isinstance(id := made.get("id"), str):
         client.post(f"{path}/{path_segment(id)}/delete")
     return True

@@ -21,7 +21,7 @@ _USUAL_NAMES = ("app", "wsgi", "main", "__main__")
 
 
 def configuration() -> Look:
-    """Look at the settings that are allowed and yet worth a thought."""
+    """Warn about settings that are allowed but risky."""
     config = current_auth.config
     key = current_app.secret_key
     if not key:
@@ -47,7 +47,7 @@ def configuration() -> Look:
 
 
 def cookies() -> Look:
-    """Look at the flags of the two cookies that name a session, and at their names."""
+    """Check the names and flags of the two cookies that hold a session token."""
     hints = []
     for cookie, name in (("SESSION_COOKIE", "session"), ("REMEMBER_COOKIE", "remember_token")):
         setting = {flag: current_app.config.get(f"{cookie}_{flag}") for flag in ("SECURE", "HTTPONLY", "SAMESITE")}
@@ -82,7 +82,7 @@ def _may_have_host_prefix(cookie: str) -> bool:
 
 
 def proxy() -> Look:
-    """Look for ``ProxyFix``, without which everybody behind a proxy is one client to the limits."""
+    """Look for ``ProxyFix``. Without it, everybody behind a proxy counts as one client for the rate limits."""
     fix = _middleware("ProxyFix")
     if fix is None:
         return "ok" if current_app.debug else "warning", (
@@ -115,7 +115,7 @@ def _middleware(name: str) -> Any:
 
 
 def user_loader() -> Look:
-    """Look whether Flask-Login still asks us who is signed in."""
+    """Check that Flask-Login still uses our user loader."""
     if asks_us(current_app):
         return "ok", "Flask-Login asks us who is signed in"
     return "failure", (

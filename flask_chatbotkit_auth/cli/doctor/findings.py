@@ -1,4 +1,4 @@
-"""What one look of the doctor has shown."""
+"""The result of one look of the doctor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Look = tuple[State, str]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one look has shown. A warning is worth a thought; with a failure people cannot sign in as they should."""
+    """The result of one look. A warning should be read; with a failure, people cannot sign in as they should."""
 
     name: str
     state: State
@@ -19,5 +19,5 @@ class Finding:
 
 
 def from_hints(hints: list[str], ok: str) -> Look:
-    """Return a warning of all hints, or ``ok`` where there are none."""
+    """Return a warning with all hints, or ``ok`` if there are none."""
     return ("warning", " ".join(hints)) if hints else ("ok", ok)

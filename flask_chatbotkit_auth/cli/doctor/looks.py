@@ -1,4 +1,4 @@
-"""The list of looks, and what becomes of a look that fails in a way that nobody thought of: a finding, too."""
+"""The list of looks. A look that raises an exception becomes a finding, too."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ LOOKS: dict[str, Callable[[], Look]] = {
 
 
 def examine(more: dict[str, Callable[[], Look]] | None = None) -> Iterator[Finding]:
-    """Yield what each look at the current application shows.
+    """Yield the finding of each look at the current application.
 
-    :param more: further looks by name, for the end.
+    :param more: further looks by name, which come last.
     """
     for name, look in {**LOOKS, **(more or {})}.items():
         try:
@@ -36,13 +36,13 @@ def examine(more: dict[str, Callable[[], Look]] | None = None) -> Iterator[Findi
         except ChatBotKitAuthError as error:
             state, text = "failure", str(error)
         except Exception as error:  # noqa: BLE001  # whatever a driver or an application's own part raises is a finding
-            # Not its text, which may quote a password or an address.
+            # Without its text, which may quote a password or an address.
             state, text = "failure", f"this look failed with {type(error).__name__} {_place(error)}"
         yield Finding(name, state, " ".join(text.split()))
 
 
 def _place(error: BaseException) -> str:
-    """Return where the error came from, since there is no traceback to read."""
+    """Return the place in the code that the error came from, since no traceback is printed."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next

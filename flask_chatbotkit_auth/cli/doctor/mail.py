@@ -1,4 +1,4 @@
-"""The look at the mail server: whether it takes a mail from us, and proves who it is."""
+"""The look at the mail server: whether it accepts mail from our sender, and whether its certificate is right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .findings import Look, from_hints
 
 
 def mail() -> Look:
-    """Connect, sign in and ask whether it takes our sender; no mail is sent."""
+    """Connect, log in, and ask the server whether it accepts our sender. No mail is sent."""
     if current_auth.hooks.send_verification_request:
         return "ok", "codes are sent by the application itself"
     mail: Any = current_app.extensions["mail"]
@@ -36,7 +36,7 @@ def mail() -> Look:
 
 
 def spam() -> Look:
-    """Have SpamAssassin, where it is installed, score our mail by the rules that need no network."""
+    """Score our mail with SpamAssassin, if it is installed, by the rules that need no network."""
     score = spam_score(current_auth.mailer.sample())
     if score is None:
         return "ok", "not scored: SpamAssassin is not installed here"

@@ -1,4 +1,4 @@
-"""How far two clocks may differ, and what the doctor says of it."""
+"""How far two clocks may differ, and what the doctor says about it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from datetime import timedelta
 from .findings import Look
 
 WORTH_A_WARNING = timedelta(seconds=1)
-"""From here on a worker may drop the session cookie that another one has just signed."""
+"""From this difference on, a worker may reject a session cookie that another worker has just signed."""
 
 TOO_MUCH = timedelta(seconds=60)
 
 
 def told(skew: timedelta, whose: str) -> Look:
-    """Return what is to be said about this machine's clock, which is ahead of another by ``skew``, or behind it."""
+    """Return the finding for a clock.
+
+    :param skew: how far this machine's clock is ahead of the other one; negative if it is behind.
+    """
     if abs(skew) < WORTH_A_WARNING:
         return "ok", f"this machine and {whose} agree on the time"
     seconds = f"{abs(skew).total_seconds():.0f}"

@@ -1,4 +1,4 @@
-"""The looks at the store: a sign-in is played through, and the server behind it is asked about itself."""
+"""The looks at the store: they run a sign-in through it, and ask the server behind it about its state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FEW_WORKERS = 4
 
 
 def store() -> Look:
-    """Play a sign-in through: a challenge, a wrong and a right code, a session with every column; then take all away."""
+    """Run a sign-in through the store: a challenge, a wrong and a right code, a session with every column. Then delete it."""
     current_auth.check(deep=True)
     if isinstance(current_auth.store, MemoryStore):
         return "warning", "kept in the memory of one process: use a database or Redis in production"
@@ -29,7 +29,7 @@ def store() -> Look:
 
 
 def limits() -> Look:
-    """Look where attempts are counted."""
+    """Check where attempts are counted."""
     uri = current_auth.config.rate_limit_storage_uri or ""
     if uri.startswith("memory://"):
         return "warning", (
@@ -73,7 +73,7 @@ def _database(engine: Engine) -> Look:
 
 
 def _connections(pool: Any, most: int) -> list[str]:
-    """Say how many workers fit, where that is fewer than there are or than anybody would start."""
+    """Return a hint if the server allows too few connections for the workers."""
     each = getattr(pool, "size", lambda: 0)() + max(0, getattr(pool, "_max_overflow", 0))
     if not each:
         return []
@@ -87,7 +87,7 @@ def _connections(pool: Any, most: int) -> list[str]:
 
 
 def _shared_with_migrations(engine: Engine) -> list[str]:
-    """Warn where Flask-Migrate compares a database that holds our tables, too: it would write ``drop_table`` for them."""
+    """Return a hint if Flask-Migrate would write ``drop_table`` for our tables, which are in the same database."""
     migrate = current_app.extensions.get("migrate")
     own = current_app.config.get("SQLALCHEMY_DATABASE_URI")
     if migrate is None or not own or getattr(getattr(current_auth.store, "database", None), "migrated", False):
@@ -129,7 +129,7 @@ def _redis(client: Any) -> Look:
 
 
 def _info(client: Any) -> dict[str, Any]:
-    """Return what Redis says of itself; of a cluster, what its first node says; nothing where it may not be asked."""
+    """Return the ``INFO`` of Redis; of a cluster, that of its first node. Empty if the command is not allowed."""
     try:
         info = client.info()
     except Exception:  # noqa: BLE001  # an ACL may forbid it, in the words of any driver

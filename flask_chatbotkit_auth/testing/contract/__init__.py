@@ -1,4 +1,4 @@
-"""The cases that every store meets, for anybody's store."""
+"""``StoreContract``: the test suite that every store must pass."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["StoreContract"]
 
 
 class StoreContract(Challenges, Claims, Sessions, Races):
-    """The suite that a store of one's own must pass, races included.
+    """The test suite that a store of your own must pass, races included.
 
-    Subclass it in a test file as ``class TestMyStore(StoreContract)``, with a fixture ``store`` that returns an empty store.
-    The races go through a step line by line, and let somebody else act before each of them: a store whose ``complete``
-    makes two writes that can be seen one by one fails, and so does one that writes without comparing.
+    Subclass it in a test file as ``class TestMyStore(StoreContract)``, with a fixture ``store`` that returns an empty
+    store. The races run a step of the store line by line, and let another caller act before each line. So a store fails
+    whose ``complete`` makes two separate writes, and a store that writes without comparing.
     """

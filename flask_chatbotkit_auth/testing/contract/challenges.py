@@ -1,4 +1,4 @@
-"""What every store does with challenges: codes, counts, resending, completing."""
+"""The cases about challenges: codes, counts, resending, completing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store does beside codes: tries, claims, ends, a proof without a code, leases."""
+"""The cases about claims: tries of completing, claims, ends, a proof without a code, leases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One step of a store, with something else done at a line of its own code: what a race does now and then, done each time."""
+"""Runs one step of a store, and something else at a chosen line of it, so that a race happens every time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ...stores import Store
 Result = TypeVar("Result")
 
 BLOCKED = 0.2
-"""Seconds after which what is done in between is taken to wait for the step itself, which then goes on."""
+"""Seconds after which the other call counts as waiting for the step, which then goes on."""
 
 _MOST = 200
-"""Lines of a step, at most; there are fewer in every store that we know."""
+"""The most lines that a step can have. Every store that we know has fewer."""
 
 
 class Background(Generic[Result]):
-    """A call in a thread of its own, and what it returned or raised."""
+    """A call in its own thread, and what it returned or raised."""
 
     def __init__(self, call: Callable[[], Result]) -> None:
         self._call = call
@@ -37,7 +37,7 @@ class Background(Generic[Result]):
             self._errors.append(error)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Return whether it has come to its end."""
+        """Return whether the call has ended."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -52,12 +52,12 @@ class Background(Generic[Result]):
 def with_interruption(
     store: Store, step: Callable[[], Result], at: int, other: Callable[[], Any]
 ) -> tuple[Result, Background[Any] | None]:
-    """Return what ``step()`` returns, with ``other()`` called by another thread before its line number ``at``.
+    """Return what ``step()`` returns. Another thread calls ``other()`` before line number ``at`` of the step.
 
-    Lines are counted when they are first reached, in the files of the store's class and of its bases. A thread that waits
-    for the step, since that holds a lock or a row, is left waiting, and comes to its end after it.
+    Lines are counted when they are first reached, in the files of the store's class and of its bases. If the step holds a
+    lock or a row that the other thread needs, that thread waits until the step has ended.
 
-    :returns: also the other call; ``None`` where the step has fewer lines.
+    :returns: also the other call, or ``None`` if the step has fewer lines.
     """
     files = {
         inspect.getfile(each) for each in type(store).__mro__ if each.__module__ not in ("builtins", "abc", "typing")
@@ -93,9 +93,9 @@ def with_interruption(
 def at_every_line(
     store: Store, prepare: Callable[[int], tuple[Callable[[], Result], Callable[[], Any]]]
 ) -> list[tuple[Result, Any]]:
-    """Return the results of a step and of something else, once for each line of the step that it may come between.
+    """Return the results of a step and of another call, once for each line of the step.
 
-    :param prepare: makes both anew; it is given the number of the line.
+    :param prepare: makes both again; it receives the number of the line.
     """
     pairs = []
     for at in range(1, _MOST):
@@ -108,7 +108,7 @@ def at_every_line(
 
 
 def at_once(threads: int, call: Callable[[int], Result]) -> list[Result]:
-    """Return what ``call(0)``, ``call(1)`` … return, each in a thread of its own, started at a barrier."""
+    """Return what ``call(0)``, ``call(1)`` … return. Each runs in its own thread, and all start at a barrier."""
     barrier = threading.Barrier(threads)
 
     def run(number: int) -> Result:

@@ -1,4 +1,4 @@
-"""What must hold whatever is done at the same time: raced by threads, and line by line."""
+"""The cases about races: two callers at the same time, as threads and line by line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .samples import ATTEMPTS, NOW, add_code, later, new_challenge, session, ver
 
 
 def somebody(id: object) -> User:
-    """Return a user whose sessions are nobody else's."""
+    """Return a user who has no sessions of other tests."""
     return User(id=f"usr of {id}", email="ada@example.com")
 
 

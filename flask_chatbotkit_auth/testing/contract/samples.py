@@ -1,4 +1,4 @@
-"""What the cases of the contract are made of."""
+"""Challenges, codes and sessions for the cases of the contract."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def add_code(store: Store, digest: str = "second", *, id: str = CHALLENGE.id, **
 
 
 def try_code(store: Store, *digests: str, now: datetime = NOW) -> Outcome:
-    """Return what becomes of a code."""
+    """Try a code, and return the outcome."""
     return store.try_code(CHALLENGE.id, digests, now=now, max_attempts=ATTEMPTS).outcome
 
 
 def sign_in(store: Store, record: SessionRecord, *, now: datetime = NOW) -> None:
-    """Put a session into the store by the only way there is."""
+    """Put a session into the store, by completing a challenge."""
     challenge = replace(CHALLENGE, id=f"for {record.id}", sent_at=now, expires_at=now + LIFETIME)
     store.add_challenge(challenge, "right")
     store.try_code(challenge.id, ["right"], now=now, max_attempts=ATTEMPTS)
@@ -75,7 +75,7 @@ def sign_in(store: Store, record: SessionRecord, *, now: datetime = NOW) -> None
 
 
 def what(record: SessionRecord | None) -> dict[str, Any] | None:
-    """Everything of a record; users alone are equal when their ids are."""
+    """Return all fields of a record, to compare. Two users with the same id are equal."""
     return {**vars(record), "user": record.user.to_json()} if record else None
 
 

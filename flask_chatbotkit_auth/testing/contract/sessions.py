@@ -1,4 +1,4 @@
-"""What every store does with sessions, and with itself."""
+"""The cases about sessions, and about the store as a whole."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Sessions:
         for id in ("a", "b"):
             assert what(store.get_session(id, now=NOW)) == what(session(id, user=changed, refreshed_at=later(5)))
         assert what(store.get_session("c", now=NOW)) == what(session("c", user=other))
-        # Whoever had the claim is done.
+        # The holder of the claim has finished.
         assert store.claim_refresh("a", now=later(6), refreshed_before=later(6), claim_until=later(99))
         store.save_user(User(id="unknown", email="x@example.com"), now=NOW)
 

@@ -1,4 +1,4 @@
-"""The user directory: what the flow needs to know of accounts, whatever they are upstream."""
+"""The user directory: the base class of the adapters, which find, create and change accounts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Fields = Mapping[str, Any]
 Users = list[User]
 
 Page = tuple[Users, str | None]
-"""Accounts, and what to pass as ``after`` for those that follow; ``None`` at the end."""
+"""Accounts, and what to pass as ``after`` for the next page; ``None`` at the end."""
 
 
 class UserAdapter(ABC):
-    """Finds, makes and changes accounts. Subclass it to keep them elsewhere.
+    """Finds, creates and changes accounts. Subclass it to keep them elsewhere.
 
-    Every method may raise :exc:`~flask_chatbotkit_auth.exceptions.APIError`. The switches guard what happens by itself, at
-    sign-in; ``create``, ``update`` and ``delete`` do what they are told, so that an administrator always can.
+    Every method can raise :exc:`~flask_chatbotkit_auth.exceptions.APIError`. The switches restrict what happens at sign-in
+    and on the pages. ``create``, ``update`` and ``delete`` ignore them, so that an administrator can always use them.
 
-    :param auto_create: whether :meth:`resolve` makes an account for an unknown address.
+    :param auto_create: whether :meth:`resolve` creates an account for an unknown address.
     :param auto_update: whether :meth:`resolve` adds what is missing to an account, and whether
         :meth:`current_auth.update_user <flask_chatbotkit_auth.state.AuthState.update_user>` is allowed.
     :param auto_delete: whether
@@ -35,7 +35,7 @@ class UserAdapter(ABC):
     """
 
     kind: Kind = "partner"
-    """What the accounts are upstream; an adapter of one's own keeps the default unless they are contacts."""
+    """What the accounts are in ChatBotKit. An adapter of your own keeps the default unless they are contacts."""
 
     def __init__(self, *, auto_create: bool = False, auto_update: bool = True, auto_delete: bool = False) -> None:
         self.auto_create = auto_create
@@ -44,11 +44,11 @@ class UserAdapter(ABC):
 
     @abstractmethod
     def get(self, id: str) -> User | None:
-        """Return the account, or ``None`` when there is none (any more), it is not ours to see, or the id cannot be one."""
+        """Return the account, or ``None`` if it does not exist, belongs to another parent account, or the id is invalid."""
 
     @abstractmethod
     def get_by_email(self, email: str) -> User | None:
-        """Return the account of one address, or ``None``. Whatever the API answers, the account's address is ``email``.
+        """Return the account of an address, or ``None``. An account with another address is never returned.
 
         :param email: an identifier, normalised.
         """
@@ -63,48 +63,48 @@ class UserAdapter(ABC):
         meta: Mapping[str, Any] | None = None,
         limits: Mapping[str, Any] | None = None,
     ) -> User:
-        """Make an account whose owner has not proved the address yet, and return it as the API has it.
+        """Create an account whose owner has not proved the address yet, and return it as the API has it.
 
-        :param email: an address, in any form; it is stored in normal form.
-        :param image: URL of a picture.
-        :param meta: an object that JSON can say, for the application's own use.
-        :param limits: what a sub-account may use, in one step with its creation.
-        :raises InvalidEmail: that is no address.
-        :raises EmailTaken: it has an account already.
+        :param email: an address in any form. It is stored in normal form.
+        :param image: the URL of a picture.
+        :param meta: a JSON object for the application's own use.
+        :param limits: what a sub-account can use; set in the call that creates it.
+        :raises InvalidEmail: it is not an address.
+        :raises EmailTaken: the address already has an account.
         """
 
     @abstractmethod
     def update(self, id: str, **fields: Any) -> User:
-        """Change the given fields of an account: ``name``, ``image``, ``email``, ``meta``, ``limits``; others stay.
+        """Change fields of an account: ``name``, ``image``, ``email``, ``meta`` or ``limits``. Other fields stay as they are.
 
-        ``meta`` is merged key by key; ``limits`` replaces what there was. ``None`` or ``""`` blanks a name or a picture.
-        With a new ``email`` the account's ``email_verified`` is none until its owner proves that address; a flow that has
-        proved it passes ``email_verified``, an aware time.
+        ``meta`` is merged key by key. ``limits`` replaces all limits. ``None`` or ``""`` removes a name or a picture. After
+        a new ``email``, ``email_verified`` is ``None`` until the owner proves the address. A flow that has proved it passes
+        ``email_verified``, an aware time.
 
         :returns: the account as it is afterwards.
         :raises NotFound: there is no such account.
-        :raises InvalidEmail: that is no address.
+        :raises InvalidEmail: it is not an address.
         :raises EmailTaken: another account has the address.
         """
 
     @abstractmethod
     def delete(self, id: str) -> None:
-        """Delete an account and all that is in it, for good. One that is gone already is no error."""
+        """Delete an account and everything in it, permanently. It is not an error if it does not exist."""
 
     @abstractmethod
     def list(self, **filters: Any) -> Iterator[User]:
-        """Yield every account, fetched page by page.
+        """Yield every account. They are fetched page by page.
 
-        :param filters: further names of the API's query, such as ``order="asc"``, ``take=50``, the size of a page, or
-            ``**{"meta.admin": True}``. The API compares the type as well: a filter is a text or a boolean.
+        :param filters: further names of the API's query, such as ``order="asc"``, ``take=50`` (the size of a page) or
+            ``**{"meta.admin": True}``. A filter is a text or a boolean, and matches only values of the same type.
         """
 
     def page(self, *, after: str | None = None, take: int = 50) -> Page:
-        """Return one page of accounts, the newest first, and what to pass as ``after`` for the next one.
+        """Return one page of accounts, the newest first, and what to pass as ``after`` for the next page.
 
-        :param after: what the page before answered; ``None`` for the first page.
-        :param take: 1 to 100.
-        :returns: the accounts, and ``None`` instead of a next page at the end.
+        :param after: what the previous call returned; ``None`` for the first page.
+        :param take: the number of accounts, 1 to 100.
+        :returns: the accounts, and the next ``after``, or ``None`` at the end.
         """
         users: Users = []
         skipping = after is not None
@@ -118,7 +118,7 @@ class UserAdapter(ABC):
         return users, None
 
     def refresh(self, id: str) -> User | None:
-        """Return the account of a session that goes on: :meth:`get`, in one try, and slow to say that there is none."""
+        """Return the account of a session, as :meth:`get` does, but in one try. A 403 that may be about the secret raises."""
         return self.get(id)
 
     def resolve(
@@ -127,16 +127,16 @@ class UserAdapter(ABC):
         approve: Callable[[User | None], object] = lambda user: None,
         fields: Callable[[], Fields] = dict,
     ) -> tuple[User, bool]:
-        """Return the account of a person who has proved an address: the step behind every sign-in.
+        """Return the account of a person who has proved an address. Every sign-in uses this.
 
-        However many callers arrive together, one account is made and all of them get it.
+        If several callers arrive at once, one account is created, and all of them get it.
 
-        :param approve: called with **every** account before it is returned, however it was found, and with ``None`` before
-            one is made; it raises to refuse, and then nothing is made or changed.
-        :param fields: called before an account is made: its ``name``, ``image``, ``limits`` and ``meta``, sent in the one
-            call that makes it.
-        :returns: the account, and whether this call made it.
-        :raises SignUpDisabled: there is none, and auto create is off.
+        :param approve: called with **every** account before it is returned, and with ``None`` before one is created. It
+            raises to refuse; then nothing is created or changed.
+        :param fields: called before an account is created. It returns ``name``, ``image``, ``limits`` and ``meta``, which are
+            sent in the call that creates it.
+        :returns: the account, and whether this call created it.
+        :raises SignUpDisabled: there is no account, and auto create is off.
         """
         user, created = self.get_by_email(email), False
         if user is None:
@@ -150,9 +150,9 @@ class UserAdapter(ABC):
         return user, created
 
     def sign_up(self, email: str, fields: Fields) -> tuple[User, bool]:
-        """Make the account of a person who has just proved the address; where somebody else was first, find theirs.
+        """Create the account of a person who has just proved the address, or return the one that another call created first.
 
-        :returns: the account, and whether this call made it.
+        :returns: the account, and whether this call created it.
         """
         try:
             return self.create(email, **fields), True
@@ -163,14 +163,14 @@ class UserAdapter(ABC):
             return user, False
 
     def refine(self, user: User) -> User:
-        """Add upstream what a sign-in has proved and the account lacks; return the account as it is then."""
+        """Add to the account what the sign-in has proved and it lacks. Return the account as it is then."""
         return user
 
 
 def require_fields(fields: Fields) -> None:
-    """Refuse fields that no account has.
+    """Raise unless every field is one that accounts have.
 
-    :raises TypeError: there is one.
+    :raises TypeError: a field is unknown.
     """
     for name in fields:
         if name not in FIELDS:
@@ -178,21 +178,27 @@ def require_fields(fields: Fields) -> None:
 
 
 def require_other_field(error: APIStatusError) -> None:
-    """Raise :exc:`InvalidEmail` where the API's refusal is about the address.
+    """Raise if the API refused because of the address.
 
-    :raises InvalidEmail: it is.
+    :raises InvalidEmail: the error is about the field ``email``.
     """
     if error.status == 400 and error.field == "email":
         raise InvalidEmail("the ChatBotKit API refuses the address") from error
 
 
 def only_text(value: object) -> str | None:
-    """Return ``value`` if it is a text with something in it: any field of an answer may be missing, null or blank."""
+    """Return ``value`` if it is a text that is not blank, else ``None``.
+
+    Any field of an answer can be missing, null or blank.
+    """
     return value if isinstance(value, str) and value.strip() else None
 
 
 def stored_email(value: object) -> str:
-    """Return the address of a record in normal form, as it stands where it has none, or ``""``."""
+    """Return the address of a record in normal form.
+
+    An address without a normal form is returned unchanged; none is ``""``.
+    """
     email = only_text(value) or ""
     try:
         return normalize_identifier(email, special_domains=True)

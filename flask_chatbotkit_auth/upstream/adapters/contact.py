@@ -20,14 +20,14 @@ from .records import RecordAdapter
 _log = logging.getLogger("flask_chatbotkit_auth")
 
 FINGERPRINTS = 5
-"""How many contacts may be made for one address where earlier ones are kept by somebody else."""
+"""How many fingerprints are tried for one address. Contacts of somebody else can hold the first ones."""
 
 
 class ContactAdapter(RecordAdapter):
     """Keeps each user as a contact of the secret's own account.
 
-    Contacts are found by ``meta.email``, the one filter that the API has for them, as the Node adapter writes it; the
-    contact's own ``email`` field decides whether it is the person's. The picture is kept as ``meta.image``. While
+    Contacts are searched by ``meta.email``, which the Node adapter writes as well: the API has no other filter for them. The
+    contact's own ``email`` field decides whether it belongs to the person. The picture is ``meta.image``. While
     ``meta.unverifiedEmail`` is the contact's address, its owner has not proved it since it was changed.
 
     :param client: acts as the account.
@@ -40,14 +40,14 @@ class ContactAdapter(RecordAdapter):
         super().__init__(client, "/contact", **switches)
 
     def fingerprint(self, email: str) -> str:
-        """Return the fingerprint of the contact of one identifier: the same on every worker and every deployment.
+        """Return the fingerprint for an identifier. It is the same on every worker and every deployment.
 
-        A subclass may replace it. It has 17 to 191 characters, and two addresses never have the same.
+        A subclass can override this. A fingerprint has 17 to 191 characters, and must be different for each address.
         """
         return hashlib.sha256(f"flask-chatbotkit-auth:{email}".encode()).hexdigest()
 
     def get_by_email(self, email: str) -> User | None:
-        # Oldest first: where one person has several contacts, it is the same one at every sign-in.
+        # Oldest first: a person with several contacts gets the same one at every sign-in.
         record = self._records.find("meta.email", email, lambda record: _belongs_to(record, email), order="asc")
         return None if record is None else self._user(record)
 
@@ -90,7 +90,7 @@ class ContactAdapter(RecordAdapter):
         return self._user(record or self._records.fetch(id))
 
     def refine(self, user: User) -> User:
-        """Add ``verifiedAt`` where it is missing and ``meta.email`` where it is blank or wrong; change nothing else."""
+        """Add ``verifiedAt`` if it is missing, and ``meta.email`` if it is blank or wrong. Change nothing else."""
         changes: dict[str, Any] = {}
         meta: dict[str, Any] = {}
         if user.email_verified is None:
@@ -104,7 +104,7 @@ class ContactAdapter(RecordAdapter):
         try:
             self._records.change(user.id, changes, meta)
         except APIError:
-            # The person proved the address; a note about it that could not be written must not keep them out.
+            # The person has proved the address. A failure to record that must not keep them out.
             _log.warning("contact %s could not be completed at sign-in", user.id, exc_info=True)
             return user
         verified = user.email_verified or plausible_time(changes.get("verifiedAt"))
@@ -127,10 +127,10 @@ class ContactAdapter(RecordAdapter):
         )
 
     def _make(self, email: str, fields: Fields) -> tuple[User, bool]:
-        """Make the contact of an address, or return the one that is the address's already; tell whether it was made.
+        """Create the contact of an address, or return the one that it has already; also return whether it was created.
 
-        A fingerprint is unique in an account, an address is not. One whose contact has another address by now, or which
-        nobody verified, is passed over for the next of a fixed series.
+        In an account, a fingerprint is unique, and an address is not. If the contact with a fingerprint has another address
+        by now, or was never verified, the next fingerprint of a fixed series is used.
         """
         for fingerprint in self._series(email):
             record = {**fields, "fingerprint": fingerprint}
@@ -148,9 +148,9 @@ class ContactAdapter(RecordAdapter):
         raise Conflict(409, "CONFLICT", f"all {FINGERPRINTS} fingerprints of this address are taken by other contacts")
 
     def _behind(self, record: Record, email: str) -> User | None:
-        """Return the contact that has the record's fingerprint if its address is this one.
+        """Return the contact with the record's fingerprint, if its address is ``email``.
 
-        :raises APIError: an outage, which must make nobody a second contact.
+        :raises APIError: an outage. It must not give anybody a second contact.
         """
         id = self._ensured(record)
         if id is None:
@@ -159,17 +159,17 @@ class ContactAdapter(RecordAdapter):
         return self._user(contact) if _belongs_to(contact, email) else None
 
     def _ensured(self, record: Record) -> str | None:
-        """Return the id behind a fingerprint; ``None`` where the contact is not verified, which ``ensure`` cannot say.
+        """Return the id of the contact with a fingerprint, or ``None`` if that contact is not verified.
 
-        It answers 500 then, as in an outage. So it is asked twice, a second apart, and the look-up that follows must
-        succeed.
+        For an unverified contact ``ensure`` answers 500, as it does in an outage. So it is called twice, a second apart,
+        and the look-up that follows must succeed.
         """
         fields = {key: value for key, value in record.items() if key != "verifiedAt"}
         for last in (False, True):
             try:
                 return required_id(self.client.post("/contact/ensure", fields))
             except APIStatusError as error:
-                # A 409: the contact was gone, and somebody else was faster to make it anew.
+                # 409: the contact was deleted, and another call has just created it again.
                 if error.status not in (409, 500) or not error.code or (last and error.status == 409):
                     raise
             if not last:
@@ -186,7 +186,7 @@ class ContactAdapter(RecordAdapter):
             meta.setdefault("unverifiedEmail", identifier)
         for fingerprint in self._series(identifier):
             try:
-                # Left as it is, the fingerprint would lead whoever signs in with the old address to this contact.
+                # With the old fingerprint, whoever signs in with the old address would get this contact.
                 fields = {**changes, "email": identifier, "fingerprint": fingerprint}
                 return self._records.change(id, fields, meta) or self._records.fetch(id)
             except Conflict:

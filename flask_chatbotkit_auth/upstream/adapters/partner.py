@@ -19,8 +19,8 @@ from .records import RecordAdapter
 class PartnerAdapter(RecordAdapter):
     """Keeps each user as a sub-account of the secret's own account (the Partner API).
 
-    The API has no field for when an address was proved; it is kept as ``meta.verifiedAt`` of the accounts that sign-ins make.
-    A sign-in writes nothing to an account that exists: any update would reset its alias.
+    The API has no field for the time at which an address was proved. Accounts that a sign-in creates keep it as
+    ``meta.verifiedAt``. A sign-in writes nothing to an existing account, since any update would reset its alias.
 
     :param client: acts as the parent account.
     :param switches: ``auto_create``, ``auto_update`` and ``auto_delete``.
@@ -55,7 +55,7 @@ class PartnerAdapter(RecordAdapter):
         try:
             id = self._records.create(record)
         except Conflict:
-            # Somebody else was first: theirs is the one account.
+            # Another call was first, and has created the account.
             user = self.get_by_email(email)
             if user is None:
                 raise
