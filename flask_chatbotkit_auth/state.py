@@ -18,7 +18,7 @@ from .codes import EmailCodeProvider
 from .config import Config
 from .exceptions import ConfigurationError, DeletionDenied, LifecycleDisabled, NotFresh, SignInDenied
 from .hooks import Hooks
-from .login import enter, is_fresh
+from .login import enter, is_app_request, is_fresh
 from .mail.mailer import Mailer
 from .mail.notices import Notices
 from .pacing import Pace
@@ -139,6 +139,7 @@ class AuthState:
         :param user: a user, or the id of one; they are fetched.
         :param remember: whether the browser stays signed in when it is closed.
         :raises LookupError: there is no such account.
+        :raises RuntimeError: the request is an app's, with a bearer token; its session goes on.
         :raises SignInDenied: your ``sign_in_callback`` refused, or the account is suspended.
         :raises NotReady: your ``provision`` hook failed.
         :raises APIError: the API could not be reached.
@@ -155,6 +156,11 @@ class AuthState:
 
         :returns: the token and the row.
         """
+        if is_app_request():
+            raise RuntimeError(
+                "current_auth.sign_in() and login_user() sign a browser in, by a cookie. This request carries a bearer "
+                "token, and takes no cookie."
+            )
         id = id_of(user)
         # As the API has them now: what the application holds may be a copy from long ago.
         found = self.adapter.get(id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from flask_chatbotkit_auth import (
     User,
     current_auth,
 )
+from flask_chatbotkit_auth.config import Config
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.apps import MakeApp
 from tests.support.steps import ask, error
@@ -109,9 +111,42 @@ def test_without_a_secret_people_are_told_what_is_true(
     assert "CHATBOTKIT_API_SECRET is not set" in caplog.records[-1].getMessage()
 
 
-def test_the_secret_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHATBOTKIT_API_SECRET", "sk-env")
-    ChatBotKitAuth(Flask("shop"))
+NAMES_OF_THE_SECRET = ("CHATBOTKIT_API_SECRET", "CHATBOTKIT_API_TOKEN", "CBK_API_TOKEN", "CHATBOTKIT_API_KEY")
+
+
+@pytest.mark.parametrize("name", NAMES_OF_THE_SECRET)
+@pytest.mark.parametrize("place", ["app.config", "environment"])
+def test_the_secret_has_four_names(
+    monkeypatch: pytest.MonkeyPatch, chatbotkit_sandbox: Sandbox, bare_environment: None, name: str, place: str
+) -> None:
+    app = Flask("shop")
+    app.config.update(CHATBOTKIT_API_URL=chatbotkit_sandbox.url, CHATBOTKIT_AUTH_STORE_URL="memory://")
+    for other in NAMES_OF_THE_SECRET:
+        monkeypatch.delenv(other, raising=False)
+    if place == "environment":
+        monkeypatch.setenv(name, "sk-test")
+    else:
+        app.config[name] = "sk-test"
+    ChatBotKitAuth(app)
+    with app.app_context():
+        assert current_auth.adapter.get_by_email("nobody@example.com") is None
+    assert chatbotkit_sandbox.requests[-1].headers["Authorization"] == "Bearer sk-test"
+
+
+def test_the_application_goes_before_the_environment_and_newer_names_before_older_ones(
+    monkeypatch: pytest.MonkeyPatch, bare_environment: None
+) -> None:
+    def secret(**config: str) -> str | None:
+        return Config.load(config, os.environ).api_secret
+
+    monkeypatch.delenv("CBK_API_TOKEN", raising=False)
+    for name in reversed(NAMES_OF_THE_SECRET):
+        monkeypatch.setenv(name, f"{name} of the environment")
+        assert secret() == f"{name} of the environment"
+    config: dict[str, str] = {}
+    for name in reversed(NAMES_OF_THE_SECRET):
+        config[name] = f"{name} of the application"
+        assert secret(**config) == f"{name} of the application"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 from flask import Flask
+from flask_mail import Message
 from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth import (
@@ -24,6 +25,7 @@ from flask_chatbotkit_auth import (
 from flask_chatbotkit_auth.cli import cli
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
 from tests.support.commands import failed, flask, run, runner, told
 
@@ -245,6 +247,19 @@ def test_sessions_are_listed_and_ended(app: Flask, sign_in: SignIn, clock: Clock
     assert result.stdout == "2 sessions ended. Every worker knows within 5 seconds.\n"
     assert [client.get("/dashboard").status_code for client in clients] == [302, 302, 302]
     assert run(app, "sessions", "list", id).stdout == "This user is signed in nowhere.\n"
+
+
+def test_an_app_is_listed_by_the_name_that_it_has_given_itself(
+    make_app: MakeApp, chatbotkit_outbox: list[Message]
+) -> None:
+    app = make_app(CHATBOTKIT_AUTH_APP_SESSIONS=True)
+    phone = app.test_client()
+    asked = phone.post("/auth/app/sign-in", json={"email": ADA, "name": "Ada's \u202elaptop"})
+    body = {"challenge": asked.get_json()["challenge"]["token"], "code": read_code(chatbotkit_outbox[-1])}
+    assert phone.post("/auth/app/verify", json=body).status_code == 200
+    (row,) = told(app, "sessions", "list", ADA)
+    assert row["device"] == "Ada's laptop"
+    assert "Ada's laptop" in run(app, "sessions", "list", ADA).stdout
 
 
 def test_sessions_end_while_the_api_is_away(make_app: MakeApp, sign_in: SignIn, chatbotkit_sandbox: Sandbox) -> None:

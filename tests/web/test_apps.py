@@ -11,7 +11,7 @@ import pytest
 from cachelib.file import FileSystemCache
 from flask import Flask, Response, session
 from flask.testing import FlaskClient
-from flask_login import LoginManager, UserMixin, current_user, encode_cookie, login_required
+from flask_login import LoginManager, UserMixin, current_user, encode_cookie, login_required, login_user
 from flask_mail import Message
 from flask_session import Session
 from flask_wtf import FlaskForm
@@ -95,6 +95,28 @@ def token_of(chatbotkit_outbox: list[Message]) -> Callable[..., str]:
 
 
 TokenOf = Callable[..., str]
+
+
+# What signs a browser in signs no app in, and out
+
+
+@pytest.mark.parametrize("how", ["current_auth", "Flask-Login"])
+def test_a_view_that_signs_a_browser_in_leaves_the_session_of_an_app_alone(
+    app: Flask, token_of: TokenOf, how: str
+) -> None:
+    @app.get("/act-as/<id>")
+    def act_as(id: str) -> str:
+        person = current_auth.adapter.get(id)
+        assert person
+        return str(current_auth.sign_in(person) if how == "current_auth" else login_user(person))
+
+    token = token_of(app)
+    eve = get(app, "/auth/app/session", token_of(app, EVE)).get_json()["user"]["id"]
+    with pytest.raises(RuntimeError, match="bearer token"):
+        get(app, f"/act-as/{eve}", token)
+    assert get(app, "/auth/app/session", token).get_json()["user"]["email"] == ADA
+    state = auth_of(app)
+    assert len(state.store.list_sessions(eve, now=state.clock())) == 1, "nobody would hold another one"
 
 
 # The way of an app
