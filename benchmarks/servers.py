@@ -13,11 +13,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from .browser import Browser
-
-PATIENCE = 60
-"""Seconds that a server may take to come up."""
+from .mailbox import Mailbox
 
 
 class Server:
@@ -29,34 +28,39 @@ class Server:
     :param threads: how many threads each; one means gunicorn's ``sync`` worker.
     """
 
+    patience = 60
+    """Seconds until it is up."""
+
     def __init__(
         self, application: str, settings: Mapping[str, str] | None = None, *, workers: int = 1, threads: int = 1
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="benchmark-")
         self.folder = Path(self._folder.name)
-        for name in ("workers", "mail"):
-            (self.folder / name).mkdir()
+        (self.folder / "workers").mkdir()
+        self._mailbox = Mailbox()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._socket.getsockname()[1]
-        command = [sys.executable, "-m", "gunicorn", f"benchmarks.apps.{application}:application"]
-        command += ["--bind", f"fd://{self._socket.fileno()}", "--workers", str(workers), "--log-level", "warning"]
-        if threads > 1:
-            command += ["--worker-class", "gthread", "--threads", str(threads)]
         # Told as variables, so that an application can be started by hand as well.
-        environment = {**os.environ, **(settings or {}), "BENCHMARK_FOLDER": str(self.folder)}
+        own = {"BENCHMARK_FOLDER": str(self.folder), "BENCHMARK_MAIL_PORT": str(self._mailbox.port)}
         self._log = (self.folder / "log").open("w")
         self._process = subprocess.Popen(
-            command,
+            self._command(application, self._socket.fileno(), workers, threads),
             cwd=Path(__file__).parents[1],
-            env=environment,
+            env={**os.environ, **(settings or {}), **own},
             pass_fds=[self._socket.fileno()],
             stdout=self._log,
             stderr=self._log,
         )
         self._workers = workers
 
-    def __enter__(self) -> Server:
-        until = time.monotonic() + PATIENCE
+    def _command(self, application: str, socket: int, workers: int, threads: int) -> list[str]:
+        command = [sys.executable, "-m", "gunicorn", f"benchmarks.apps.{application}:application"]
+        command += ["--bind", f"fd://{socket}", "--workers", str(workers), "--log-level", "warning"]
+        return command + (["--worker-class", "gthread", "--threads", str(threads)] if threads > 1 else [])
+
+    def __enter__(self) -> Self:
+        self._mailbox.__enter__()
+        until = time.monotonic() + self.patience
         while len(self.workers) < self._workers or self.browser().get("/counts").status != 200:
             if self._process.poll() is not None or time.monotonic() > until:
                 log = (self.folder / "log").read_text()
@@ -69,7 +73,8 @@ class Server:
         self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         self._process.terminate()
-        self._process.wait(PATIENCE)
+        self._process.wait(self.patience)
+        self._mailbox.__exit__()
         self._socket.close()
         self._log.close()
         self._folder.cleanup()
@@ -99,7 +104,7 @@ class Server:
 
     def mail(self, recipient: str) -> bytes:
         """Return the newest mail to an address."""
-        return (self.folder / "mail" / recipient).read_bytes()
+        return self._mailbox.newest[recipient]
 
 
 def _cpu_clock(pid: int) -> int:

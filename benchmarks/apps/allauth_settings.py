@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .instruments import FOLDER
+from .instruments import FOLDER, MAIL_PORT
 
 SECRET_KEY = "not a secret"
 ALLOWED_HOSTS = ["127.0.0.1"]
@@ -43,7 +43,8 @@ DATABASES = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(FOLDER / "django.db"), "CONN_MAX_AGE": None}
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-EMAIL_BACKEND = "benchmarks.apps.allauth_mail.KeptMail"
+EMAIL_HOST = "127.0.0.1"
+EMAIL_PORT = MAIL_PORT
 USE_TZ = True
 LOGIN_REDIRECT_URL = "/page"
 ACCOUNT_LOGIN_METHODS = {"email"}

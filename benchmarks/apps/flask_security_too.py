@@ -11,14 +11,14 @@ from flask_security import Security, SQLAlchemyUserDatastore, auth_required
 from flask_security.models import fsqla_v3 as models
 from flask_sqlalchemy import SQLAlchemy
 
-from .instruments import EMAIL, FOLDER, count_sqlalchemy, instrumented, keep_flask_mails
+from .instruments import EMAIL, FOLDER, MAIL_PORT, count_sqlalchemy, instrumented
 
 app = Flask(__name__)
 app.config.update(
     SECRET_KEY="not a secret",
     SECURITY_PASSWORD_SALT="not a salt",
     SQLALCHEMY_DATABASE_URI=f"sqlite:///{FOLDER}/users.db",
-    MAIL_SUPPRESS_SEND=True,
+    MAIL_PORT=MAIL_PORT,
     MAIL_DEFAULT_SENDER="no-reply@example.com",
     SECURITY_UNIFIED_SIGNIN=True,
     SECURITY_US_ENABLED_METHODS=["email"],
@@ -38,8 +38,11 @@ class User(db.Model, models.FsUserMixin):  # type: ignore[name-defined,misc]
     pass
 
 
+class WebAuthn(db.Model, models.FsWebAuthnMixin):  # type: ignore[name-defined,misc]  # its user has a relation to it
+    pass
+
+
 count_sqlalchemy()
-keep_flask_mails()
 Mail(app)
 security = Security(app, SQLAlchemyUserDatastore(db, User, Role))
 

@@ -1,7 +1,4 @@
-"""What every measured application tells of itself: its workers, its SQL statements and its mails.
-
-It is told through files and one path.
-"""
+"""What every measured application tells of itself: its workers, by files, and its SQL statements, by a path."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import Any
 
 FOLDER = Path(os.environ.get("BENCHMARK_FOLDER", "."))
 API = os.environ.get("BENCHMARK_API", "http://127.0.0.1:9")
+MAIL_PORT = int(os.environ.get("BENCHMARK_MAIL_PORT", "25"))
 COUNTING = "BENCHMARK_COUNTING" in os.environ
 """Whether SQL statements are counted, which takes time and is therefore asked for."""
 
@@ -49,18 +47,3 @@ def count_sqlalchemy() -> None:
     @event.listens_for(Engine, "before_cursor_execute")
     def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         count_statement(statement)
-
-
-def keep_mail(recipient: str, mail: bytes) -> None:
-    """Put a mail, composed to its last byte, where the benchmark finds it, in place of a mail server."""
-    (FOLDER / "mail" / recipient).write_bytes(mail)
-
-
-def keep_flask_mails() -> None:
-    """Keep what Flask-Mail sends while ``MAIL_SUPPRESS_SEND`` is on."""
-    from flask_mail import email_dispatched
-
-    def keep(_app: object, message: Any) -> None:
-        keep_mail(message.recipients[0], message.as_bytes())
-
-    email_dispatched.connect(keep, weak=False)

@@ -1,0 +1,61 @@
+"""``python -m benchmarks count``: the applications that ours is compared with, and the names under which is counted."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+
+import pytest
+
+from benchmarks.apps.instruments import EMAIL
+from benchmarks.browser import form_token
+from benchmarks.causes import CAUSES
+from benchmarks.journeys import SMALLEST, read_code
+from benchmarks.servers import Server
+from flask_chatbotkit_auth.testing import Sandbox
+from tests.support.samples import DOCS
+
+OWN = [name for names in CAUSES.values() for name in names if name.startswith("flask_chatbotkit_auth")]
+
+
+@pytest.fixture(params=["smallest", "smallest_tuned"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with Sandbox() as sandbox:
+        sandbox.add_user(EMAIL, name="Ada")
+        with Server(request.param, {"BENCHMARK_API": sandbox.url}) as server:
+            yield server
+
+
+def test_the_smallest_application_signs_in_by_a_code_that_works_once(server: Server) -> None:
+    SMALLEST.go(server)
+    browser = server.browser()
+    token = form_token(browser.get("/sign-in"))
+    browser.post("/sign-in", {**token, "email": EMAIL})
+    code = read_code(server.mail(EMAIL), SMALLEST.code)
+    wrong = f"{(int(code, 16) + 1) % 0x1000000:06x}"
+    assert browser.post("/verify", {**token, "code": wrong}).location is None
+    assert browser.post("/verify", {"code": code}).location is None  # without the form's token
+    twin = server.browser()
+    twin.cookies.update(browser.cookies)
+    assert browser.post("/verify", {**token, "code": code}).location == "/page"
+    assert twin.post("/verify", {**token, "code": code}).location is None
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_is_counted_apart_is_there(name: str) -> None:
+    module, _, path = name.partition(":")
+    assert callable(functools.reduce(getattr, path.split("."), import_module(module)))
+
+
+def test_counting_says_in_one_sentence_what_is_missing() -> None:
+    command = [sys.executable, "-m", "benchmarks", "count"]
+    answer = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=DOCS.parent, env={**os.environ, "PATH": ""}
+    )
+    assert answer.returncode == 1
+    assert answer.stderr == "Counting instructions needs valgrind, which is not installed: apt-get install valgrind\n"
+    assert answer.stdout == ""
