@@ -39,7 +39,8 @@
       button.after(slow);
       form.slow = setTimeout(() => { slow.textContent = button.dataset.slow; }, 4000);
     });
-    form.addEventListener("input", () => free(form));
+    // Before the field itself hears of it, which may send the form and close the lock again.
+    form.addEventListener("input", () => free(form), true);
   }
   addEventListener("keydown", (event) => { if (event.key === "Escape") forms.forEach(free); });
   addEventListener("pageshow", (event) => {

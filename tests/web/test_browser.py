@@ -522,6 +522,26 @@ def test_the_last_digit_sends_the_code_once_and_never_after_a_wrong_one(site: Si
     expect(page.get_by_text("Hello, Ada.")).to_be_visible()
 
 
+def test_enter_after_the_last_digit_sends_nothing_more(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in?next=/dashboard")
+    ask_for_code(page, "ada@example.com")
+    page.route("**/auth/verify", lambda route: route.fulfill(status=204))  # the page stays as if the answer never came
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    field = page.get_by_label("Code", exact=True)
+    field.press_sequentially(wrong(site.code))
+    expect(page.locator("form[data-busy]")).to_have_count(1)
+    field.press("Enter")
+    expect(page.locator("form[data-busy] button").first).not_to_have_text("Sign in")
+    assert sent == ["POST"]
+    # Typing takes it back here, too.
+    page.unroute("**/auth/verify")
+    field.press("Backspace")
+    field.press_sequentially(wrong(site.code)[-1])
+    button(page, "Sign in").click()
+    expect(page.get_by_text("4 tries left")).to_be_visible()
+
+
 def test_a_slow_answer_is_told_and_can_be_left(site: Site, visit: Visit) -> None:
     page = visit("/auth/sign-in?next=/dashboard")
     page.clock.install()
