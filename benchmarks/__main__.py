@@ -6,7 +6,7 @@ import argparse
 import os
 from importlib import import_module
 
-BENCHMARKS = ("page", "sign_in", "store", "client", "imports", "load")
+BENCHMARKS = ("page", "sign_in", "store", "client", "imports", "load", "trace")
 
 
 def main() -> None:
