@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from inspect import signature
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,8 @@ class SessionRegistry:
         # However rarely the store is asked, a session in use must be noted as used before it counts as idle.
         self._check = min(config.session_check, config.session_idle / 4)
         self._touch_after = min(_TOUCH, config.session_idle / 4)
+        taken = signature(store.complete).parameters.values()
+        self._completes_with_cap = any(each.name == "max_sessions" or each.kind is each.VAR_KEYWORD for each in taken)
         self._lock = Lock()
         self._cache: dict[str, _Cached] = {}
 
@@ -117,11 +120,14 @@ class SessionRegistry:
         :raises NoChallenge: another request has completed the challenge, or it is past its lifetime.
         """
         token, record = self.draft(user, identifier=challenge.identifier, method=method, client=client, name=name)
-        if not self._store.complete(
-            challenge.id, record, now=record.created_at, event=None if event is None else event(record)
-        ):
+        told = None if event is None else event(record)
+        # A store that was written for an earlier release ends the oldest sessions in a step of its own.
+        cap = {"max_sessions": self._config.sessions_max} if self._completes_with_cap else {}
+        if not self._store.complete(challenge.id, record, now=record.created_at, event=told, **cap):
             raise NoChallenge("this challenge was used before")
-        self.opened(record)
+        self._note(record)
+        if not cap:
+            self._end_oldest(record)
         return token, record
 
     def add(self, user: User) -> tuple[str, SessionRecord]:
@@ -185,8 +191,14 @@ class SessionRegistry:
 
     def opened(self, record: SessionRecord) -> None:
         """Note a row that was just stored, and end the oldest ones of its account where there are too many."""
+        self._note(record)
+        self._end_oldest(record)
+
+    def _note(self, record: SessionRecord) -> None:
         self._directory.learn(record.user, record.refreshed_at)
         self._remember(record, record.created_at)
+
+    def _end_oldest(self, record: SessionRecord) -> None:
         if self._config.sessions_max is not None:
             try:
                 self._forget(*self._store.end_oldest_sessions(record.user.id, keep=self._config.sessions_max))

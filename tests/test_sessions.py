@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_chatbotkit_auth import ChatBotKitAuth, User, session_ended, user_deleted
+from flask_chatbotkit_auth import ChatBotKitAuth, MemoryStore, User, session_ended, user_deleted
+from flask_chatbotkit_auth.stores import SessionRecord
+from flask_chatbotkit_auth.stores.events import Event
 from flask_chatbotkit_auth.testing import Sandbox
-from tests.support.apps import Clock
+from tests.support.apps import Clock, MakeApp
 from tests.support.sites import ADA, DAY, SignIn, Worker, auth_of, copy_of, fetches, is_in, restarted
 from tests.support.workers import at_once
 
@@ -143,6 +146,23 @@ def test_the_oldest_session_ends_where_there_are_too_many(worker: Worker, clock:
         sign_in(client, ADA)
         clock.advance(60)
     assert [is_in(client) for client in clients] == [False, True, True, True]
+
+
+def test_a_store_of_an_earlier_release_ends_the_oldest_in_a_step_of_its_own(
+    make_app: MakeApp, clock: Clock, sign_in: SignIn
+) -> None:
+    class Earlier(MemoryStore):
+        def complete(  # type: ignore[override]
+            self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None
+        ) -> bool:
+            return super().complete(challenge_id, session, now=now, event=event)
+
+    app = make_app(store=Earlier(), CHATBOTKIT_AUTH_SESSIONS_MAX=2)
+    clients = [app.test_client() for _ in range(3)]
+    for client in clients:
+        sign_in(client, ADA)
+        clock.advance(60)
+    assert [is_in(client) for client in clients] == [False, True, True]
 
 
 def test_a_session_that_nobody_holds_is_not_shown(

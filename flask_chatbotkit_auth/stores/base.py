@@ -127,10 +127,20 @@ class Store(ABC):
         """End every challenge of an address that is within its lifetime; return how many there were."""
 
     @abstractmethod
-    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None) -> bool:
+    def complete(
+        self,
+        challenge_id: str,
+        session: SessionRecord,
+        *,
+        now: datetime,
+        event: Event | None = None,
+        max_sessions: int | None = None,
+    ) -> bool:
         """Move the challenge from verified to completed and remember the session it leads to, both or neither.
 
         :param event: remembered with them, where this is an :class:`~flask_chatbotkit_auth.stores.events.EventStore`.
+        :param max_sessions: how many sessions the user may have afterwards. Those that were opened first end, in the same
+            step, and never the new one. ``None``: any number.
         :returns: ``False``, with no session made, when the challenge is not verified (any more) or past its lifetime.
         """
 

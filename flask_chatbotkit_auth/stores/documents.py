@@ -192,13 +192,23 @@ class DocumentStore(Store):
         ids = Step(self).ids(f"address:{identifier}")
         return sum(self._move(id, State.COMPLETED, now=now) for id in ids)
 
-    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None) -> bool:
+    def complete(
+        self,
+        challenge_id: str,
+        session: SessionRecord,
+        *,
+        now: datetime,
+        event: Event | None = None,
+        max_sessions: int | None = None,
+    ) -> bool:
         def decide(step: Step) -> bool:
             challenge, codes = step.verified(challenge_id, now)
             if challenge is None:
                 return False
             step.save(replace(challenge, state=State.COMPLETED, claimed_until=None), codes)
             step.add_session(session)
+            if max_sessions is not None:
+                step.end_oldest(session.user.id, max_sessions, spared=session.id)
             self.remember(step, event)
             return True
 
@@ -275,11 +285,7 @@ class DocumentStore(Store):
         return self.take(decide)
 
     def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:
-        def decide(step: Step) -> list[str]:
-            newest_first = sorted(step.sessions(user_id), key=lambda each: each.created_at, reverse=True)
-            return step.end_sessions(user_id, newest_first[keep:])
-
-        return self.take(decide)
+        return self.take(lambda step: step.end_oldest(user_id, keep))
 
     def end_all_sessions(self) -> int:
         return sum(self.end_session(key.removeprefix("session:")) for key in list(self.keys("session:")))
@@ -394,6 +400,18 @@ class Step:
         others = [each for each in self.sessions(record.user.id) if each.id != record.id]
         ends_at = max([record.ends_at, *(each.ends_at for each in others)])
         self.write(key, [*(each.id for each in others), record.id], ends_at)
+
+    def end_oldest(self, user_id: str, keep: int, *, spared: str | None = None) -> list[str]:
+        """Remove the sessions of a user that were opened first, so that ``keep`` stay; return their ids.
+
+        :param spared: the id of one that stays in any case.
+        """
+        if len(self.ids(f"user:{user_id}")) <= keep:
+            return []
+        newest_first = sorted(
+            self.sessions(user_id), key=lambda each: (each.id == spared, each.created_at), reverse=True
+        )
+        return self.end_sessions(user_id, newest_first[keep:])
 
     def end_sessions(self, user_id: str, records: Iterable[SessionRecord]) -> list[str]:
         """Remove sessions of a user; return their ids."""

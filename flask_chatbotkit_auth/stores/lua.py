@@ -25,6 +25,25 @@ _ADD_SESSION = """
         end
 """
 
+# Ends the sessions in an index that were opened first, so that `keep` stay, one that is spared among them.
+_END_OLDEST = """
+        local function end_oldest(index, prefix, keep, spared)
+            local found, ended = {}, {}
+            if redis.call('ZCARD', index) <= keep then return ended end
+            for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+                local created_at = tonumber(redis.call('HGET', prefix .. id, 'created_at'))
+                if created_at then table.insert(found, {id == spared and math.huge or created_at, id}) end
+            end
+            table.sort(found, function(a, b) return a[1] > b[1] or a[1] == b[1] and a[2] > b[2] end)
+            for place = keep + 1, #found do
+                redis.call('DEL', prefix .. found[place][2])
+                redis.call('ZREM', index, found[place][2])
+                table.insert(ended, found[place][2])
+            end
+            return ended
+        end
+"""
+
 SCRIPTS = {
     # The index of an address is for `codes end`; it forgets the challenges that are gone with each new one.
     "add_challenge": """
@@ -98,13 +117,16 @@ SCRIPTS = {
         redis.call('HSET', KEYS[1], 'state', ARGV[1], 'claimed_until', 0)
         return 1
     """,
+    # ARGV: 1 how many sessions there may be, or nothing, 2 what begins the key of one, then the session's, its time first.
     "complete": f"""
         {_ADD_SESSION}
+        {_END_OLDEST}
         local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at', 'claimed_until')
-        local now = tonumber(ARGV[1])
+        local now = tonumber(ARGV[3])
         if c[1] ~= 'verified' or tonumber(c[2]) <= now or tonumber(c[3] or 0) > now then return 0 end
         redis.call('HSET', KEYS[1], 'state', 'completed')
-        add_session(2, #KEYS, 1, #ARGV)
+        add_session(2, #KEYS, 3, #ARGV)
+        if ARGV[1] ~= '' then end_oldest(KEYS[3], ARGV[2], tonumber(ARGV[1]), ARGV[6]) end
         return 1
     """,
     "add_session": f"""
@@ -169,19 +191,9 @@ SCRIPTS = {
         end
         return ended
     """,
-    "end_oldest_sessions": """
-        local found, ended = {}, {}
-        for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-            local created_at = tonumber(redis.call('HGET', ARGV[1] .. id, 'created_at'))
-            if created_at then table.insert(found, {created_at, id}) end
-        end
-        table.sort(found, function(a, b) return a[1] > b[1] or a[1] == b[1] and a[2] > b[2] end)
-        for place = tonumber(ARGV[2]) + 1, #found do
-            redis.call('DEL', ARGV[1] .. found[place][2])
-            redis.call('ZREM', KEYS[1], found[place][2])
-            table.insert(ended, found[place][2])
-        end
-        return ended
+    "end_oldest_sessions": f"""
+        {_END_OLDEST}
+        return end_oldest(KEYS[1], ARGV[1], tonumber(ARGV[2]))
     """,
     "lease": """
         local held = tonumber(redis.call('GET', KEYS[1]))

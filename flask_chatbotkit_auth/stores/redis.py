@@ -146,9 +146,19 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
     def _move(self, challenge_id: str, state: State, *, claimed: bool = False, now: int | None = None) -> bool:
         return bool(self._run("move", [self._challenge_key(challenge_id)], state.value, int(claimed), now or ""))
 
-    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None) -> bool:
+    def complete(
+        self,
+        challenge_id: str,
+        session: SessionRecord,
+        *,
+        now: datetime,
+        event: Event | None = None,
+        max_sessions: int | None = None,
+    ) -> bool:
         keys, arguments = self._session_parts(session, now, event)
-        return bool(self._run("complete", [self._challenge_key(challenge_id), *keys], *arguments))
+        most = "" if max_sessions is None else max_sessions
+        keys = [self._challenge_key(challenge_id), *keys]
+        return bool(self._run("complete", keys, most, self._session_key(""), *arguments))
 
     def _session_parts(
         self, session: SessionRecord, now: datetime, event: Event | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache, partial
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from .events import Event
 
 _BATCH = 200
+
+_AT_WORK = 16
+"""How many sign-ins of one account may be at work at once without seeing each other's sessions."""
 
 _MANY = 1000
 """How many sessions of one account are ended at once to make room."""
@@ -62,6 +65,11 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         self._accept = tables.accept(challenges)
         self._count_try = tables.count_try(challenges)
         self._complete = tables.complete(challenges)
+        theirs = sessions.c.user_id == sa.bindparam("_user_id")
+        self._count_sessions = sa.select(sa.func.count()).select_from(sessions).where(theirs)
+        self._completing_count = self._complete.returning(self._count_sessions.scalar_subquery())
+        self._lock_sessions = sa.select(sessions.c.id).where(theirs).order_by(sessions.c.id).with_for_update()
+        self._touch = tables.touch(sessions)
         self._add_session = sa.insert(sessions)
         without_digests = [column for column in challenges.c if not column.name.startswith("digest_")]
         self._challenge = sa.select(*without_digests).where(challenges.c.id == sa.bindparam("_id"))
@@ -176,16 +184,47 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         )
         return self.database.change(sa.update(table).where(pending).values(state=State.COMPLETED.value))
 
-    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None) -> bool:
-        values = {"_id": challenge_id, "now": to_milliseconds(now)}
+    def complete(
+        self,
+        challenge_id: str,
+        session: SessionRecord,
+        *,
+        now: datetime,
+        event: Event | None = None,
+        max_sessions: int | None = None,
+    ) -> bool:
+        values = {"_id": challenge_id, "now": to_milliseconds(now), "_user_id": session.user.id}
 
         def work(connection: Connection) -> bool:
-            if not connection.execute(self._complete, values).rowcount:
+            if max_sessions is None:
+                if connection.execute(self._complete, values).rowcount:
+                    self._insert_session(connection, session, event)
+                    return True
                 return False
+            there = self._complete_and_count(connection, values)
+            if there is None:
+                return False
+            crowded = there > max_sessions - _AT_WORK
+            if crowded:
+                # Another sign-in of the same account waits here, and sees afterwards what this one has added.
+                connection.execute(self._lock_sessions, values)
             self._insert_session(connection, session, event)
+            if crowded:
+                others = self._oldest(session.user.id, max_sessions - 1).where(self._sessions.c.id != session.id)
+                if ids := connection.execute(others).scalars().all():
+                    connection.execute(sa.delete(self._sessions).where(self._sessions.c.id.in_(sorted(ids))))
             return True
 
         return self.database.run(work)
+
+    def _complete_and_count(self, connection: Connection, values: Mapping[str, object]) -> int | None:
+        """Use a verified challenge up; return how many sessions the user has so far, ``None`` where nothing was used up."""
+        if connection.dialect.update_returning:
+            count: int | None = connection.execute(self._completing_count, values).scalar()
+            return count
+        if not connection.execute(self._complete, values).rowcount:
+            return None
+        return int(connection.execute(self._count_sessions, values).scalar_one())
 
     def _insert_session(self, connection: Connection, session: SessionRecord, event: Event | None) -> None:
         """Add a session, and what is to be remembered of it, to a transaction."""
@@ -217,13 +256,9 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         return sa.and_(table.c.user_id == user_id, table.c.expires_at > to_milliseconds(now))
 
     def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime, ip: str | None = None) -> None:
-        table = self._sessions
-        seen, until = to_milliseconds(seen_at), to_milliseconds(expires_at)
-        statement = sa.update(table).where(table.c.id == session_id, table.c.expires_at > seen)
-        address = {"ip": ip[:45]} if ip else {}
-        self.database.change(
-            statement.values(seen_at=seen, expires_at=until, expires_day=until // tables.DAY, **address)
-        )
+        until = to_milliseconds(expires_at)
+        values = {"_id": session_id, "seen": to_milliseconds(seen_at), "until": until, "day": until // tables.DAY}
+        self.database.change(self._touch, {**values, "address": ip[:45] if ip else None})
 
     def stamp_session(self, session_id: str, *, audience: str, adapter: str) -> None:
         table = self._sessions
@@ -271,16 +306,13 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         return self.database.run(work)
 
     def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:
-        table = self._sessions
-        statement = (
-            sa.select(table.c.id)
-            .where(table.c.user_id == user_id)
-            .order_by(table.c.created_at.desc(), table.c.id)
-            .offset(keep)
-            .limit(_MANY)
-        )
-        ids = [row.id for row in self.database.all(statement)]
+        ids = [row.id for row in self.database.all(self._oldest(user_id, keep))]
         return [id for id in ids if self.end_session(id)]
+
+    def _oldest(self, user_id: str, keep: int) -> sa.Select[tuple[str]]:
+        table = self._sessions
+        theirs = sa.select(table.c.id).where(table.c.user_id == user_id)
+        return theirs.order_by(table.c.created_at.desc(), table.c.id).offset(keep).limit(_MANY)
 
     def end_all_sessions(self) -> int:
         return self.database.change(sa.delete(self._sessions))

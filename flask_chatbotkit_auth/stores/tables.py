@@ -237,6 +237,24 @@ def complete(table: sa.Table) -> sa.Update:
     return _step(table, State.VERIFIED, _free(table)).values(state=State.COMPLETED.value)
 
 
+def touch(table: sa.Table) -> sa.Update:
+    """Return the statement that notes the use of a session.
+
+    Parameters: ``_id``, ``seen``, ``until``, ``day`` (of ``until``), ``address`` (``None`` keeps the one before).
+    """
+    seen = sa.bindparam("seen", type_=sa.BigInteger)
+    return (
+        sa.update(table)
+        .where(table.c.id == sa.bindparam("_id"), table.c.expires_at > seen)
+        .values(
+            seen_at=seen,
+            expires_at=sa.bindparam("until", type_=sa.BigInteger),
+            expires_day=sa.bindparam("day", type_=sa.Integer),
+            ip=sa.func.coalesce(sa.bindparam("address", type_=sa.String), table.c.ip),
+        )
+    )
+
+
 def _free(table: sa.Table) -> sa.ColumnElement[bool]:
     return table.c.claimed_until <= sa.bindparam("now", type_=sa.BigInteger)
 

@@ -55,18 +55,18 @@ def statements(app: Flask) -> Iterator[list[str]]:
     sa.event.remove(engine, "before_cursor_execute", note)
 
 
-def test_a_sign_in_takes_seven_connections_of_the_pool(app: Flask, client: FlaskClient, sign_in: SignIn) -> None:
+def test_a_sign_in_takes_six_connections_of_the_pool(app: Flask, client: FlaskClient, sign_in: SignIn) -> None:
     # Each is a way to the pool and, on a server, a sign of life that is asked for first.
     sign_in(client, ADA)
     taken: list[object] = []
     engine = app.extensions["chatbotkit_auth"].store.database.engine
     sa.event.listen(engine, "checkout", lambda connection, _record, _proxy: taken.append(connection))
     sign_in(app.test_client(), ADA)
-    assert len(taken) == 7
+    assert len(taken) == 6
 
 
 @pytest.mark.parametrize("kind", ["partner", "contact"])
-def test_a_sign_in_takes_seven_statements_and_one_call(
+def test_a_sign_in_takes_six_statements_and_one_call(
     make_app: MakeApp, tmp_path: object, chatbotkit_sandbox: Sandbox, sign_in: SignIn, kind: str
 ) -> None:
     app = make_app(CHATBOTKIT_AUTH_STORE_URL=f"sqlite:///{tmp_path}/store.db", CHATBOTKIT_AUTH_ADAPTER=kind)
@@ -76,8 +76,8 @@ def test_a_sign_in_takes_seven_statements_and_one_call(
     with statements(app) as seen:
         sign_in(client, ADA)
         assert client.get("/dashboard").status_code == 200
-    # The challenge: made, read, verified, completed. The session: made, confirmed, and whether the account has too many.
-    assert len(seen) == 7, seen
+    # The challenge: made, read, verified, completed. The session: made, confirmed.
+    assert len(seen) == 6, seen
     assert len(chatbotkit_sandbox.requests) == 1
 
 
@@ -89,7 +89,7 @@ def test_the_pages_take_no_more(app: Flask, chatbotkit_sandbox: Sandbox, sign_in
     with statements(app) as seen:
         client.get("/auth/sign-in")
         sign_in(client, ADA)
-    assert len(seen) == 7, seen
+    assert len(seen) == 6, seen
 
 
 def test_a_page_that_the_worker_knows_the_person_of_takes_nothing(

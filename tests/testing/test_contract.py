@@ -11,14 +11,13 @@ import pytest
 from flask_chatbotkit_auth import MemoryStore
 from flask_chatbotkit_auth.stores import SessionRecord, State, Store
 from flask_chatbotkit_auth.stores.documents import Change
-from flask_chatbotkit_auth.stores.events import Event
 from flask_chatbotkit_auth.testing import StoreContract
 
 
 class TornWithAMarkFirst(MemoryStore):
     """Uses the challenge up, and adds the session afterwards."""
 
-    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None) -> bool:
+    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, **more: object) -> bool:
         if not self.claim(challenge_id, now=now, max_tries=99):
             return False
         self.finish(challenge_id)
@@ -29,7 +28,7 @@ class TornWithAMarkFirst(MemoryStore):
 class TornWithASessionFirst(MemoryStore):
     """Adds the session, and uses the challenge up afterwards."""
 
-    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None) -> bool:
+    def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime, **more: object) -> bool:
         challenge = self.get_challenge(challenge_id)
         if challenge is None or challenge.state is not State.VERIFIED or challenge.expires_at <= now:
             return False

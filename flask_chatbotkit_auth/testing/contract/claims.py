@@ -170,6 +170,22 @@ class Claims:
         assert sorted(store.end_oldest_sessions(USER.id, keep=3)) == ["s0", "s1"]
         assert sorted(each.id for each in store.list_sessions(USER.id, now=NOW)) == ["s2", "s3", "s4"]
 
+    def test_completing_ends_what_was_opened_first(self, store: Store) -> None:
+        for number in range(4):
+            store.add_session(session(f"s{number}", created_at=later(number)), now=NOW)
+        store.add_session(session("of somebody else", user=User(id="usr_2", email="eve@example.com")), now=NOW)
+        for id, most in (("none for this", 2), ("fits", 5)):
+            # A challenge that is used up, or not there, ends nothing.
+            assert not store.complete(id, session(id), now=NOW, max_sessions=most)
+        assert store.complete(verified(store, "fits"), session("fits"), now=NOW, max_sessions=5)
+        assert store.count_sessions(USER.id, now=NOW) == 5
+        # The new one stays, though others are younger by the clocks of their workers.
+        assert store.complete(verified(store, "too many"), session("too many"), now=NOW, max_sessions=3)
+        assert sorted(each.id for each in store.list_sessions(USER.id, now=NOW)) == ["s2", "s3", "too many"]
+        assert store.complete(verified(store, "alone"), session("alone"), now=NOW, max_sessions=1)
+        assert [each.id for each in store.list_sessions(USER.id, now=NOW)] == ["alone"]
+        assert store.count_sessions("usr_2", now=NOW) == 1
+
     def test_every_session_of_everybody_can_be_ended(self, store: Store) -> None:
         store.add_session(session("a"), now=NOW)
         store.add_session(session("b", user=User(id="usr_2", email="eve@example.com")), now=NOW)

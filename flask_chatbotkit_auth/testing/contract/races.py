@@ -87,6 +87,19 @@ class Races:
             assert completed or not before, "complete is torn: there is a session, and the challenge is not used up"
             assert after or not completed, "complete is torn: the challenge is used up, and there is no session"
 
+    def test_two_sign_ins_at_once_leave_no_session_too_many(self, store: Store) -> None:
+        def prepare(at: int) -> Any:
+            user = somebody(at)
+            store.add_session(session(f"before {at}", user=user, created_at=later(-1)), now=NOW)
+            ids = [verified(store), verified(store)]
+            return tuple(
+                lambda id=id: store.complete(id, session(id, user=user), now=NOW, max_sessions=2) for id in ids
+            )
+
+        for number, answers in enumerate(at_every_line(store, prepare), 1):
+            assert answers == (True, True)
+            assert store.count_sessions(somebody(number).id, now=NOW) == 2, "two sign-ins did not see each other"
+
     def test_one_of_two_claims_a_challenge(self, store: Store) -> None:
         def prepare(at: int) -> Any:
             id = verified(store)
