@@ -6,7 +6,8 @@ It is imported by the first limiter and not with the package: it takes as long a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -89,18 +90,31 @@ class RateLimiter:
 
     def refund(self, name: str, key: str, *, times: int = 1) -> None:
         """Take back one :meth:`hit`, where the storage can (Memcached cannot) and the window it fell into still lasts."""
+        self.refund_all([(name, key, times)])
 
-        def work(item: RateLimitItem, digest: str) -> None:
+    def refund_all(self, hits: Iterable[tuple[str, str, int]]) -> None:
+        """Take back several hits, in one step where the storage is a store of ours.
+
+        :param hits: of each the name of the limit, the key, and how many times the limit holds for it.
+        """
+        items = [
+            (_multiplied(item, times), name, self._digest(key))
+            for name, key, times in hits
+            for item in self._items.get(name, ())
+        ]
+        # Called after a success, which a count that stays too high must not turn into a failure.
+        with suppress(*self._errors):
+            if not hasattr(self._storage, "take_back"):
+                for item, name, digest in items:
+                    self._take_back(item, name, digest)
+            elif items:
+                self._storage.take_back([item.key_for(name, digest) for item, name, digest in items])
+
+    def _take_back(self, item: RateLimitItem, name: str, digest: str) -> None:
+        with suppress(*self._errors):
             # A new window must not begin below zero: it would let one more pass than the limit.
-            if getattr(self._storage, "never_below_zero", False) or self._storage.get(item.key_for(name, digest)) > 0:
+            if self._storage.get(item.key_for(name, digest)) > 0:
                 self._limiter.hit(item, name, digest, cost=-1)
-
-        self._quietly(name, key, times, work)
-
-    def refund_client(self, name: str, address: str | None) -> None:
-        """Take back one :meth:`hit_client`."""
-        for network, times in client_networks(address):
-            self.refund(name, network, times=times)
 
     def clear(self, name: str, key: str) -> None:
         """Forget every hit of ``key`` against the limit ``name``, those counted under an earlier secret key as well.
@@ -126,14 +140,6 @@ class RateLimiter:
     def check(self) -> bool:
         """Return whether the storage answers."""
         return bool(self._storage.check())
-
-    def _quietly(self, name: str, key: str, times: int, work: Callable[[RateLimitItem, str], object]) -> None:
-        # Called after a success, which a count that stays too high must not turn into a failure.
-        for item in self._items.get(name, ()):
-            try:
-                work(_multiplied(item, times), self._digest(key))
-            except self._errors:
-                pass
 
     def _digest(self, key: str) -> str:
         keys = self._secret_keys()

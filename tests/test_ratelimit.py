@@ -324,12 +324,20 @@ def test_incr_as_older_versions_of_the_library_call_it(storage: SQLAlchemyStorag
 
 
 @every_database
-def test_a_count_never_goes_below_zero(storage: SQLAlchemyStorage, seconds: Seconds) -> None:
-    assert storage.incr("key", 60, amount=-1) == 0
-    assert storage.incr("key", 60) == 1
+def test_what_is_taken_back_is_one_of_each_and_never_makes_less_than_none(
+    storage: SQLAlchemyStorage, seconds: Seconds
+) -> None:
+    for amount, key in enumerate(("used up", "one", "two", "another")):
+        storage.incr(key, 60, amount=amount)
+    for _ in range(2):
+        storage.take_back(["two", "one", "unknown", "used up"])
+    assert [storage.get(each) for each in ("used up", "one", "two", "another", "unknown")] == [0, 0, 0, 3, 0]
+    storage.take_back(["another"])
+    assert storage.get("another") == 2
     seconds.now += 61
-    assert storage.incr("key", 60, amount=-1) == 0
-    assert storage.incr("key", 60) == 1
+    storage.take_back(["another"])
+    assert storage.incr("another", 60) == 1
+    assert storage.incr("unknown", 60) == 1
 
 
 @every_database

@@ -10,7 +10,7 @@ from flask import current_app, request
 
 from ..devices import known_device
 from ..exceptions import APIError, APIStatusError, MailError, RateLimited
-from ..remote import client_address
+from ..remote import client_address, client_networks
 from ..signals import emit, limit_reached
 from ..state import current_auth
 
@@ -37,11 +37,9 @@ def take_back(step: str, identifier: str, *, client: bool) -> None:
 
     :param client: whether that of the client's address, too.
     """
-    auth = current_auth
-    with auth.store.connected():
-        auth.limiter.refund(*_bucket(step, identifier))
-        if client:
-            auth.limiter.refund_client(f"{step}:ip", request.remote_addr)
+    networks = client_networks(request.remote_addr) if client else ()
+    of_client = [(f"{step}:ip", network, times) for network, times in networks]
+    current_auth.limiter.refund_all([(*_bucket(step, identifier), 1), *of_client])
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -54,9 +54,6 @@ class SQLAlchemyStorage(Storage):
         )
     ]
 
-    never_below_zero = True
-    """Whether :meth:`incr` by less than zero ends at zero, in a window that is over and in one that is not."""
-
     def __init__(
         self,
         uri: str | None = None,
@@ -75,6 +72,7 @@ class SQLAlchemyStorage(Storage):
         self._hits = sa.select(table.c.hits).where(key)
         self._delete = sa.delete(table).where(key)
         self._upsert = cache(partial(_upsert, table))
+        self._less = cache(partial(_less, table))
 
     @property
     def base_exceptions(self) -> type[Exception]:
@@ -86,8 +84,6 @@ class SQLAlchemyStorage(Storage):
         values = {
             "_key": key,
             "amount": amount,
-            # A window never begins below zero: it would let one more pass than the limit.
-            "first": max(amount, 0),
             "now": int(now * 1000),
             "until": int((now + expiry) * 1000),
         }
@@ -102,6 +98,12 @@ class SQLAlchemyStorage(Storage):
             return int(connection.execute(self._hits, {"_key": key}).scalar_one())
 
         return self._database.run(work, single=self._database.engine.dialect.insert_returning)
+
+    def take_back(self, keys: Sequence[str]) -> None:
+        """Count one less under each of these keys, in one statement. No count goes below zero, or outlives its window."""
+        values = {f"_key_{number}": key for number, key in enumerate(keys)}
+        less = self._less(len(keys), self._database.engine.dialect.name == "postgresql")
+        self._database.change(less, {**values, "now": int(self._clock() * 1000)})
 
     def get(self, key: str) -> int:
         row = self._row(key)
@@ -132,18 +134,17 @@ class SQLAlchemyStorage(Storage):
 def _upsert(table: sa.Table, dialect: str, returning: bool) -> Any:
     """Return the statement that counts: a new row, or one more in the row that is there.
 
-    Parameters: ``_key``, ``amount``, ``first`` (what a new window begins with), ``now``, ``until``.
+    Parameters: ``_key``, ``amount``, ``now``, ``until``.
     """
-    amount, first = sa.bindparam("amount", type_=sa.Integer), sa.bindparam("first", type_=sa.Integer)
+    amount = sa.bindparam("amount", type_=sa.Integer)
     until = sa.bindparam("until", type_=sa.BigInteger)
     over = table.c.expires_at <= sa.bindparam("now", type_=sa.BigInteger)
-    counted = table.c.hits + amount
     # In this order: MySQL assigns from left to right, and `hits` must still see the old `expires_at`.
     change: list[tuple[str, Any]] = [
-        ("hits", sa.case((over, first), (counted < 0, 0), else_=counted)),
+        ("hits", sa.case((over, amount), else_=table.c.hits + amount)),
         ("expires_at", sa.case((over, until), else_=table.c.expires_at)),
     ]
-    row = {"key": sa.bindparam("_key"), "hits": first, "expires_at": until}
+    row = {"key": sa.bindparam("_key"), "hits": amount, "expires_at": until}
     if dialect not in DIALECTS:
         raise ConfigurationError(
             f"Rate limits cannot be counted in {dialect}. Name another place with CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI."
@@ -154,3 +155,19 @@ def _upsert(table: sa.Table, dialect: str, returning: bool) -> Any:
     else:
         upsert = upsert.on_conflict_do_update(index_elements=["key"], set_=dict(change))
     return upsert.returning(table.c.hits) if returning else upsert
+
+
+def _less(table: sa.Table, keys: int, ordered: bool) -> sa.Update:
+    """Return the statement that takes one back from so many counts. Parameters: ``_key_0`` and so on, and ``now``.
+
+    Everybody locks rows in one order, or two of these statements could wait for each other. MySQL goes by the primary key,
+    as long as no condition leads it to the index of the time. PostgreSQL has to be told.
+
+    :param ordered: whether it is PostgreSQL.
+    """
+    lasts = table.c.expires_at > sa.bindparam("now", type_=sa.BigInteger)
+    fewer = sa.case((sa.and_(table.c.hits > 0, lasts), table.c.hits - 1), else_=table.c.hits)
+    these = table.c.key.in_([sa.bindparam(f"_key_{number}") for number in range(keys)])
+    if ordered:
+        these = table.c.key.in_(sa.select(table.c.key).where(these).order_by(table.c.key).with_for_update())
+    return sa.update(table).where(these).values(hits=fewer)

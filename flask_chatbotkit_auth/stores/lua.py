@@ -278,16 +278,18 @@ PASSKEY_SCRIPTS = {
     """,
 }
 
-# A window begins with its first hit, and never below zero: it would let one more pass than the limit.
+# A window begins with its first hit.
 LIMIT_SCRIPTS = {
     "count": """
         local hits = tonumber(redis.call('GET', KEYS[1]))
-        if not hits then
-            hits = math.max(0, tonumber(ARGV[1]))
-            redis.call('SET', KEYS[1], hits, 'PX', ARGV[2])
-            return hits
+        if hits then return redis.call('INCRBY', KEYS[1], ARGV[1]) end
+        redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+        return tonumber(ARGV[1])
+    """,
+    # Never below zero: it would let one more pass than the limit.
+    "take_back": """
+        for _, key in ipairs(KEYS) do
+            if tonumber(redis.call('GET', key) or 0) > 0 then redis.call('DECR', key) end
         end
-        local new = math.max(0, hits + ARGV[1])
-        return redis.call('INCRBY', KEYS[1], new - hits)
     """,
 }

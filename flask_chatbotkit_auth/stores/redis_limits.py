@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from limits.storage import Storage
@@ -20,9 +20,6 @@ class RedisLimits(Storage):
 
     STORAGE_SCHEME: list[str] | None = None  # made by the store alone
 
-    never_below_zero = True
-    """Whether :meth:`incr` by less than zero ends at zero."""
-
     def __init__(self, run: Callable[..., Any], ask: Callable[..., Any], prefix: str) -> None:
         super().__init__(None)
         self._run, self._ask, self._prefix = run, ask, prefix
@@ -33,6 +30,10 @@ class RedisLimits(Storage):
 
     def incr(self, key: str, expiry: int, amount: int = 1, **_unused: object) -> int:
         return int(self._run("count", [self._key(key)], amount, int(expiry * 1000)))
+
+    def take_back(self, keys: Sequence[str]) -> None:
+        """Count one less under each of these keys. No count goes below zero, or outlives its window."""
+        self._run("take_back", [self._key(each) for each in keys])
 
     def get(self, key: str) -> int:
         return int(self._ask("get", self._key(key)) or 0)
