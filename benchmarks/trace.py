@@ -171,7 +171,7 @@ def _traced(app: Flask, request: Callable[[], Any]) -> tuple[Any, Trace]:
                 return
             trace.calls += 1
             trace.files.add(frame.f_code.co_filename)
-            trace.lookups += frame.f_code.co_name == "_find" and frame.f_code.co_filename.endswith("/state.py")
+            trace.lookups += frame.f_code.co_name == "current_state" and frame.f_code.co_filename.endswith("/state.py")
 
     sa.event.listen(engine, "checkout", checkout)
     sa.event.listen(engine, "before_cursor_execute", execute)

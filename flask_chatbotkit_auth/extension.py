@@ -23,7 +23,7 @@ from .mail.mailer import Mailer
 from .mail.notices import Notices
 from .mail.smtp import prepare as prepare_mail
 from .ratelimit import FIXED_LIMITS, RateLimiter
-from .state import AuthState, current_auth
+from .state import AuthState, current_state
 from .stores import Store, open_store
 from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .upstream.client import ChatBotKitClient, NoSecret
@@ -110,8 +110,8 @@ class ChatBotKitAuth:
         )
         failures.prepare(app)
         skew.prepare(app)
-        login.prepare(app, self._login_manager, lambda: current_auth, make=sign_in_manager)
-        login.guard_cookies(app, lambda: current_auth)
+        login.prepare(app, self._login_manager, current_state, make=sign_in_manager)
+        login.guard_cookies(app, current_state)
         prepare_mail(app, self._mail, os.environ)
         _prepare_csrf(app)
         add_endpoints(app, state)

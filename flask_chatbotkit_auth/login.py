@@ -365,7 +365,7 @@ def guard_cookies(app: Flask, find: Find) -> None:
             app.extensions["chatbotkit_auth_cookies"] = True
             follow()
         _use_key_as_bytes(app)
-        renew_remember_cookie(find().config.session_lifetime)
+        renew_remember_cookie(find)
 
     follow()
     app.before_request(before)
@@ -398,7 +398,7 @@ def _complete_remember_cookie(response: Response) -> Response:
     return response
 
 
-def renew_remember_cookie(lifetime: timedelta) -> None:
+def renew_remember_cookie(find: Find) -> None:
     """Sign this browser's remember cookie anew where it was signed under a key of ``SECRET_KEY_FALLBACKS``.
 
     Flask reads its own session under those keys; Flask-Login does not, and would forget the person.
@@ -421,7 +421,7 @@ def renew_remember_cookie(lifetime: timedelta) -> None:
     if "_user_id" not in session:
         session.update(_user_id=token, _fresh=False, _id=client_mark())
     session["_remember"] = "set"
-    session["_remember_seconds"] = lifetime.total_seconds()
+    session["_remember_seconds"] = find().config.session_lifetime.total_seconds()
 
 
 def _decode(cookie: str) -> str | None:

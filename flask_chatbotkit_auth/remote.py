@@ -15,6 +15,7 @@ UNKNOWN = "unknown"
 """Stands for the address of a client that has none, as behind a Unix socket."""
 
 
+@lru_cache(maxsize=1024)
 def client_address(remote_addr: str | None) -> str | None:
     """Return the client's address alone, without a port and without the brackets of IPv6; ``None`` where it has none.
 
@@ -24,11 +25,11 @@ def client_address(remote_addr: str | None) -> str | None:
     :param remote_addr: the request's ``remote_addr``, as ``ProxyFix`` leaves it.
     """
     text = (remote_addr or "").strip()
-    ip = _parse(text)
+    ip = parse_ip(text)
     if ip is None and text.startswith("["):
-        ip = _parse(text[1:].partition("]")[0])
+        ip = parse_ip(text[1:].partition("]")[0])
     elif ip is None and text.count(":") == 1:
-        ip = _parse(text.partition(":")[0])
+        ip = parse_ip(text.partition(":")[0])
     if ip is None:
         return _shown(text)[:MAX_ADDRESS] or None
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
@@ -43,6 +44,7 @@ def client_program(user_agent: str) -> str | None:
     return _shown(user_agent)[:MAX_PROGRAM] or None
 
 
+@lru_cache(maxsize=1024)
 def client_networks(remote_addr: str | None) -> tuple[tuple[str, int], ...]:
     """Return what a client is counted under, each with the number of times a limit that holds for it.
 
@@ -50,7 +52,7 @@ def client_networks(remote_addr: str | None) -> tuple[tuple[str, int], ...]:
     and three times the limit.
     """
     address = client_address(remote_addr) or UNKNOWN
-    ip = _parse(address)
+    ip = parse_ip(address)
     if not isinstance(ip, ipaddress.IPv6Address):
         return ((address, 1),)
     return tuple((_network(ip, size), times) for size, times in ((64, 1), (56, 2), (48, 3)))
@@ -61,7 +63,8 @@ def _shown(text: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a text is, or ``None``."""
     try:
         return ipaddress.ip_address(text)
     except ValueError:

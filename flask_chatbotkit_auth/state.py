@@ -370,7 +370,11 @@ def _app() -> object:
     return current_app._get_current_object()  # type: ignore[attr-defined]
 
 
-def _find() -> AuthState:
+def current_state() -> AuthState:
+    """Return what :data:`current_auth` stands for. A function that uses it more than once looks it up once, by this.
+
+    :raises RuntimeError: the running application has no ``ChatBotKitAuth``.
+    """
     state: AuthState | None = current_app.extensions.get("chatbotkit_auth")
     if state is None:
         raise RuntimeError(
@@ -379,5 +383,5 @@ def _find() -> AuthState:
     return state
 
 
-current_auth: AuthState = cast(AuthState, LocalProxy(_find))
+current_auth: AuthState = cast(AuthState, LocalProxy(current_state))
 """The running application's state, from anywhere in a request or an application context."""

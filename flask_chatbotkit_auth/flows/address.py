@@ -17,7 +17,7 @@ from ..identifier import mask, same_identifier
 from ..languages import current_language
 from ..login import go_on
 from ..signals import email_changed, emit, user_updated
-from ..state import current_auth
+from ..state import current_auth, current_state
 from ..stores.base import Challenge, SessionRecord, State
 from ..user import User
 from . import challenges
@@ -84,7 +84,7 @@ def change_address(record: SessionRecord, typed: str) -> User:
     :raises SignInDenied: the application would not let in a person with this address. The challenge has ended.
     :raises APIError: the API could not be reached or refused; the address is as it was.
     """
-    auth, user = current_auth, record.user
+    auth, user = current_state(), record.user
     challenge = _pending(user).prove(typed)
     if not auth.store.claim(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES):
         raise challenges.used_error()
@@ -127,7 +127,7 @@ def _pending(user: User) -> Pending:
 @contextmanager
 def _one_at_a_time(user: User) -> Iterator[None]:
     """Let no other change of the same account in: of two at once, each would end the other's session."""
-    auth = current_auth
+    auth = current_state()
     now = auth.clock()
     name, until = f"address:{user.id}", now + _LEASE
     if not auth.store.lease(name, now=now, until=until):
@@ -139,7 +139,7 @@ def _one_at_a_time(user: User) -> Iterator[None]:
 
 
 def _move(record: SessionRecord, identifier: str) -> tuple[str, SessionRecord]:
-    auth, user = current_auth, record.user
+    auth, user = current_state(), record.user
     if auth.store.get_session(record.id, now=auth.clock()) is None:
         # Another change was faster, or somebody has signed this browser out meanwhile.
         raise challenges.used_error()
@@ -150,7 +150,7 @@ def _move(record: SessionRecord, identifier: str) -> tuple[str, SessionRecord]:
 
 
 def _tell(before: User, user: User) -> None:
-    auth = current_auth
+    auth = current_state()
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     _log.info("address changed: user %s, from %s to %s", user.id, mask(before.email), mask(user.email))
     emit(user_updated, app, user=user, fields=["email"])

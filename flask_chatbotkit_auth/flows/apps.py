@@ -19,7 +19,7 @@ from ..languages import current_language
 from ..login import held_session
 from ..sessions import shown
 from ..signals import app_session_added, emit, user_signed_out
-from ..state import current_auth
+from ..state import current_auth, current_state
 from ..stores.base import SessionRecord
 from . import challenges, sign_in
 from .pending import Pending
@@ -70,7 +70,7 @@ def sign_in_by_code(typed: str, holder: App) -> tuple[str, SessionRecord]:
 
     :raises ChatBotKitAuthError: as :func:`~flask_chatbotkit_auth.flows.sign_in.sign_in_by_code`.
     """
-    auth = current_auth
+    auth = current_state()
     challenge = Pending("sign_in", holder=holder).prove(typed)
     with challenges.refusals_told("verify", challenge.identifier):
         user, created, _ = sign_in.admit(challenge)

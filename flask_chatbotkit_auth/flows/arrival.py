@@ -7,7 +7,7 @@ from flask import request
 from ..device import device_name
 from ..devices import known_device, remember_device
 from ..languages import current_language
-from ..state import current_auth
+from ..state import current_state
 from ..user import User
 
 
@@ -18,7 +18,7 @@ def arrived(identifier: str, user: User, *, created: bool) -> None:
 
     :param created: whether the account was made just now.
     """
-    auth = current_auth
+    auth = current_state()
     lifetime, now = auth.config.device_lifetime, auth.clock()
     told = auth.config.notices and not created and known_device(identifier, lifetime=lifetime, now=now) is None
     remember_device(identifier, lifetime=lifetime, now=now)

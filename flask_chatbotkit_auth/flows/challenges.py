@@ -26,7 +26,7 @@ from ..identifier import mask
 from ..keys import secret_keys
 from ..mail.verification import VerificationRequest
 from ..signals import code_failed, code_sent, emit
-from ..state import current_auth
+from ..state import AuthState, current_auth, current_state
 from ..stores.base import Challenge, Outcome, State
 from ..stores.records import Purpose
 from ..user import User
@@ -58,7 +58,7 @@ def create(identifier: str, purpose: Purpose, user_id: str | None = None) -> tup
 
     :param user_id: whose account it is about, where the flow is a signed-in person's.
     """
-    auth = current_auth
+    auth = current_state()
     now = auth.clock()
     challenge = Challenge(
         id=secrets.token_hex(16),
@@ -69,7 +69,7 @@ def create(identifier: str, purpose: Purpose, user_id: str | None = None) -> tup
         user_id=user_id,
     )
     code = auth.provider.generate()
-    auth.store.add_challenge(challenge, _digests(challenge, code)[0])
+    auth.store.add_challenge(challenge, _digests(auth, challenge, code)[0])
     auth.sweep()
     return challenge, code
 
@@ -107,13 +107,13 @@ def add_code(challenge: Challenge) -> tuple[str, datetime]:
 
     :raises RateLimited: since our look another request of the same browser was faster.
     """
-    auth = current_auth
+    auth = current_state()
     now = auth.clock()
     expires_at = now + auth.provider.lifetime
     code = auth.provider.generate()
     added = auth.store.add_code(
         challenge.id,
-        _digests(challenge, code)[0],
+        _digests(auth, challenge, code)[0],
         now=now,
         expires_at=expires_at,
         sent_before=now - auth.config.resend_cooldown,
@@ -161,7 +161,7 @@ def try_code(challenge: Challenge, typed: str) -> None:
     :raises RateLimited: too many wrong codes for this address or from this client, over all challenges.
     :raises NoChallenge: another request has used it.
     """
-    auth = current_auth
+    auth = current_state()
     code = auth.provider.normalize(typed)
     was_verified = challenge.state is not State.OPEN
     if was_verified:
@@ -172,13 +172,13 @@ def try_code(challenge: Challenge, typed: str) -> None:
         raise InvalidCode(attempts_left(challenge))
     with auth.store.connected():
         # Counted before the code is compared, so that no number of workers tries more than the limit allows.
-        counting.count("verify", challenge.identifier)
+        counted = counting.count("verify", challenge.identifier)
         attempt = auth.store.try_code(
-            challenge.id, _digests(challenge, code), now=auth.clock(), max_attempts=auth.provider.attempts
+            challenge.id, _digests(auth, challenge, code), now=auth.clock(), max_attempts=auth.provider.attempts
         )
         if attempt.outcome is Outcome.ACCEPTED or (was_verified and attempt.again):
             # Its own count alone: an owner who signs in gives whoever guesses meanwhile no new tries.
-            counting.take_back("verify", challenge.identifier, client=True)
+            auth.limiter.refund_all(counted)
             return
     raise _refusal(challenge, attempt.outcome, attempt.attempts)
 
@@ -211,7 +211,8 @@ def expires_in(challenge: Challenge) -> int:
 
 def resend_in(challenge: Challenge) -> int:
     """Return in how many seconds another code may be asked for, 0 when now."""
-    return _seconds(challenge.sent_at + current_auth.config.resend_cooldown - current_auth.clock(), least=0)
+    auth = current_state()
+    return _seconds(challenge.sent_at + auth.config.resend_cooldown - auth.clock(), least=0)
 
 
 def resends_left(challenge: Challenge) -> int:
@@ -230,15 +231,16 @@ def used_error() -> NoChallenge:
 
 
 def _deliver_hidden(about: VerificationRequest, recipient: Recipient) -> None:
-    with current_auth.pace.padded(sends=recipient.gets_code), _failures_hidden():
+    auth = current_state()
+    with auth.pace.padded(sends=recipient.gets_code), _failures_hidden():
         if recipient.gets_code:
             _send(about)
-            if current_auth.config.unknown_user == "mail":
-                current_auth.mailer.rehearse_unknown(about.identifier)
-        elif current_auth.config.unknown_user == "mail":
-            current_auth.mailer.send_unknown(about.identifier)
+            if auth.config.unknown_user == "mail":
+                auth.mailer.rehearse_unknown(about.identifier)
+        elif auth.config.unknown_user == "mail":
+            auth.mailer.send_unknown(about.identifier)
         else:
-            current_auth.mailer.rehearse(about)
+            auth.mailer.rehearse(about)
 
 
 @contextmanager
@@ -277,7 +279,7 @@ def accept(challenge: Challenge) -> None:
     :raises TooManyAttempts: too many wrong codes have ended it.
     :raises NoChallenge: another request has used it.
     """
-    auth = current_auth
+    auth = current_state()
     was_verified = challenge.state is not State.OPEN
     if was_verified:
         _count_repetition(challenge)
@@ -296,9 +298,9 @@ def _refusal(challenge: Challenge, outcome: Outcome, attempts: int) -> ChatBotKi
     return used_error()
 
 
-def _digests(challenge: Challenge, code: str) -> list[str]:
+def _digests(auth: AuthState, challenge: Challenge, code: str) -> list[str]:
     """Return the digest of ``code`` under the secret key, then under each key that was in force before."""
-    provider = current_auth.provider
+    provider = auth.provider
     return [provider.digest(key, challenge.id, challenge.identifier, code) for key in secret_keys(current_app.config)]
 
 

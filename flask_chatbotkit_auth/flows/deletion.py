@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..exceptions import CodeExpired, InvalidConfirmation, LifecycleDisabled, NoChallenge, TooManyAttempts
 from ..identifier import same_identifier
 from ..login import leave
-from ..state import current_auth
+from ..state import current_auth, current_state
 from ..stores.base import Challenge, State
 from ..user import User
 from . import challenges
@@ -54,7 +54,7 @@ def delete_account(user: User, typed: str, confirmation: str) -> None:
     challenge = _pending(user).prove(typed)
     if not confirmed:
         raise InvalidConfirmation
-    auth = current_auth
+    auth = current_state()
     if not auth.store.claim(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES):
         raise challenges.used_error()
     try:

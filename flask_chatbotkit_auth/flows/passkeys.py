@@ -29,7 +29,7 @@ from ..languages import gettext as _
 from ..login import enter
 from ..passkeys import MAX_PASSKEYS, Challenge, Challenges, RelyingParty
 from ..signals import emit, passkey_added, passkey_refused, passkey_removed, sign_in_failed, user_signed_in
-from ..state import current_auth
+from ..state import current_auth, current_state
 from ..stores.base import SessionRecord
 from ..stores.passkeys import Added, Passkey, PasskeyStore, Used
 from ..user import User
@@ -63,7 +63,7 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
     :raises SignInDenied: the application refused.
     :raises APIError: the account could not be fetched.
     """
-    auth = current_auth
+    auth = current_state()
     with telling_limits():
         auth.limiter.hit_client("passkey:ip", request.remote_addr)
     with _refusals_told():
@@ -125,7 +125,7 @@ def add(record: SessionRecord, credential: object, name: str = "") -> Passkey:
     :raises InvalidPasskey: the answer proves nothing, or its challenge is too old or was used before.
     :raises TooManyPasskeys: the person has as many as one may have.
     """
-    auth, user = current_auth, record.user
+    auth, user = current_state(), record.user
     require_fresh(record)
     with _refusals_told(user.id):
         challenge = _check(credential, "create", user.id)
@@ -198,7 +198,7 @@ def purge() -> int:
 
     :raises APIError: the API could not be asked.
     """
-    auth, removed = current_auth, 0
+    auth, removed = current_state(), 0
     for user_id in _store().gone_passkeys(before=auth.clock() - KEPT_AFTER_ACCOUNT):
         if auth.adapter.get(user_id) is None:
             removed += _store().remove_passkeys(user_id)
@@ -226,7 +226,7 @@ def _admit(user: User) -> Any:
 
     :raises SignInDenied: the application refused, or the person is suspended.
     """
-    auth = current_auth
+    auth = current_state()
     auth.approve(user.email, user)
     entering = auth.present(auth.prepared(user))
     if entering is None:
@@ -287,7 +287,7 @@ def _browser() -> str:
 
 
 def _party() -> RelyingParty:
-    auth = current_auth
+    auth = current_state()
     origin = str(auth.config.origin)
     id = auth.config.passkey_rp_id or urlsplit(origin).hostname or ""
     return RelyingParty(id, auth.mailer.site_name, (origin, *auth.config.passkey_origins))

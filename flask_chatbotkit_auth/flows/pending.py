@@ -10,7 +10,7 @@ from flask import request, session
 from ..exceptions import NoChallenge
 from ..identifier import has_special_domain, normalize_identifier, same_identifier
 from ..login import renew
-from ..state import current_auth
+from ..state import current_auth, current_state
 from ..stores.base import Challenge, State
 from ..stores.records import Purpose
 from . import challenges, counting
@@ -90,8 +90,8 @@ class Pending:
         with refusals_told("request", ""):
             identifier = _identifier(email)
         with refusals_told("request", identifier):
-            counting.count("request", identifier)
-        with counting.request_refunded(identifier):
+            counted = counting.count("request", identifier)
+        with counting.request_refunded(counted):
             recipient = look_up(identifier)
             challenge, code = challenges.create(identifier, self._purpose, self._user_id)
             self._begin(challenge, next)
@@ -119,8 +119,8 @@ class Pending:
             if challenge.state is not State.OPEN:
                 raise challenges.used_error()
             challenges.require_resend(challenge)
-            counting.count("request", challenge.identifier)
-            with counting.request_refunded(challenge.identifier):
+            counted = counting.count("request", challenge.identifier)
+            with counting.request_refunded(counted):
                 recipient = look_up(challenge.identifier)
                 code, expires_at = challenges.add_code(challenge)
                 challenges.deliver(challenge, code, expires_at, recipient, in_browser=self._in_browser)
@@ -219,7 +219,7 @@ class Pending:
 
 
 def _identifier(email: str) -> str:
-    auth = current_auth
+    auth = current_state()
     identifier = normalize_identifier(email, special_domains=auth.special_domains)
     if auth.config.special_domains is None and has_special_domain(identifier):
         auth.warn_once(

@@ -25,7 +25,7 @@ from ..identifier import mask
 from ..login import enter, held_session, leave
 from ..sessions import shown
 from ..signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
-from ..state import current_auth
+from ..state import AuthState, current_auth, current_state
 from ..stores.base import Challenge, SessionRecord, State
 from ..user import User
 from . import challenges
@@ -101,7 +101,7 @@ def complete_sign_in(challenge: Challenge, *, remember: bool = True, method: str
     :param method: how the address was proved: ``"code"`` or ``"link"``.
     :raises ChatBotKitAuthError: as :func:`sign_in_by_code`.
     """
-    auth = current_auth
+    auth = current_state()
     identifier = challenge.identifier
     user, created, entering = admit(challenge)
     token, record = auth.registry.open(challenge, user, method=method, event=auth.sign_in_event)
@@ -119,7 +119,7 @@ def admit(challenge: Challenge) -> tuple[User, bool, Any]:
     :returns: the user, whether this call made the account, and what ``current_user`` is to be.
     :raises ChatBotKitAuthError: as :func:`sign_in_by_code`.
     """
-    auth = current_auth
+    auth = current_state()
     identifier = challenge.identifier
     # The first try needs no count: the gate has let through one request alone, and this is it.
     again = challenge.state is not State.OPEN
@@ -127,7 +127,7 @@ def admit(challenge: Challenge) -> tuple[User, bool, Any]:
         raise challenges.used_error()
     user, created = None, False
     try:
-        user, created = _resolve(identifier)
+        user, created = _resolve(auth, identifier)
         if not user.is_active:
             raise SignInDenied
         user = auth.prepared(user)
@@ -204,7 +204,7 @@ def forget() -> None:
 
 def may_sign_up(identifier: str) -> bool:
     """Return whether an account may be made for this address: by the switch, and by the application's own word."""
-    auth = current_auth
+    auth = current_state()
     return auth.adapter.auto_create and (auth.hooks.sign_up is None or bool(auth.hooks.sign_up(identifier)))
 
 
@@ -220,7 +220,7 @@ def _look_up(identifier: str) -> Recipient:
     return Recipient(gets_code=user is not None, user=user, hidden=True)
 
 
-def _resolve(identifier: str) -> tuple[User, bool]:
+def _resolve(auth: AuthState, identifier: str) -> tuple[User, bool]:
     """Return the account of the address, made where that is allowed, and whether this call made it.
 
     Every account that this call did not make goes through the application's callback, however the adapter found it.
@@ -230,13 +230,13 @@ def _resolve(identifier: str) -> tuple[User, bool]:
     def approve(found: User | None) -> None:
         if found is None and not may_sign_up(identifier):
             raise SignUpDisabled
-        current_auth.approve(identifier, found)
+        auth.approve(identifier, found)
         if found is not None:
             approved.add(found.id)
 
     # An adapter of the application's own need not know the fields, unless the application gives some.
-    fields = () if current_auth.hooks.new_user is None else (lambda: current_auth.new_user_fields(identifier),)
-    user, created = current_auth.adapter.resolve(identifier, approve, *fields)
+    fields = () if auth.hooks.new_user is None else (lambda: auth.new_user_fields(identifier),)
+    user, created = auth.adapter.resolve(identifier, approve, *fields)
     if not created and user.id not in approved:
         approve(user)
     return user, created

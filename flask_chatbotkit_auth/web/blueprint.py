@@ -46,6 +46,13 @@ HOST = "chatbotkit_auth_host"
 """The part of our URLs that is any host, where the application matches hosts."""
 
 
+_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("X-Frame-Options", "DENY"),
+)
+
+
 class _State(BlueprintSetupState):
     """Serves the pages under every host where the application matches hosts, since it knows no one of its own."""
 
@@ -152,19 +159,20 @@ def _no_silent_failure(response: Response) -> Response:
 @blueprint.after_request
 def _protect(response: Response) -> Response:
     headers = response.headers
-    headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.endpoint == "chatbotkit_auth.static":
+        headers.setdefault("X-Content-Type-Options", "nosniff")
         if response.status_code in (200, 304) and request.args.get("v") == _version(
             (request.view_args or {})["filename"]
         ):
             headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
     headers["Cache-Control"] = "no-store"
-    headers.setdefault("Referrer-Policy", "same-origin")
-    headers.setdefault("X-Frame-Options", "DENY")
     policy = current_auth.config.content_security_policy
-    if policy is not None:
-        headers.setdefault("Content-Security-Policy", policy)
+    # Each look for a header compares it with all of them: here they are read once.
+    there = {name.lower() for name, _value in headers}
+    for name, value in (*_HEADERS, ("Content-Security-Policy", policy)):
+        if value is not None and name.lower() not in there:
+            headers.add(name, value)
     return response
 
 

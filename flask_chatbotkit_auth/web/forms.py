@@ -16,6 +16,8 @@ def wants_json() -> bool:
     """Return whether the answer is to be JSON: a JSON request, one that names it before or beside a wildcard, or no page."""
     if request.is_json or request.endpoint in _JSON_ALONE or is_app_request():
         return True
+    if "application/json" not in request.environ.get("HTTP_ACCEPT", ""):
+        return False  # as a browser's pages say, before anything is parsed
     accept = request.accept_mimetypes
     named = {kind for kind, _quality in accept}
     if "application/json" not in named:
