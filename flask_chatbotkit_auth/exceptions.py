@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree.
+"""Every exception of the package, as one tree.
 
 ::
 
@@ -36,8 +36,8 @@
             ├── TooManyRequests(retry_after)
             └── LimitsReached
 
-The text of an exception is for developers and logs. It never holds a code, a secret or a whole address. What a person
-reads is written in the pages, chosen by :attr:`ChatBotKitAuthError.error_code`.
+The text of an exception is for developers and logs. It never contains a code, a secret or a whole address. The pages show a
+sentence of their own for each kind.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ import re
 
 
 class ChatBotKitAuthError(Exception):
-    """The root: catch it to catch everything this package raises on purpose."""
+    """The root of the tree. Catch it to catch everything that this package raises on purpose."""
 
     error_code = "error"
-    """The machine-readable name of the error in JSON answers."""
+    """The name of the error in JSON answers."""
 
     http_status = 500
-    """The HTTP status of a page or JSON answer about it."""
+    """The HTTP status of a page or JSON answer about the error."""
 
 
 class ConfigurationError(ChatBotKitAuthError):
@@ -62,21 +62,21 @@ class ConfigurationError(ChatBotKitAuthError):
 
 
 class InvalidEmail(ChatBotKitAuthError):
-    """What was typed is not one e-mail address that a mail can be sent to."""
+    """The text is not an email address that can receive mail."""
 
     error_code = "invalid_email"
     http_status = 400
 
 
 class NoChallenge(ChatBotKitAuthError):
-    """This browser has no sign-in under way: none was started here, or it has been used up."""
+    """This browser has no pending challenge: none was started here, or it is over."""
 
     error_code = "no_challenge"
     http_status = 400
 
 
 class InvalidConfirmation(ChatBotKitAuthError):
-    """What a person typed to confirm the deletion of the account is not its address."""
+    """The text that a person typed to confirm the deletion is not the address of the account."""
 
     error_code = "invalid_confirmation"
     http_status = 400
@@ -93,9 +93,9 @@ class VerificationError(ChatBotKitAuthError):
 
 
 class InvalidCode(VerificationError):
-    """The code is not the one that was sent.
+    """The code is wrong.
 
-    :param attempts_left: how many more codes this challenge accepts, 0 when it has ended.
+    :param attempts_left: how many more codes can be tried; 0 if the challenge has ended.
     """
 
     def __init__(self, attempts_left: int) -> None:
@@ -104,7 +104,7 @@ class InvalidCode(VerificationError):
 
 
 class CodeExpired(VerificationError):
-    """Every code of this challenge is past its lifetime."""
+    """Every code of this challenge has expired."""
 
     error_code = "code_expired"
 
@@ -113,9 +113,9 @@ class CodeExpired(VerificationError):
 
 
 class TooManyAttempts(VerificationError):
-    """The challenge has ended after too many wrong codes; even the right one is refused now.
+    """The challenge has ended after too many wrong codes. Even the right one is refused now.
 
-    :param retry_after: seconds until another code may be asked for.
+    :param retry_after: seconds until the person can ask for another code.
     """
 
     error_code = "too_many_attempts"
@@ -127,11 +127,11 @@ class TooManyAttempts(VerificationError):
 
 
 class RateLimited(ChatBotKitAuthError):
-    """A limit on requests or attempts is reached.
+    """A rate limit is reached.
 
-    :param retry_after: whole seconds until the next one is allowed, at least 1.
+    :param retry_after: whole seconds until the next request is allowed, at least 1.
     :param limit: the name of the limit, such as ``"request:email"``.
-    :param first: whether this is the first one that the limit refuses in its window.
+    :param first: whether this is the first request that the limit refuses in its window.
     """
 
     error_code = "rate_limited"
@@ -147,8 +147,10 @@ class RateLimited(ChatBotKitAuthError):
 class SignInDenied(ChatBotKitAuthError):
     """The application refused this person's sign-in.
 
-    Raise it in a :meth:`~flask_chatbotkit_auth.ChatBotKitAuth.sign_in_callback` with a reason for the person to read;
-    without one, or where the callback returns ``False``, the page says only that sign-in is not allowed.
+    Raise it in a :meth:`~flask_chatbotkit_auth.ChatBotKitAuth.sign_in_callback`. If you pass a reason, the page shows it.
+    Otherwise, and if the callback returns ``False``, the page says only that the person cannot sign in.
+
+    :param reason: a sentence for the person to read.
     """
 
     error_code = "sign_in_denied"
@@ -160,7 +162,7 @@ class SignInDenied(ChatBotKitAuthError):
 
 
 class SignUpDisabled(ChatBotKitAuthError):
-    """Nobody has this address and ``CHATBOTKIT_AUTH_AUTO_CREATE`` is off."""
+    """The address has no account, and ``CHATBOTKIT_AUTH_AUTO_CREATE`` is off."""
 
     error_code = "sign_up_disabled"
     http_status = 403
@@ -170,9 +172,9 @@ class SignUpDisabled(ChatBotKitAuthError):
 
 
 class LifecycleDisabled(ChatBotKitAuthError):
-    """The operation is switched off by ``CHATBOTKIT_AUTH_AUTO_UPDATE`` or ``CHATBOTKIT_AUTH_AUTO_DELETE``.
+    """The operation is turned off by ``CHATBOTKIT_AUTH_AUTO_UPDATE`` or ``CHATBOTKIT_AUTH_AUTO_DELETE``.
 
-    :param switch: the configuration key that allows it.
+    :param switch: the configuration key that allows the operation.
     """
 
     error_code = "lifecycle_disabled"
@@ -186,7 +188,7 @@ class LifecycleDisabled(ChatBotKitAuthError):
 class DeletionDenied(ChatBotKitAuthError):
     """The application refused to delete an account.
 
-    :param reason: a sentence for the person to read, where the ``delete_callback`` gave one.
+    :param reason: a sentence for the person to read, if the ``delete_callback`` returned one.
     """
 
     error_code = "deletion_denied"
@@ -198,7 +200,7 @@ class DeletionDenied(ChatBotKitAuthError):
 
 
 class NotFresh(ChatBotKitAuthError):
-    """The person has not proved the address lately enough for this. Signing in again is the proof."""
+    """The person proved the address too long ago for this. They must sign in again."""
 
     error_code = "not_fresh"
     http_status = 403
@@ -208,21 +210,21 @@ class NotFresh(ChatBotKitAuthError):
 
 
 class NotReady(ChatBotKitAuthError):
-    """The account is still being prepared by the application's ``provision`` hook, or that has failed. It is tried again."""
+    """The application's ``provision`` hook is still running for this account, or has failed. It is called again."""
 
     error_code = "not_ready"
     http_status = 503
 
 
 class InvalidPasskey(ChatBotKitAuthError):
-    """A browser's answer about a passkey proves nothing. The text says why, for the log alone."""
+    """A browser's answer about a passkey is invalid. The text says why; it is only for the log."""
 
     error_code = "invalid_passkey"
     http_status = 400
 
 
 class PasskeyExpired(InvalidPasskey):
-    """The browser took longer than ten minutes, or its answer has been used before."""
+    """The browser took longer than ten minutes, or its answer was used before."""
 
     error_code = "passkey_expired"
 
@@ -231,7 +233,7 @@ class PasskeyExpired(InvalidPasskey):
 
 
 class UnknownPasskey(InvalidPasskey):
-    """No account here has this passkey, or not any more."""
+    """No account has this passkey, or it was removed."""
 
     error_code = "unknown_passkey"
     http_status = 404
@@ -241,7 +243,7 @@ class UnknownPasskey(InvalidPasskey):
 
 
 class TooManyPasskeys(ChatBotKitAuthError):
-    """The account has as many passkeys as one may have."""
+    """The account has the maximum number of passkeys."""
 
     error_code = "too_many_passkeys"
     http_status = 409
@@ -251,7 +253,7 @@ class TooManyPasskeys(ChatBotKitAuthError):
 
 
 class EmailTaken(ChatBotKitAuthError):
-    """The address has an account already; one address is one account."""
+    """The address already has an account."""
 
     error_code = "email_taken"
     http_status = 409
@@ -263,7 +265,7 @@ class EmailTaken(ChatBotKitAuthError):
 class MailError(ChatBotKitAuthError):
     """The mail could not be handed to the mail server.
 
-    :param for_everybody: whether no mail can be sent at all now (no connection, a failed login), and not only this one.
+    :param for_everybody: whether no mail can be sent at all (no connection, a failed login), and not only this one.
     """
 
     error_code = "mail_unavailable"
@@ -275,23 +277,23 @@ class MailError(ChatBotKitAuthError):
 
 
 class StoreError(ChatBotKitAuthError):
-    """The store of challenges and sessions could not be reached or did not answer."""
+    """The store could not be reached, did not answer, or refused. The text names the cause and the cure."""
 
     error_code = "store_unavailable"
     http_status = 503
 
 
 class APIError(ChatBotKitAuthError):
-    """The ChatBotKit API did not give a usable answer (also: one that is malformed, truncated or oversized)."""
+    """The ChatBotKit API did not answer, or its answer is an error, malformed, truncated or too large."""
 
     error_code = "upstream_unavailable"
     http_status = 503
 
 
 class APIConnectionError(APIError):
-    """No connection to the API, or it broke before the whole answer was read.
+    """There was no connection to the API, or it broke before the whole answer was read.
 
-    :param maybe_sent: whether the request may have reached the API, so that a write must not be repeated blindly.
+    :param maybe_sent: whether the request may have reached the API. If so, a write must not simply be repeated.
     """
 
     def __init__(self, message: str, *, maybe_sent: bool = True) -> None:
@@ -314,7 +316,7 @@ class APIStatusError(APIError):
     """The API answered with an error.
 
     :param status: the HTTP status of the API's answer.
-    :param code: the ``code`` of the API's error object, such as ``"NOT_FOUND"``; empty when the body had none.
+    :param code: the ``code`` of the API's error object, such as ``"NOT_FOUND"``; empty if the body had none.
     :param message: the API's sentence.
     """
 
@@ -326,7 +328,7 @@ class APIStatusError(APIError):
 
     @property
     def field(self) -> str | None:
-        """The field that a 400 or a 409 is about, where the API's sentence begins with its name."""
+        """The field that a 400 or a 409 is about, if the API's sentence begins with its name; else ``None``."""
         match = re.match(r'"([\w.-]+)"', self.message) if self.status in (400, 409) else None
         return match[1] if match else None
 
@@ -340,17 +342,17 @@ class NotAuthenticated(APIStatusError):
 
 
 class NotAuthorized(APIStatusError):
-    """403: the secret is right but may not do this, such as touch somebody else's sub-account."""
+    """403: the secret is valid, but must not do this, such as change the sub-account of another account."""
 
 
 class Conflict(APIStatusError):
-    """409: it exists already."""
+    """409: a record with a value that must be unique exists already."""
 
 
 class TooManyRequests(APIStatusError):
-    """429: the API asks to slow down, of lists (``rate/poll``) or completions (``rate/message``).
+    """429: a rate limit of the API is reached, for lists (``rate/poll``) or completions (``rate/message``).
 
-    :param retry_after: seconds to wait, where that is known; a minute for the platform's own rates.
+    :param retry_after: seconds to wait, if known; 60 for the platform's own rate limits.
     """
 
     def __init__(self, status: int, code: str, message: str, retry_after: float | None = None) -> None:
@@ -359,5 +361,7 @@ class TooManyRequests(APIStatusError):
 
 
 class LimitsReached(APIStatusError):
-    """429 ``LIMITS_REACHED`` about the plan: it is used up; trying again does not help. About a rate it is
-    :exc:`TooManyRequests`."""
+    """429 ``LIMITS_REACHED``: a limit of the plan is reached, and trying again does not help.
+
+    For a rate limit the exception is :exc:`TooManyRequests`.
+    """

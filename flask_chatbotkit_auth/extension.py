@@ -1,4 +1,4 @@
-"""``ChatBotKitAuth``: the extension itself, which puts the parts together for an application."""
+"""``ChatBotKitAuth``: the extension, which builds the parts for an application and registers its hooks."""
 
 from __future__ import annotations
 
@@ -41,16 +41,17 @@ Callback = TypeVar("Callback", bound=Callable[..., Any])
 class ChatBotKitAuth:
     """Passwordless sign-in for Flask applications whose users are ChatBotKit sub-accounts or contacts.
 
-    One object serves any number of applications. What is not given is made from each application's configuration.
+    One object can serve several applications. Parts that you do not pass are built from the configuration of each
+    application.
 
-    :param app: the application, or ``None`` to call :meth:`init_app` later.
+    :param app: the application. With ``None``, call :meth:`init_app` later.
     :param adapter: the user directory, or ``"partner"`` (also ``"user"``) or ``"contact"``.
-    :param store: where challenges and sessions are kept.
-    :param provider: makes the codes.
-    :param client: the API.
-    :param login_manager: Flask-Login's; by default the application's own, or a new one.
-    :param mail: Flask-Mail's; by default the application's own, or a new one.
-    :raises ConfigurationError: as :meth:`init_app`, where an application is given.
+    :param store: the store of challenges and sessions.
+    :param provider: generates the codes.
+    :param client: the client of the ChatBotKit API.
+    :param login_manager: Flask-Login's manager; by default the application's own, or a new one.
+    :param mail: Flask-Mail's object; by default the application's own, or a new one.
+    :raises ConfigurationError: as :meth:`init_app`, if an application is passed.
     """
 
     def __init__(
@@ -75,10 +76,12 @@ class ChatBotKitAuth:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Read the configuration and register the pages, the session registry and the error pages. Nothing is opened.
+        """Read the configuration, and register the pages, the user loader, the error handlers and the commands.
 
-        :raises ConfigurationError: a setting is missing or wrong; the text names it and the cure.
-        :raises RuntimeError: the application has a ``ChatBotKitAuth`` already.
+        No connection is opened.
+
+        :raises ConfigurationError: a setting is missing or wrong. The text names it and the cure.
+        :raises RuntimeError: the application already has a ``ChatBotKitAuth``.
         """
         if "chatbotkit_auth" in app.extensions:
             raise RuntimeError(
@@ -125,7 +128,7 @@ class ChatBotKitAuth:
         ``user`` (the account, if it was looked up, which happens while auto create is off) and ``url`` (a link that signs
         in, if there is one). Raise an exception if the code cannot be sent: the person is told, and can ask for another.
 
-        :raises ConfigurationError: the callback wants something else.
+        :raises ConfigurationError: the callback needs another keyword.
         """
         self._hooks.send_verification_request = by_keyword(
             "send_verification_request", callback, "identifier", "code", "expires_at", "user", "url"
@@ -135,9 +138,9 @@ class ChatBotKitAuth:
     def queue_mail(self, callback: Callback) -> Callback:
         """Put our finished emails into a queue of yours: ``callback(message)``, with a Flask-Mail message.
 
-        The message can be pickled, and shows neither code nor address when it is printed. A job of the application's own
-        sends it with :meth:`current_auth.send_mail() <flask_chatbotkit_auth.state.AuthState.send_mail>`. Raise to say that
-        it could not be queued: the person is told, and can ask for another code.
+        The message can be pickled, and shows neither the code nor the address when it is printed. Your worker sends it with
+        :meth:`current_auth.send_mail() <flask_chatbotkit_auth.state.AuthState.send_mail>`. Raise an exception if the message
+        cannot be queued: the person is told, and can ask for another code.
         """
         self._hooks.queue_mail = callback
         return callback
@@ -147,9 +150,9 @@ class ChatBotKitAuth:
 
         The callback takes any of these keywords: ``kind`` (``"new_sign_in"``, ``"passkey_added"``,
         ``"passkey_removed"``, ``"email_changed"`` or ``"app_session_added"``), ``user`` and ``facts``, a dictionary with
-        ``at`` (aware, in UTC) and what is known, such as ``device``. What it raises is logged, and changes nothing.
+        ``at`` (aware, in UTC) and further facts, such as ``device``. An exception is logged, and changes nothing.
 
-        :raises ConfigurationError: the callback wants something else.
+        :raises ConfigurationError: the callback needs another keyword.
         """
         self._hooks.send_notice = by_keyword("send_notice", callback, "kind", "user", "facts")
         return callback
@@ -157,9 +160,9 @@ class ChatBotKitAuth:
     def sign_in_callback(self, callback: Callback) -> Callback:
         """Decide who can sign in: ``callback(identifier, user)``, called after the right code.
 
-        Return ``False`` to refuse, or a sentence for the person to read, or raise
-        :exc:`~flask_chatbotkit_auth.exceptions.SignInDenied` with one. For a person who has no account yet the user's
-        ``id`` is ``""``, and refusing makes none.
+        To refuse, return ``False`` or a sentence for the person to read, or raise
+        :exc:`~flask_chatbotkit_auth.exceptions.SignInDenied` with a sentence. For a person without an account, the user's
+        ``id`` is ``""``. If you refuse, no account is created.
         """
         self._hooks.sign_in = callback
         return callback
@@ -167,8 +170,8 @@ class ChatBotKitAuth:
     def sign_up_callback(self, callback: Callback) -> Callback:
         """Decide who can register: ``callback(identifier)``, called before a code is sent.
 
-        It is called only while auto create is on. Return ``False`` and the address is treated as an unknown one is with auto
-        create off (``CHATBOTKIT_AUTH_UNKNOWN_USER``). A person who has an account gets a code all the same.
+        It is called only while auto create is on. If it returns ``False``, the address is treated like an unknown address
+        with auto create off (``CHATBOTKIT_AUTH_UNKNOWN_USER``). A person who has an account still gets a code.
         """
         self._hooks.sign_up = callback
         return callback
@@ -176,8 +179,8 @@ class ChatBotKitAuth:
     def new_user_callback(self, callback: Callback) -> Callback:
         """Set the first fields of a new account: ``callback(identifier)`` returns them, or ``None``.
 
-        Return a mapping with any of ``name``, ``image``, ``limits`` and ``meta``. They are sent in the one call that makes
-        the account, so that it is never without them.
+        Return a mapping with any of ``name``, ``image``, ``limits`` and ``meta``. They are sent in the call that creates the
+        account, so that it never exists without them.
         """
         self._hooks.new_user = callback
         return callback
@@ -185,9 +188,10 @@ class ChatBotKitAuth:
     def provision(self, callback: Callback) -> Callback:
         """Prepare a new account: ``callback(user)`` creates what it needs, and returns what goes into ``meta``.
 
-        It runs before the session opens, once at a time for each account over all workers. When it has returned, the account
-        is marked (``meta.provisionedAt``), and it is not called again. If it raises, the person is told to try again in a
-        moment, and needs no new code. It also runs at a request of a person whose account has no mark yet.
+        It runs before the session opens, and over all workers only once at a time for an account. After it has returned, the
+        account is marked (``meta.provisionedAt``), and it is not called again. If it raises, the person is told to try
+        again in a moment, and needs no new code. It also runs at a request of a signed-in person whose account is not
+        marked.
         """
         self._hooks.provision = callback
         return callback
@@ -195,7 +199,7 @@ class ChatBotKitAuth:
     def delete_callback(self, callback: Callback) -> Callback:
         """Decide who can delete their account: ``callback(user)``, called before anything is deleted.
 
-        Return a sentence for the person to read, or ``False``, to refuse. Anything else lets the account be deleted.
+        To refuse, return ``False`` or a sentence for the person to read. Anything else allows the deletion.
         """
         self._hooks.delete = callback
         return callback
@@ -206,11 +210,11 @@ class ChatBotKitAuth:
         return callback
 
     def user_callback(self, callback: Callback) -> Callback:
-        """Set ``current_user``: ``callback(user)`` can return a Flask-Login user of the application's own.
+        """Set ``current_user``: ``callback(user)`` can return your own Flask-Login user.
 
-        Called at sign-in and at every request; keep it quick. Its ``get_id()`` must be the ChatBotKit id. Return ``None``
-        to keep ours. While its ``is_active`` is false the person is suspended: nobody is signed in, though the session
-        stays and goes on afterwards.
+        It is called at sign-in and at every request, so it must be fast. The ``get_id()`` of your user must return the
+        ChatBotKit id. Return ``None`` to keep our user. While ``is_active`` of your user is false, the person counts as
+        signed out, but the session is kept and works again afterwards.
         """
         self._hooks.user = callback
         return callback
@@ -229,7 +233,7 @@ def _client(config: Config, *, required: bool) -> ChatBotKitClient | None:
     if config.api_secret is None:
         if not required:
             return None
-        # Not refused: migrations, image builds and tests call the factory, too, and call no API.
+        # Not an error yet: migrations, image builds and tests call the factory as well, and do not use the API.
         _log.error("%s", NoSecret())
     return ChatBotKitClient(config.api_secret, config.api_url, timeout=config.api_timeout, retries=config.api_retries)
 
@@ -248,12 +252,12 @@ def _adapter(adapter: UserAdapter | str, client: ChatBotKitClient | None, config
 def _default_store_url(app: Flask) -> URL:
     from sqlalchemy.engine import URL
 
-    # Not as text: the path may have a % or a ? in it.
+    # Not written as text, since the path may contain a % or a ?.
     return URL.create("sqlite", database=os.path.join(app.instance_path, "chatbotkit_auth.db"))
 
 
 def _prepare_csrf(app: Flask) -> None:
-    # Flask-WTF's own defaults, for its check of our forms where the application does not use it itself.
+    # Flask-WTF's own defaults. It checks our forms even if the application does not use it.
     app.config.setdefault("WTF_CSRF_ENABLED", True)
     app.config.setdefault("WTF_CSRF_METHODS", {"POST", "PUT", "PATCH", "DELETE"})
     app.config.setdefault("WTF_CSRF_FIELD_NAME", "csrf_token")

@@ -1,4 +1,4 @@
-"""The language that a person reads: the one that Flask-Babel chose where an application uses it, English everywhere else."""
+"""The language of a page or a mail: that of Flask-Babel if the application uses it, else English."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 _log = logging.getLogger("flask_chatbotkit_auth")
 
 DOMAIN = "flask_chatbotkit_auth"
-"""The gettext domain of our sentences. An application's catalogues of this name are laid over ours."""
+"""The gettext domain of our sentences. An application's own catalogues of this domain take precedence over ours."""
 
 _OURS = str(Path(__file__).with_name("translations"))
 
 
 @dataclass(frozen=True)
 class Language:
-    """What a page or a mail needs to know of its language.
+    """The translations, dates and plural forms of one language.
 
     :param tag: for ``lang`` attributes (BCP 47), such as ``"pt-BR"``.
     :param direction: for ``dir`` attributes, ``"ltr"`` or ``"rtl"``.
-    :param date: returns the day of an aware moment in words; the zone is the moment's own.
-    :param ago: returns how long ago something was, such as ``"2 hours ago"``; never "0 minutes ago".
-    :param samples: for each plural category of the language (CLDR) a number that is in it, so that a script with
-        ``Intl.PluralRules`` can choose among finished sentences.
+    :param date: returns the day of an aware time in words, in the time's own zone.
+    :param ago: returns how long ago something was, such as ``"2 hours ago"``; at least one minute.
+    :param samples: for each plural category of the language (CLDR), a number of that category. A script can then choose the
+        right sentence with ``Intl.PluralRules``.
     """
 
     tag: str
@@ -48,19 +48,19 @@ class Language:
     def gettext(self, message: str, /, **values: object) -> str:
         """Return ``message`` in this language with ``values`` filled in.
 
-        A value that is markup makes markup of the whole, so that a sentence can hold an address in bold wherever the
-        language puts it; all else in it is escaped.
+        If a value is markup, the result is markup, and everything else in it is escaped. So a sentence can contain an address
+        in bold, at the place where the language needs it.
         """
         sentence = self._catalogue.gettext(message)
         return _fill(sentence, message, values) if values else sentence
 
     def pgettext(self, context: str, message: str, /, **values: object) -> str:
-        """Return ``message`` as it reads in ``context``: one English sentence may be two in another language."""
+        """Return the translation of ``message`` in ``context``. One English sentence can have several translations."""
         sentence = self._catalogue.pgettext(context, message)
         return _fill(sentence, message, values) if values else sentence
 
     def ngettext(self, singular: str, plural: str, number: int, /, **values: object) -> str:
-        """Return the form for ``number`` with ``values`` filled in; ``%(num)s`` is the number unless given another."""
+        """Return the plural form for ``number`` with ``values`` filled in. ``%(num)s`` is the number by default."""
         sentence = self._catalogue.ngettext(singular, plural, number)
         return _fill(sentence, singular if number == 1 else plural, {"num": number, **values})
 
@@ -80,19 +80,19 @@ ENGLISH = Language(
     {"one": 1, "other": 0},
     NullTranslations(),
 )
-"""What everybody reads where the application does not use Flask-Babel, and what the terminal speaks."""
+"""The language of the pages without Flask-Babel, and of the commands."""
 
 
 def current_language() -> Language:
-    """Return the language of this request: Flask-Babel's, or English where neither we nor the application have that one.
+    """Return the language of this request: that of Flask-Babel, or English if there is no catalogue for it.
 
-    Outside a request it is what ``flask_babel.force_locale`` says, or else what the application's ``locale_selector`` says;
-    one that cannot do without a request leaves it at ``BABEL_DEFAULT_LOCALE``.
+    Outside a request it is the locale of ``flask_babel.force_locale``, or else of the application's ``locale_selector``. If
+    that function needs a request, it is ``BABEL_DEFAULT_LOCALE``.
     """
     babel = current_app.extensions.get("babel") if current_app else None
     if babel is None:
         return ENGLISH
-    from flask_babel import get_locale  # the application has imported it by now
+    from flask_babel import get_locale  # the application has already imported it
 
     try:
         locale = get_locale()
@@ -109,17 +109,17 @@ def gettext(message: str, /, **values: object) -> str:
 
 
 def pgettext(context: str, message: str, /, **values: object) -> str:
-    """Return ``message`` as it reads in ``context``, in the language of this request."""
+    """Return the translation of ``message`` in ``context``, in the language of this request."""
     return current_language().pgettext(context, message, **values)
 
 
 def ngettext(singular: str, plural: str, number: int, /, **values: object) -> str:
-    """Return the form for ``number`` in the language of this request, as :meth:`Language.ngettext` does."""
+    """Return the plural form for ``number`` in the language of this request, as :meth:`Language.ngettext` does."""
     return current_language().ngettext(singular, plural, number, **values)
 
 
 def N_(message: str) -> str:
-    """Mark ``message`` for the catalogues where it stands in a table, to be translated when it is shown."""
+    """Mark ``message`` for the catalogues. It is in a table, and is translated when it is shown."""
     return message
 
 
@@ -128,7 +128,7 @@ def _language(locale: Locale, directories: tuple[str, ...]) -> Language:
     from babel import Locale
     from babel.dates import format_date, format_timedelta
 
-    # One behind the other and not merged into one, since each catalogue has a rule of its own for its plural forms.
+    # The catalogues are chained and not merged, since each has its own rule for plural forms.
     catalogue = NullTranslations()
     known = locale.language == "en"
     for directory in (*directories, _OURS):
@@ -139,7 +139,7 @@ def _language(locale: Locale, directories: tuple[str, ...]) -> Language:
                     with path.open("rb") as file:
                         catalogue.add_fallback(GNUTranslations(file))
                 except (OSError, ValueError, struct.error) as error:
-                    # Half of a file, or one that is no catalogue, must not keep people from signing in.
+                    # A damaged catalogue must not keep people from signing in.
                     _log.error("%s cannot be read as a catalogue (%s); compile it again", path, type(error).__name__)
                 else:
                     known = True
@@ -156,7 +156,7 @@ def _language(locale: Locale, directories: tuple[str, ...]) -> Language:
 
 
 def _inherited(locale: Locale) -> Iterator[str]:
-    """Yield what its catalogues may be called: for ``de_AT`` also ``de``, for ``zh_Hant``, another script, not ``zh``."""
+    """Yield the names of possible catalogues: for ``de_AT`` also ``de``, but for ``zh_Hant`` not ``zh``, which is another script."""
     from babel.core import get_global
 
     usual = get_global("likely_subtags").get(locale.language, "").split("_")
@@ -173,6 +173,6 @@ def _fill(sentence: str, english: str, values: Mapping[str, object]) -> str:
     try:
         return sentence % values
     except (KeyError, TypeError, ValueError):
-        # Ours are tested; but an application's own catalogue may have a slip in a placeholder.
+        # Our catalogues are tested, but an application's own can have a wrong placeholder.
         _log.error("the translation of %r has wrong placeholders", english)
         return english % values

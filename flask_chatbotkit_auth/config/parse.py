@@ -1,6 +1,6 @@
-"""From a value in ``app.config``, or a text in the environment, to a checked setting: a parser for each kind of setting.
+"""A parser for each kind of setting: it takes a value of ``app.config``, or a text of the environment, and checks it.
 
-Each parser raises :exc:`ValueError` with the cure.
+Every parser raises :exc:`ValueError` for a wrong value, with the cure as its text.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def _option(
 
 @dataclass(frozen=True)
 class Config:
-    """Every setting of the extension, checked. The table of keys and defaults is this class itself.
+    """Every setting of the extension, checked. This class is the table of keys and defaults.
 
     Where an application sets no value, the environment variable of the same name is read. Without either, the default holds.
     """
@@ -117,7 +117,7 @@ class Config:
         "The database or Redis that keeps codes and sessions. Default: SQLite, in the file ``chatbotkit_auth.db`` of "
         "the instance folder.",
         example='"postgresql+psycopg://shop:password@db.example/shop"',
-        secret=True,  # it holds the database's password
+        secret=True,  # it contains the password of the database
     )
     store_pool: int = _option(
         "CHATBOTKIT_AUTH_STORE_POOL",
@@ -488,7 +488,7 @@ class Config:
 
 
 def unknown_keys(values: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each ``CHATBOTKIT_AUTH_`` key in ``values`` that is no setting."""
+    """Return a sentence about each ``CHATBOTKIT_AUTH_`` key in ``values`` that is not a setting."""
     known = [each.metadata["key"] for each in fields(Config)]
     strays = [key for key in values if key.startswith("CHATBOTKIT_AUTH_") and key not in known]
     if not strays:

@@ -17,7 +17,7 @@ from .trail import Trail
 
 
 def start(app: Flask, store: Store, clock: Callable[[], datetime], keep: timedelta) -> Trail:
-    """Return the trail of an application, after having it listen to our signals.
+    """Connect the audit trail of an application to our signals, and return it.
 
     :raises ConfigurationError: the application's store does not keep events.
     """
@@ -43,7 +43,7 @@ def _receiver(trail: Trail, add: Callable[..., None]) -> Callable[..., None]:
 
 
 def _reason(error: Any) -> dict[str, Any]:
-    # Its code alone: the text of an application's own exception may hold anything.
+    # Only the error code: the text of an application's own exception can contain anything.
     return {"reason": getattr(error, "error_code", type(error).__name__)}
 
 
@@ -55,14 +55,14 @@ def _code_sent(trail: Trail, where: Where, *, identifier: str, **_more: Any) -> 
 
 
 def _code_failed(trail: Trail, where: Where, *, stage: str, identifier: str, error: Any, **_more: Any) -> None:
-    # A limit has an event of its own, once in its window.
+    # A rate limit has its own event, once in its window.
     if not isinstance(error, RateLimited):
         detail = {"stage": stage, **_reason(error)}
         trail.add_refusal("code_refused", outcome="refused", identifier=identifier, detail=detail, **where)
 
 
 def _signed_in(trail: Trail, where: Where, *, user: Any, method: str, **_more: Any) -> None:
-    if method not in ("code", "link"):  # those are written with their session
+    if method not in ("code", "link"):  # a code or a link: written in the same transaction as the session
         trail.add("sign_in", user_id=user.id, identifier=user.email, method=method, **where)
 
 

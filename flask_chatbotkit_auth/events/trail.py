@@ -43,9 +43,11 @@ KINDS = (
 """Every kind of event."""
 
 MOST_REFUSALS = 30
-"""Refusals about one address (or one client, where there is no address) that a worker writes in :data:`WINDOW`."""
+"""The most refusals about one address (or one client, if there is no address) that a worker writes in :data:`WINDOW`."""
 
 WINDOW = timedelta(hours=1)
+"""The period in which refusals are counted."""
+
 _KEYS = 10_000
 
 
@@ -76,10 +78,10 @@ class Trail:
         )
 
     def add(self, kind: str, **facts: Any) -> None:
-        """Write an event. A failure is logged, and raised to nobody.
+        """Write an event. If the store fails, this is only logged.
 
-        :param facts: the fields of :class:`~flask_chatbotkit_auth.stores.events.Event`, with ``identifier`` for the address
-            and ``user_agent`` for the device.
+        :param facts: fields of :class:`~flask_chatbotkit_auth.stores.events.Event`. Pass ``identifier`` for the address and
+            ``user_agent`` for the device.
         """
         try:
             self._store.add_event(self._event(kind, **facts))
@@ -87,7 +89,7 @@ class Trail:
             _log.warning("the event %s could not be kept (%s)", kind, error)
 
     def add_refusal(self, kind: str, **facts: Any) -> None:
-        """Write an event that anybody can cause again and again: so many for each address, and no more."""
+        """Write an event that anybody can cause, unless :data:`MOST_REFUSALS` were written about the same address."""
         if self._may_write(f"{kind}:{facts.get('identifier') or facts.get('user_id') or facts.get('ip')}"):
             self.add(kind, **facts)
 
@@ -108,7 +110,7 @@ class Trail:
         since: datetime | None = None,
         limit: int = 100,
     ) -> list[Event]:
-        """Return events for which all that is given holds, the newest first; those under an earlier secret key as well.
+        """Return the events that match every argument, the newest first. Those under an earlier secret key are included.
 
         :raises StoreError: the store cannot be reached.
         """
@@ -123,7 +125,7 @@ class Trail:
         return sorted(found, key=lambda each: each.id, reverse=True)[:limit]
 
     def purge(self, *, limit: int) -> int:
-        """Forget at most ``limit`` events that are older than ``CHATBOTKIT_AUTH_EVENTS_KEEP``; return how many."""
+        """Delete at most ``limit`` events that are older than ``CHATBOTKIT_AUTH_EVENTS_KEEP``. Return how many."""
         return self._store.purge_events(before=self._clock() - self._keep, limit=limit)
 
     def _event(

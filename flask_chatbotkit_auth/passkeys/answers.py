@@ -1,4 +1,4 @@
-"""What a browser's answer proves: the passkey that it made, or that the owner of one is there."""
+"""Checks a browser's answer: the passkey that it created, or the proof that it has one."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Assertion:
-    """What an answer proves about a passkey, whose owner is there."""
+    """The result of a valid sign-in with a passkey."""
 
     sign_count: int
     backed_up: bool
 
 
 def passkey_id(credential_id: str) -> str:
-    """Return the key under which the store keeps a credential: the SHA-256 of its id, in hexadecimal.
+    """Return the key of a credential in the store: the SHA-256 of its id, in hexadecimal.
 
-    :param credential_id: as the browser names it, in base64url.
+    :param credential_id: the id in base64url, as the browser sends it.
     :raises InvalidPasskey: it is not base64url.
     """
     return hashlib.sha256(from_base64url(credential_id)).hexdigest()
@@ -41,7 +41,7 @@ def passkey_id(credential_id: str) -> str:
 def named_challenge(credential: object) -> str:
     """Return the challenge that a browser's answer says it signed. This proves nothing yet.
 
-    :raises InvalidPasskey: the answer is not one, or came from a page inside another site's frame.
+    :raises InvalidPasskey: the answer is malformed, or came from a page in a frame of another site.
     """
     client_data = _client_data(credential)
     if client_data.get("crossOrigin") not in (None, False) or "topOrigin" in client_data:
@@ -53,9 +53,9 @@ def named_challenge(credential: object) -> str:
 
 
 def named_credential(credential: object) -> str:
-    """Return the id of the credential that a browser's answer names, in base64url.
+    """Return the id of the credential in a browser's answer, in base64url.
 
-    :raises InvalidPasskey: the answer is not one.
+    :raises InvalidPasskey: the answer is malformed.
     """
     id = credential.get("id") if isinstance(credential, Mapping) else None
     if not isinstance(id, str) or not 0 < len(id) <= 2048:
@@ -66,7 +66,7 @@ def named_credential(credential: object) -> str:
 def check_user_handle(credential: object, user_id: str) -> None:
     """Raise unless the answer's user handle is that of ``user_id``.
 
-    :raises InvalidPasskey: it is missing, or somebody else's.
+    :raises InvalidPasskey: it is missing, or belongs to somebody else.
     """
     response = credential.get("response") if isinstance(credential, Mapping) else None
     handle = response.get("userHandle") if isinstance(response, Mapping) else None
@@ -77,10 +77,10 @@ def check_user_handle(credential: object, user_id: str) -> None:
 def verify_creation(
     party: RelyingParty, credential: object, challenge: Challenge, *, user_id: str, name: str, now: datetime
 ) -> Passkey:
-    """Return the passkey that a browser has made, after checking its answer.
+    """Check the browser's answer, and return the passkey that it has created.
 
     :param name: the name that the person sees in the list of passkeys.
-    :raises InvalidPasskey: anything about the answer is wrong.
+    :raises InvalidPasskey: the answer is invalid.
     """
     from webauthn import verify_registration_response
     from webauthn.helpers.cose import COSEAlgorithmIdentifier
@@ -111,9 +111,9 @@ def verify_creation(
 
 
 def verify_assertion(party: RelyingParty, credential: object, challenge: Challenge, passkey: Passkey) -> Assertion:
-    """Return what the browser's answer proves about ``passkey``.
+    """Check the browser's answer with ``passkey``, and return its result.
 
-    :raises InvalidPasskey: anything about the answer is wrong.
+    :raises InvalidPasskey: the answer is invalid.
     """
     from webauthn import verify_authentication_response
 
@@ -124,8 +124,8 @@ def verify_assertion(party: RelyingParty, credential: object, challenge: Challen
         expected_rp_id=party.id,
         expected_origin=list(party.origins),
         credential_public_key=from_base64url(passkey.public_key),
-        # The counter is compared by the store, in the statement that spends the challenge: two workers would both find the
-        # old one here.
+        # The store compares the counter, in the statement that marks the challenge as used. Here, two workers could both
+        # compare with the old value.
         credential_current_sign_count=0,
         require_user_verification=True,
     )
@@ -138,7 +138,7 @@ def _verified(verify: Callable[..., Any], *, credential: object, **expected: Any
     try:
         return verify(credential=dict(credential), **expected)
     except Exception as error:  # noqa: BLE001  # the library raises more than it documents on what attackers send
-        # Only the kind: the text may quote what was sent.
+        # Only the type: the text can quote what was sent.
         raise InvalidPasskey(f"the answer could not be verified ({type(error).__name__})") from None
 
 

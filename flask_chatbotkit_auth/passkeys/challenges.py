@@ -1,4 +1,4 @@
-"""The challenge that a browser signs: random, dated, and bound to its purpose, its browser and its person."""
+"""The challenge that a browser signs. It is random and dated, and bound to a purpose, a browser and a person."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from ..keys import derive
 from .base64url import from_base64url, to_base64url
 
 CHALLENGE_LIFETIME = timedelta(minutes=10)
-"""How long a browser may take from the options to its answer."""
+"""How long after the options a browser can answer."""
 
 _RANDOM, _EXPIRY, _MAC = 16, 8, 32
 
 
 @dataclass(frozen=True)
 class Challenge:
-    """What the browser signs. Nothing is stored about it before an answer proves it."""
+    """What the browser signs. It is not stored before a valid answer arrives."""
 
     text: str
-    """The challenge as the browser gets and returns it, in base64url."""
+    """The challenge in base64url, as the browser receives and returns it."""
 
     nonce: str
-    """Its SHA-256, by which the store remembers that it is spent."""
+    """Its SHA-256 in hexadecimal, under which the store keeps that it was used."""
 
     expires_at: datetime
 
 
 class Challenges:
-    """Makes challenges and recognises them: random, dated, and signed under keys derived from ``SECRET_KEY``.
+    """Makes challenges and checks them. They are signed with a key that is derived from ``SECRET_KEY``.
 
-    A challenge is bound to its purpose, to the person for whom a passkey is made, and to the browser that asked.
+    A challenge is bound to its purpose, to the browser that asked, and to the person for whom a passkey is made.
 
-    :param keys: returns the secret keys at the time of use, the one in force first.
+    :param keys: returns the current secret key, and after it the earlier ones. It is called at each use.
     """
 
     def __init__(self, keys: Callable[[], Sequence[str | bytes]]) -> None:
@@ -48,8 +48,8 @@ class Challenges:
         """Return a new challenge.
 
         :param purpose: ``"create"`` or ``"get"``.
-        :param browser: a secret that only this browser's own session has.
-        :param user_id: the person that a passkey is made for; for ``"get"`` nobody is known yet.
+        :param browser: a secret of this browser's session.
+        :param user_id: the person for whom a passkey is made; ``""`` for ``"get"``, where the person is not known yet.
         """
         expires_at = now + CHALLENGE_LIFETIME
         head = secrets.token_bytes(_RANDOM) + to_milliseconds(expires_at).to_bytes(_EXPIRY, "big")
@@ -57,9 +57,9 @@ class Challenges:
         return _challenge(head + mac, expires_at)
 
     def check(self, text: str, *, purpose: str, browser: str, now: datetime, user_id: str = "") -> Challenge:
-        """Return the challenge that a browser's answer names.
+        """Return the challenge in a browser's answer, if it is valid.
 
-        :raises InvalidPasskey: it is not one of ours, or was made for something else, somebody else or another browser.
+        :raises InvalidPasskey: it was not made here, or was made for another purpose, person or browser.
         :raises PasskeyExpired: it is older than :data:`CHALLENGE_LIFETIME`.
         """
         value = from_base64url(text)
@@ -79,6 +79,6 @@ def _challenge(value: bytes, expires_at: datetime) -> Challenge:
 
 
 def _sign(key: str | bytes, head: bytes, *parts: str) -> bytes:
-    # Each part with its length, so that no two lists of parts read the same.
+    # Each part is preceded by its length, so that different lists of parts never give the same message.
     message = b"".join(len(each).to_bytes(4, "big") + each for each in (head, *(part.encode() for part in parts)))
     return hmac.new(derive(key, "passkey challenges"), message, hashlib.sha256).digest()

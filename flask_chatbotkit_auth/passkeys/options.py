@@ -1,4 +1,4 @@
-"""What a browser is asked for: to make a passkey, or to sign with one."""
+"""The options for a browser: to create a passkey, or to sign in with one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .base64url import to_base64url
 from .challenges import CHALLENGE_LIFETIME, Challenge
 
 MAX_PASSKEYS = 20
-"""Passkeys that one person may have."""
+"""The most passkeys that one person can have."""
 
 ALGORITHMS = (-7, -257, -8)
-"""COSE algorithms that a passkey may sign with: ES256, RS256 and EdDSA."""
+"""The COSE algorithms that are accepted: ES256, RS256 and EdDSA."""
 
 _TIMEOUT = int(CHALLENGE_LIFETIME / timedelta(milliseconds=1))
 
 
 @dataclass(frozen=True)
 class RelyingParty:
-    """Who a passkey is for, as browsers see it."""
+    """The site that passkeys belong to (WebAuthn: the relying party)."""
 
     id: str
     """The domain that passkeys belong to, such as ``"example.com"``. With another one, every passkey stops working."""
@@ -33,21 +33,21 @@ class RelyingParty:
     """The product's name, which the browser shows."""
 
     origins: tuple[str, ...]
-    """The exact origins whose pages may ask for one, such as ``"https://shop.example.com"``."""
+    """The exact origins whose pages can ask for a passkey, such as ``"https://shop.example.com"``."""
 
 
 def user_handle(user_id: str) -> bytes:
-    """Return the 32 bytes by which a passkey names its owner: they never change, and do not show the id."""
+    """Return the 32 bytes that name the owner in a passkey. They never change, and do not reveal the id."""
     return hashlib.sha256(b"flask-chatbotkit-auth: passkey user handle:" + user_id.encode()).digest()
 
 
 def creation_options(
     party: RelyingParty, user: User, challenge: Challenge, existing: Iterable[Passkey], *, offer: bool = False
 ) -> dict[str, Any]:
-    """Return what ``navigator.credentials.create`` is asked for, as JSON with base64url for bytes.
+    """Return the options for ``navigator.credentials.create``, as JSON with base64url for bytes.
 
-    :param existing: the passkeys that the person has, so that one device does not make two.
-    :param offer: it is the offer after a sign-in, which is about this device only.
+    :param existing: the passkeys that the person has, so that a device does not create a second one.
+    :param offer: whether this is the offer after a sign-in, which is only about this device.
     """
     selection: dict[str, Any] = {
         "residentKey": "required",
@@ -76,9 +76,9 @@ def creation_options(
 
 
 def request_options(party: RelyingParty, challenge: Challenge) -> dict[str, Any]:
-    """Return what ``navigator.credentials.get`` is asked for.
+    """Return the options for ``navigator.credentials.get``.
 
-    It names no credential, so that nobody learns from it who has a passkey.
+    They name no credential, so that nobody learns from them who has a passkey.
     """
     return {
         "challenge": challenge.text,

@@ -1,6 +1,6 @@
-"""Names for the makers of passkeys, by the model number (AAGUID) that an authenticator states. For display only.
+"""The names of passkey providers, by the model number (AAGUID) that an authenticator states. For display only.
 
-Nobody checks that number, so nothing may depend on it. From the community's list of passkey providers.
+The number is not verified, so nothing must depend on it. The names are from the community's list of passkey providers.
 """
 
 from __future__ import annotations
@@ -26,5 +26,5 @@ _PROVIDERS = {
 
 
 def provider_of(aaguid: str) -> str | None:
-    """Return the maker's name, or ``None`` for a model that is not known here."""
+    """Return the name of the provider, or ``None`` if the model is unknown."""
     return _PROVIDERS.get(aaguid)

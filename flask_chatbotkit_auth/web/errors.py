@@ -52,15 +52,15 @@ _FORMS = {
     "account_delete_code": ("account_delete", ()),
     "account_delete_post": ("account_delete", ("confirm",)),
 }
-"""By the endpoint of a POST: the page that its form is on, and the fields that are shown again."""
+"""For the endpoint of each POST: the page with its form, and the fields that are shown again."""
 
 _ADDRESS_FORMS = ("chatbotkit_auth.sign_in_post", "chatbotkit_auth.account_email_post")
 
 
 def answer(shown: Flash, endpoint: str | None = None) -> AnyResponse:
-    """Answer a form: redirect to a page that shows ``shown`` once, or render it at once where that cannot be kept.
+    """Answer a form: redirect to a page that shows ``shown`` once. Render the page directly if ``shown`` cannot be stored.
 
-    :param endpoint: the page, by default the one that the form is on.
+    :param endpoint: the page; by default the one with the form.
     """
     endpoint = endpoint or _form()[0]
     if endpoint.startswith("account") and current_session() is None:
@@ -68,7 +68,7 @@ def answer(shown: Flash, endpoint: str | None = None) -> AnyResponse:
     endpoint = f"chatbotkit_auth.{endpoint}"
     m = flash.keep(shown)
     if m is None:
-        if "chatbotkit_auth_flash" in g:  # its page failed, too
+        if "chatbotkit_auth_flash" in g:  # rendering its page has failed as well
             return message_page(shown)
         g.chatbotkit_auth_flash = shown
         made: AnyResponse = current_app.make_response(current_app.ensure_sync(current_app.view_functions[endpoint])())
@@ -78,17 +78,17 @@ def answer(shown: Flash, endpoint: str | None = None) -> AnyResponse:
 
 
 def done(message: str, endpoint: str | None = None, **more: Any) -> AnyResponse:
-    """Answer a form that did its work: redirect to a page that says so once."""
+    """Answer a form that has succeeded: redirect to a page that says so once."""
     return answer(Flash(message=message, **more), endpoint)
 
 
 def failed(
     status: int, code: str, message: str, *, errors: dict[str, str] | None = None, **details: Any
 ) -> AnyResponse:
-    """Answer about something wrong that is no exception: JSON, or the form again with what was typed.
+    """Answer an error that is not an exception: with JSON, or with the form again, filled with what was typed.
 
-    :param errors: sentences by field, where the fault is in what was typed.
-    :param details: what the JSON says beside code and message.
+    :param errors: sentences by field, for input that is wrong.
+    :param details: further fields of the JSON error.
     """
     if wants_json():
         if is_app_request():
@@ -98,16 +98,16 @@ def failed(
 
 
 def problem(error: ChatBotKitAuthError, endpoint: str | None = None) -> AnyResponse:
-    """Answer about ``error``: JSON, the form that it came from, or a page of its own.
+    """Answer an exception: with JSON, with the form that it came from, or with a page of its own.
 
-    :param endpoint: the page, by default the one that the form is on.
+    :param endpoint: the page; by default the one with the form.
     """
     report(error)
     if isinstance(error, RateLimited):
         _log_refusal(error)
     if wants_json():
         return json_problem(error)
-    # An application's own views meet errors of the store here, too.
+    # Errors of the store in an application's own views arrive here as well.
     ours = request.method == "POST" and request.blueprint == "chatbotkit_auth"
     return answer(flash_of(error), endpoint) if ours else message_page(flash_of(error))
 
@@ -127,7 +127,7 @@ def json_problem(error: ChatBotKitAuthError) -> Response:
 
 
 def _challenge_in_hand() -> dict[str, Any]:
-    """Return ``{"challenge": …}`` where an app's challenge has changed and goes on: it must hold the newest token."""
+    """Return ``{"challenge": …}`` if an app's challenge has changed and is pending: the app needs the new token."""
     holder = current_holder()
     if not getattr(holder, "changed", False):
         return {}
@@ -139,7 +139,7 @@ def _challenge_in_hand() -> dict[str, Any]:
 
 
 def message_page(shown: Flash) -> Response:
-    """Return a page that says ``shown`` and nothing else."""
+    """Return a page that shows only ``shown``."""
     return page(
         "message",
         shown,
@@ -153,11 +153,11 @@ def message_page(shown: Flash) -> Response:
 
 
 def flash_of(error: ChatBotKitAuthError) -> Flash:
-    """Return what a page says about ``error``, with what was typed."""
+    """Return the message of a page about ``error``, with what was typed."""
     message = explain(error)
     own: dict[str, Any] = {}
     if isinstance(error, LifecycleDisabled):
-        # Only a signed-in person meets this one.
+        # Only a signed-in person gets this one.
         own = {"title": _("Turned off"), "action_label": _("Back to your account")}
         own["action_url"] = url_for("chatbotkit_auth.account")
     elif isinstance(error, (SignInDenied, SignUpDisabled)):
@@ -176,7 +176,7 @@ def flash_of(error: ChatBotKitAuthError) -> Flash:
 
 
 def _field(error: ChatBotKitAuthError) -> str | None:
-    """Return the field of the form that ``error`` is about, if it is about one."""
+    """Return the field of the form that ``error`` is about, or ``None``."""
     if isinstance(error, InvalidCode) and error.attempts_left:
         return "code"
     return "email" if isinstance(error, InvalidEmail) and request.endpoint in _ADDRESS_FORMS else None
@@ -192,7 +192,7 @@ def _typed() -> dict[str, str]:
 
 
 def _log_refusal(reason: object) -> None:
-    # The rule and not the path, which may hold a session's id, or whatever else the client wrote into it.
+    # The rule, not the path: that can contain the id of a session, or anything else that a client wrote into it.
     _log.warning("%s refused to %s: %s", request.url_rule, request.remote_addr, reason)
 
 

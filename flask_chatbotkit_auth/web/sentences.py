@@ -34,7 +34,7 @@ from .forms import text
 
 
 def explain(error: ChatBotKitAuthError) -> str:
-    """Return the sentence that a person reads: what happened, and what to do next."""
+    """Return the sentence that a page shows about an error: what happened, and what to do next."""
     if (request.endpoint or "").startswith("chatbotkit_auth.account"):
         return _explain_to_signed_in(error)
     return _explain(error)
@@ -56,7 +56,7 @@ def _explain(error: ChatBotKitAuthError) -> str:
     if _refused(error):
         return _("This was refused, and trying again won't help. Contact the people who run this site.")
     if isinstance(error, APIError) and request.endpoint in _BEFORE_A_CODE:
-        return _("We can't reach our servers right now. Try again in a moment.")  # no code has been typed yet
+        return _("We can't reach our servers right now. Try again in a moment.")  # nobody has typed a code yet
     for kind, sentence in SENTENCES:
         if isinstance(error, kind):
             return _(sentence)
@@ -64,7 +64,7 @@ def _explain(error: ChatBotKitAuthError) -> str:
 
 
 def _explain_to_signed_in(error: ChatBotKitAuthError) -> str:
-    """Return the sentence on a page of the account, where nobody is about to sign in."""
+    """Return the sentence for a page of the account, where the person is already signed in."""
     if isinstance(error, InvalidCode) and error.attempts_left == 0:
         return _("That code isn't right, and that was the last try. Send a new code.")
     if isinstance(error, RateLimited) and error.limit == "resend:max":
@@ -81,7 +81,7 @@ _BEFORE_A_CODE = ("chatbotkit_auth.sign_in_post", "chatbotkit_auth.app_sign_in")
 
 
 def _refused(error: ChatBotKitAuthError) -> bool:
-    """Return whether the API has understood and refused, so that the same thing will be refused again."""
+    """Return whether the API has refused the request itself, so that trying again does not help."""
     return isinstance(error, APIStatusError) and error.status in (400, 409, 422)
 
 
@@ -137,6 +137,7 @@ def _in_words(seconds: int) -> str:
 
 
 def title_of(status: int) -> str:
+    """Return the title of a page about an error with this status."""
     if status == 429:
         return _("Please wait")
     if status == 403:

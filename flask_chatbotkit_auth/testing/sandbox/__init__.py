@@ -1,4 +1,4 @@
-"""A stand-in of the ChatBotKit API that serves real HTTP on a real port, with faults on demand."""
+"""The sandbox: a stand-in for the ChatBotKit API that serves real HTTP on a real port."""
 
 from .sandbox import Sandbox
 

@@ -1,4 +1,4 @@
-"""From a request to an operation: paths, secrets, and on whose behalf."""
+"""Finds the operation for a request: its path, its secret, and the account that it acts for."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _ROUTES = [(method, re.compile(path.replace("{}", "([^/]+)")), operation) for me
 
 
 class NoRoute(Exception):
-    """Nothing of this API is served at the path, as at a wrong origin or under the resource's other name."""
+    """The API serves nothing at this path, as at a wrong origin or under the other name of the sub-account resource."""
 
 
 def perform(
@@ -64,7 +64,7 @@ def perform(
 ) -> Reply:
     """Carry out a request.
 
-    :raises NoRoute: the path is none of the API's.
+    :raises NoRoute: the path does not exist.
     :raises Problem: the API refuses.
     """
     if not request.path.startswith(PREFIX):
@@ -76,7 +76,7 @@ def perform(
     if known and request.method != known[0]:
         raise Problem(405, f"Use {known[0]}")
     account, contact_id = _acting(records, secret, request)
-    # The record of a call is frozen to those who read it.
+    # The record of a call is frozen for its readers.
     object.__setattr__(request, "account", account)
     if own:
         return own(request)
@@ -109,15 +109,15 @@ def _route(rest: str, knows: tuple[str, ...]) -> tuple[str, Operation, tuple[str
 
 
 def _acting(records: Records, secret: str, request: Request) -> tuple[str | None, str | None]:
-    """Return the acting sub-account, None for the secret's own account, and the contact a token is bound to."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    """Return the acting sub-account (None for the account of the secret), and the contact that the token is bound to."""
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     account, contact_id = None, None
     if not scheme:
         raise Problem(403 if request.method == "POST" else 401, "Not authenticated")
     if scheme.lower() != "bearer":
         raise Problem(401, "Send the secret as a bearer token")
-    if given.strip() != secret:
-        token = records.tokens.get(given.strip())
+    if bearer.strip() != secret:
+        token = records.tokens.get(bearer.strip())
         if token is None or (token.expires_at is not None and token.expires_at <= records.now()):
             raise Problem(401, "The secret is not valid")
         if token.routes is not None and not opens(token.routes, request.path):

@@ -1,4 +1,4 @@
-"""What an operation of the stand-in is given and gives back: a call, a reply, a problem."""
+"""The input and output of an operation of the sandbox: a call, a reply, a problem."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CODES = {
     429: "LIMITS_REACHED",
     500: "GENERIC_ERROR",
 }
-"""The codes that differ from the names in :class:`http.HTTPStatus`, some of which change with Python's version."""
+"""The codes that differ from the names in :class:`http.HTTPStatus`. Some of those names depend on the version of Python."""
 
 RATE_LIMIT = "You have exceeded your allocated rate limits: rate/poll"
-"""What a 429 says unless told otherwise: wait a minute."""
+"""The default message of a 429: the client should wait a minute."""
 
 PLAN_LIMIT = "You have reached the limits of your plan"
-"""What a 429 with the code LIMITS_REACHED, asked for by name, says: waiting does not help."""
+"""The message of a 429 with the code LIMITS_REACHED: waiting does not help."""
 
 
 def error_document(status: int, message: str | None = None, code: str | None = None) -> Record:
@@ -39,7 +39,7 @@ def error_document(status: int, message: str | None = None, code: str | None = N
 
 
 class Problem(Exception):
-    """The API refuses: an HTTP status and a sentence."""
+    """The API refuses the request, with an HTTP status and a sentence."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -48,10 +48,10 @@ class Problem(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """Who asks for what."""
+    """A request to an operation."""
 
     account: str | None
-    """Id of the sub-account that acts; None is the account that the secret belongs to."""
+    """The id of the acting sub-account; None for the account that the secret belongs to."""
     contact_id: str | None
     """The contact that a session token is bound to."""
     body: Record
@@ -60,10 +60,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """A success, as one JSON document and, where the API offers that, as JSONL."""
+    """A success, as one JSON document and, if the API offers it, as JSON lines."""
 
     document: Any
     events: list[Record] | None = None
     paced: bool = False
-    """Whether the events arrive one after another, as they come into being."""
+    """Whether the events are sent one by one, with a pause between them."""
     status: int = 200

@@ -1,4 +1,4 @@
-"""Contacts: what the API does with them, and the rules it keeps."""
+"""The operations on contacts, with the API's own rules."""
 
 from __future__ import annotations
 
@@ -49,13 +49,14 @@ def delete_contact(records: Records, call: Call, contact_id: str) -> Reply:
 
 
 def ensured(records: Records, call: Call, body: Record) -> Record:
-    """Return the contact of a fingerprint, made if there was none.
+    """Return the contact with a fingerprint. It is created if there is none.
 
-    It looks first and inserts later, and lets other requests in between: of several at once the losers get 409.
+    As on the platform, other requests can run between the look-up and the insert: of several calls at once, all but one get
+    409.
     """
     changes = _changes(records, body)
     if body.get("fingerprint") is None:
-        # Not verified, under a fingerprint of the platform's own.
+        # It is not verified, and gets a fingerprint that the platform makes.
         identity = json.dumps([changes.get(name) for name in ("email", "phone", "nick", "name")])
         changes["fingerprint"] = hashlib.sha256(f"ensure:{call.account}:{identity}".encode()).hexdigest()
         changes.pop("verifiedAt", None)
@@ -83,8 +84,8 @@ def _changes(records: Records, body: Record) -> Record:
 
 
 def _by_fingerprint(records: Records, call: Call, fingerprint: str) -> Record | None:
-    mine = records.owned(records.contacts, call.account)
-    return next((contact for contact in mine if contact.get("fingerprint") == fingerprint), None)
+    own = records.owned(records.contacts, call.account)
+    return next((contact for contact in own if contact.get("fingerprint") == fingerprint), None)
 
 
 def _refuse_taken_fingerprint(records: Records, call: Call, changes: Record, contact_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The stand-in's chat: a friendly answer to whatever is said, whole or token by token."""
+"""The operations on conversations. Every message gets the same kind of answer, whole or token by token."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TOKEN = re.compile(r"\s*\S+|\s+$")
 
 def create_conversation(records: Records, call: Call) -> Reply:
     texts = ("name", "description", "taskId", "spaceId", *BOT_TEXTS)
-    settings = checked(call.body, texts=texts, objects=("meta",), flags=FLAGS, others=CREATION)
+    settings = checked(call.body, texts=texts, objects=("meta",), flags=FLAGS, unchecked=CREATION)
     contact_id = _contact_id(records, call)
     messages = _messages(records, call.body.get("messages", []))
     records.spend(call.account, "conversations")
@@ -38,8 +38,8 @@ def create_conversation(records: Records, call: Call) -> Reply:
 
 def list_conversations(records: Records, call: Call) -> Reply:
     wanted = {name: call.listing.query[name] for name in LINKS if name in call.listing.query}
-    mine = records.owned(records.conversations, call.account)
-    return page((each for each in mine if all(each.get(name) == value for name, value in wanted.items())), call)
+    own = records.owned(records.conversations, call.account)
+    return page((each for each in own if all(each.get(name) == value for name, value in wanted.items())), call)
 
 
 def fetch_conversation(records: Records, call: Call, conversation_id: str) -> Reply:
@@ -59,12 +59,12 @@ def list_messages(records: Records, call: Call, conversation_id: str) -> Reply:
 
 def list_contact_conversations(records: Records, call: Call, contact_id: str) -> Reply:
     records.one(records.contacts, contact_id, call.account, "Contact")
-    mine = records.owned(records.conversations, call.account)
-    return page((conversation for conversation in mine if conversation.get("contactId") == contact_id), call)
+    own = records.owned(records.conversations, call.account)
+    return page((conversation for conversation in own if conversation.get("contactId") == contact_id), call)
 
 
 def complete(records: Records, call: Call) -> Reply:
-    checked(call.body, texts=BOT_TEXTS, flags=FLAGS, others=COMPLETION)
+    checked(call.body, texts=BOT_TEXTS, flags=FLAGS, unchecked=COMPLETION)
     messages = _messages(records, call.body.get("messages"))
     _contact_id(records, call)
     records.spend(call.account, "messages")
@@ -73,7 +73,7 @@ def complete(records: Records, call: Call) -> Reply:
 
 def complete_conversation(records: Records, call: Call, conversation_id: str) -> Reply:
     records.one(records.conversations, conversation_id, call.account, "Conversation")
-    checked(call.body, others=CONTINUATION)
+    checked(call.body, unchecked=CONTINUATION)
     text = call.body.get("text")
     if "text" in call.body and not (isinstance(text, str) and text.strip()):
         raise Problem(400, '"text" is not allowed to be empty')
@@ -92,26 +92,26 @@ def _counted(records: Records, call: Call, reply: Reply) -> Reply:
 
 
 def _contact_id(records: Records, call: Call) -> str | None:
-    given = call.body.get("contact") or call.body.get("contactId") or call.contact_id
-    if isinstance(given, dict):
-        return str(ensured(records, call, given)["id"])
-    if given is None:
+    contact = call.body.get("contact") or call.body.get("contactId") or call.contact_id
+    if isinstance(contact, dict):
+        return str(ensured(records, call, contact)["id"])
+    if contact is None:
         return None
-    if not isinstance(given, str):
+    if not isinstance(contact, str):
         raise Problem(400, '"contactId" must be one of [string, object]')
-    if given not in records.contacts or records.owners.get(given) != call.account:
+    if contact not in records.contacts or records.owners.get(contact) != call.account:
         raise Problem(400, '"contactId" is not a contact of this account')
-    return given
+    return contact
 
 
-def _messages(records: Records, given: Any) -> list[Record]:
-    if not isinstance(given, list) or not all(isinstance(message, dict) for message in given):
+def _messages(records: Records, sent: Any) -> list[Record]:
+    if not isinstance(sent, list) or not all(isinstance(message, dict) for message in sent):
         raise Problem(400, '"messages" must be an array of {type, text}')
-    return [{**records.stamp(), **_message(message)} for message in given]
+    return [{**records.stamp(), **_message(message)} for message in sent]
 
 
-def _message(given: Record) -> Record:
-    fields = checked(given, texts=("type", "text"), objects=("meta",))
+def _message(message: Record) -> Record:
+    fields = checked(message, texts=("type", "text"), objects=("meta",))
     type, text = fields.get("type"), fields.get("text")
     if not isinstance(text, str) or type not in MESSAGE_TYPES:
         raise Problem(400, '"messages" must be an array of {type, text}')

@@ -1,4 +1,4 @@
-"""What a test adds to the API: fixed answers, and operations of its own with whatever state they keep."""
+"""Fixed answers and operations that a test adds to the sandbox."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Function = Callable[..., Any]
 
 
 class Extras:
-    """The answers and operations added so far; of several that match, the newest one is taken."""
+    """The answers and operations that were added. If several match, the newest one is used."""
 
     def __init__(self) -> None:
         self._routes: list[tuple[str, re.Pattern[str], Function]] = []
         self._answers: list[tuple[str, Reply]] = []
 
     def add_route(self, method: str, path: str, function: Function) -> None:
-        """Add an operation; ``{name}`` in the path stands for one segment."""
+        """Add an operation. ``{name}`` in the path matches one segment."""
         rest = path.removeprefix("/api/v1").lstrip("/")
         parts = re.split(r"\{\w*\}", rest)
         self._routes.insert(0, (method.upper(), re.compile("([^/]+)".join(map(re.escape, parts))), function))
@@ -33,12 +33,12 @@ class Extras:
         self._answers.insert(0, (path_glob, Reply(document, status=status)))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all answers and operations."""
         self._routes.clear()
         self._answers.clear()
 
     def route(self, method: str, rest: str) -> Callable[[Request], Reply] | None:
-        """Return what carries out a request, or None; ``rest`` is the path after ``/api/v1/``."""
+        """Return the function for a request, or None. ``rest`` is the path after ``/api/v1/``."""
         for wanted, pattern, function in list(self._routes):
             match = pattern.fullmatch(rest)
             if match is not None and wanted == method:

@@ -1,4 +1,4 @@
-"""Faults on demand: which request goes wrong, and how."""
+"""Faults on demand: which requests fail, and how."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 @dataclass
 class Fault:
-    """One thing to go wrong; see :meth:`.Sandbox.fail`."""
+    """One fault; see :meth:`.Sandbox.fail`."""
 
     path_glob: str
     status: int | None = None
@@ -32,17 +32,17 @@ class Fault:
 
     @property
     def answers(self) -> bool:
-        """Whether the fault answers, or refuses to, in the place of the API."""
+        """Whether the fault replaces the answer of the API."""
         return self.status is not None or self.body is not None or self.drop is True
 
     @property
     def cut(self) -> int | None:
-        """How many bytes of the answer are sent, None for all."""
+        """How many bytes of the answer are sent; None for all."""
         return None if isinstance(self.drop, bool) else self.drop
 
 
 class Faults:
-    """The faults in force, in the order they were asked for."""
+    """The faults that apply, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -57,9 +57,9 @@ class Faults:
             self._faults.clear()
 
     def take(self, method: str, path: str) -> tuple[float, Fault | None]:
-        """Return the seconds to wait before a request is answered, and what then goes wrong with it.
+        """Return the seconds to wait before a request is answered, and the fault that applies to it.
 
-        Each fault so used counts once. Delays add up; otherwise the first fault that matches is the one.
+        Each fault that is used counts once. Delays add up. Apart from delays, the first fault that matches applies.
         """
         delay = 0.0
         with self._lock:

@@ -1,4 +1,4 @@
-"""Which records of a list an answer shows: filters, order, pages."""
+"""Filters, order and pages: which records of a list an answer shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _META_KEY = re.compile(r"meta(?:\.(?P<dotted>.+)|\[(?P<bracketed>.+)\])", re.DOT
 
 @dataclass(frozen=True)
 class Listing:
-    """What a query asks of a list, and what the stand-in is set to do with it."""
+    """The query of a list, and the settings of the sandbox that apply to it."""
 
     query: Mapping[str, str]
     page_size: int
@@ -23,11 +23,11 @@ class Listing:
     def select(
         self, items: Iterable[dict[str, Any]], *, email_filter: bool, order: str = "desc"
     ) -> tuple[list[dict[str, Any]], str]:
-        """Return one page of ``items`` and its cursor, the id of its last item; ``""`` where there is none.
+        """Return one page of ``items``, and its cursor: the id of its last item, or ``""`` if the page is empty.
 
-        The last page has one, too. Nothing comes after a cursor that names no item.
+        The last page has a cursor, too. A cursor that is not the id of an item is followed by an empty page.
 
-        :raises ValueError: the ``order`` of the query makes no sense.
+        :raises ValueError: the ``order`` of the query is invalid.
         """
         order = self.query.get("order", order)
         if order not in ("asc", "desc"):
@@ -65,7 +65,7 @@ def _position(item: dict[str, Any]) -> tuple[float, str]:
 
 
 def _equal(value: Any, wanted: str) -> bool:
-    """Compare the type as well: a query can name texts and booleans, and no number."""
+    """Compare value and type. A query can name texts and booleans, but no numbers."""
     if wanted in ("true", "false"):
         return value is (wanted == "true")
     return isinstance(value, str) and value == wanted

@@ -1,6 +1,6 @@
-"""What the stand-in knows.
+"""The data of the sandbox.
 
-An operation takes the :class:`Records` and a call, answers a reply or raises a problem. It runs under
+An operation takes the :class:`Records` and a call. It returns a reply, or raises a problem. It runs under
 :attr:`Records.lock`, so a look-up and the write that depends on it are one step.
 """
 
@@ -17,23 +17,23 @@ from . import meta
 from .calls import PLAN_LIMIT, Call, Problem, Record, Reply
 
 GHOST_MILLISECONDS = 60_000
-"""How long a deleted sub-account can still be acted for; up to two minutes on the platform, which caches it."""
+"""How long requests can still act as a deleted sub-account. The platform caches it for up to two minutes."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """A secret that acts as a sub-account: long-lived and listed, or of a session, which ends."""
+    """A secret that acts as a sub-account. It is either long-lived and listed, or the token of a session, which expires."""
 
     user_id: str
     record: Record
     expires_at: int | None
     routes: tuple[str, ...] | None
-    """Globs of the only paths it opens; None for every path."""
+    """Globs of the paths that it opens; None for every path."""
     contact_id: str | None
 
 
 class Records:
-    """All that the stand-in knows, and how the deployment that it stands for behaves."""
+    """All data of the sandbox, and the settings of the deployment that it simulates."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.lock: threading.RLock = threading.RLock()
@@ -44,10 +44,11 @@ class Records:
         self.datasets: dict[str, Record] = {}
         self.messages: dict[str, list[Record]] = {}
         self.tokens: dict[str, Token] = {}
-        # Apart from the records, which hold nothing but what the API shows. What is missing here is the account's own.
+        # Separate from the records, which contain only what the API shows. A record without an owner belongs to the account
+        # itself.
         self.owners: dict[str, str] = {}
         self.aliases: dict[str, str] = {}
-        # Deleted sub-accounts and when they went, and what each sub-account has used of its limits.
+        # Deleted sub-accounts with the time of the deletion, and what each sub-account has used of its limits.
         self.ghosts: dict[str, int] = {}
         self.used: dict[tuple[str, str], float] = {}
         self.byte_limits = True
@@ -61,13 +62,13 @@ class Records:
         return int(self._clock() * 1000)
 
     def tick(self) -> int:
-        """Return the time as :meth:`now` does, but never the same millisecond twice."""
-        # So records made in a burst are listed in the order they were made in.
+        """Return the time in milliseconds, but never the same millisecond twice."""
+        # This way, records that are created in the same millisecond are listed in the order of their creation.
         self._latest = max(self.now(), self._latest + 1)
         return self._latest
 
     def stamp(self) -> Record:
-        """Return the fields every record begins with."""
+        """Return the fields that every new record has."""
         created_at = self.tick()
         return {"id": new_id(), "createdAt": created_at, "updatedAt": created_at}
 
@@ -78,7 +79,7 @@ class Records:
     def one(self, table: dict[str, Record], key: str, account: str | None, what: str) -> Record:
         """Return one record of an account.
 
-        :raises Problem: 404 where there is none, 403 where it is another account's.
+        :raises Problem: 404 if it does not exist, 403 if it belongs to another account.
         """
         if key not in table:
             raise Problem(404, f"{what} not found")
@@ -87,12 +88,12 @@ class Records:
         return table[key]
 
     def own(self, record: Record, account: str | None) -> None:
-        """Note whose the record is."""
+        """Set the account that a record belongs to."""
         if account is not None:
             self.owners[record["id"]] = account
 
     def let_others_in(self) -> None:
-        """Give way to other requests between a look-up and the write that depends on it, as the platform does."""
+        """Let other requests run between a look-up and the write that depends on it, as on the platform."""
         self.lock.release()
         try:
             time.sleep(self.ensure_gap)
@@ -100,9 +101,9 @@ class Records:
             self.lock.acquire()
 
     def spend(self, account: str | None, what: str, amount: float = 1) -> None:
-        """Count what a sub-account uses of a limit, such as ``"conversations"`` or ``"database.datasets"``.
+        """Count the use of a limit of a sub-account, such as ``"conversations"`` or ``"database.datasets"``.
 
-        :raises Problem: it has used all of it.
+        :raises Problem: 429: the limit is reached.
         """
         if account is None:
             return
@@ -115,12 +116,12 @@ class Records:
         self.used[account, what] = used + amount
 
     def give_back(self, account: str | None, what: str) -> None:
-        """Take back one of what :meth:`spend` counted."""
+        """Undo one count of :meth:`spend`."""
         if account is not None:
             self.used[account, what] = max(0, self.used.get((account, what), 0) - 1)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete everything."""
         with self.lock:
             for table in (self.users, self.contacts, self.conversations, self.bots, self.datasets):
                 table.clear()
@@ -134,7 +135,7 @@ def new_id() -> str:
 
 
 def forget(records: Records, key: str) -> None:
-    """Delete a record of an account, whatever it is, by its id."""
+    """Delete a record of any kind by its id."""
     for table in (records.contacts, records.conversations, records.bots, records.datasets):
         table.pop(key, None)
     records.messages.pop(key, None)
@@ -142,7 +143,7 @@ def forget(records: Records, key: str) -> None:
 
 
 def page(items: Iterable[Record], call: Call, *, email_filter: bool = False, order: str = "desc") -> Reply:
-    """Answer the part of ``items`` that the query asks for, in ``order`` where it names none."""
+    """Answer the page of ``items`` that the query asks for. ``order`` is the default order."""
     try:
         found, cursor = call.listing.select(items, email_filter=email_filter, order=order)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Bots and datasets as simple records: made, listed, fetched, changed and deleted, each by its own account."""
+"""The operations on bots and datasets, which are simple records here."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ NUMBERS = ("recordMaxTokens", "searchMinScore", "searchMaxRecords", "searchMaxTo
 class Resource:
     """The operations of one kind of record.
 
-    :param name: as the path has it.
-    :param limit: the limit of a sub-account that a new one counts against; none where it is empty.
+    :param name: the name of the resource in the path.
+    :param limit: the limit of a sub-account that a new record counts against; ``""`` for none.
     """
 
     def __init__(self, name: str, limit: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Which paths a session token opens: globs as minimatch reads them."""
+"""Which paths a session token opens, by globs in the syntax of minimatch."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ PREFIX = "/api/v1/"
 
 
 def opens(routes: Iterable[str], path: str) -> bool:
-    """Return whether one of the patterns matches the path, and none that begins with ``!`` excludes it.
+    """Return whether a pattern matches the path, and no pattern that begins with ``!`` excludes it.
 
-    ``*`` stops at ``/`` and ``**`` does not. No pattern opens nothing; exclusions alone open everything else. A pattern
-    may name the path as the hosted API has it, or from the resource on.
+    ``*`` stops at ``/``, and ``**`` does not. Without patterns, no path is open. With exclusions only, every other path is
+    open. A pattern can begin with the prefix of the hosted API, or with the resource.
     """
     names = (path, path.removeprefix("/api"), path.removeprefix("/api/v1"), path.removeprefix(PREFIX))
     patterns = list(routes)

@@ -1,4 +1,4 @@
-"""A stand-in of the ChatBotKit API that serves real HTTP on a real port, with faults on demand."""
+"""``Sandbox``: starts and stops the stand-in, holds its data, and makes its requests fail on demand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_FOUND_PAGE = b"<!DOCTYPE html><html><head><title>404</title></head><body><h1
 
 
 class Sandbox:
-    """The ChatBotKit API as far as sign-in and chat touch it, in memory.
+    """The parts of the ChatBotKit API that sign-in and chat use, in memory.
 
     ::
 
@@ -31,27 +31,27 @@ class Sandbox:
             sandbox.add_user("ada@example.com", name="Ada")
             app.config.update(CHATBOTKIT_API_SECRET="sk-test", CHATBOTKIT_API_URL=sandbox.url)
 
-    Everything may be read, set and called while it serves, from any thread.
+    You can read, set and call everything while it serves, from any thread.
 
-    :param secret: the account's secret key, which requests must carry as a bearer token.
-    :param host: the address to listen at.
-    :param port: the port to listen at, 0 for any free one.
+    :param secret: the secret key of the account. Requests must send it as a bearer token.
+    :param host: the address to listen on.
+    :param port: the port to listen on; 0 for any free one.
     :param latency: see :attr:`latency`.
-    :param knows: the names that the sub-account resource has on this deployment, ``"user"``, ``"partner/user"`` or
-        both. The other one answers 404 with an HTML page.
-    :param clock: seconds since the epoch, for the timestamps and the end of session tokens.
-    :raises ValueError: ``knows`` holds something else.
+    :param knows: the names of the sub-account resource, ``"user"``, ``"partner/user"`` or both. The other name answers 404
+        with an HTML page.
+    :param clock: returns the time in seconds since the epoch, for timestamps and the expiry of session tokens.
+    :raises ValueError: ``knows`` contains something else.
     """
 
     requests: list[Request]
     """Every call in the order of arrival, as :class:`~flask_chatbotkit_auth.testing.sandbox.server.Request`: ``method, path,
-    query, json, headers, status``. A call is here before it is answered; clear the list to count afresh."""
+    query, json, headers, status``. A call is added before it is answered. Clear the list to count from zero."""
 
     users: dict[str, Record]
-    """The sub-accounts by id, as the API shows them. Change a record to stage what the API would not write."""
+    """The sub-accounts by id, as the API shows them. Change a record to prepare data that the API would not write."""
 
     contacts: dict[str, Record]
-    """The contacts by id, those of sub-accounts included."""
+    """The contacts by id, including those of sub-accounts."""
 
     conversations: dict[str, Record]
     """The conversations by id."""
@@ -63,30 +63,32 @@ class Sandbox:
     """The datasets by id."""
 
     aliases: dict[str, str]
-    """The aliases of sub-accounts by their ids; no answer shows them."""
+    """The aliases of sub-accounts, by the id of the sub-account. No answer shows them."""
 
     latency: float
     """Seconds before each answer."""
 
     token_delay: float
-    """Seconds between the events of a streamed chat answer; 0.01 unless set."""
+    """Seconds between the events of a streamed chat answer. Default: 0.01."""
 
     page_size: int
-    """The most records that one page of a list holds, whatever ``take`` asks for; 100 unless set."""
+    """The most records on one page of a list, whatever ``take`` asks for. Default: 100."""
 
     ignore_filters: bool
-    """Whether lists answer everything, page after page, as a server does that does not know the filter."""
+    """Whether lists ignore filters, as a server does that does not know them. Default: false."""
 
     byte_limits: bool
-    """Whether texts above 191 bytes are refused, as by the hosted service; a self-hosted SQLite takes them. True unless
-    set."""
+    """Whether texts longer than 191 bytes are refused, as the hosted service does. A self-hosted deployment on SQLite accepts
+    them. Default: true."""
 
     knows_update: bool
-    """Whether ``{"meta": {"$update": …}}`` merges. A server that is too old for it drops the key, and with it everything
-    that ``meta`` held. True unless set."""
+    """Whether ``{"meta": {"$update": …}}`` merges. An old server drops the key, and so empties ``meta``. Default: true."""
 
     ensure_gap: float
-    """Seconds between the look-up of ``contact/ensure`` and its insert; 0 unless set, in which others still get in."""
+    """Seconds between the look-up of ``contact/ensure`` and its insert.
+
+    Other requests can run in between, even with 0, the default.
+    """
 
     def __init__(
         self,
@@ -121,9 +123,9 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """The origin, such as ``"http://127.0.0.1:49152"``, which stays the same when stopped and started again.
+        """The origin, such as ``"http://127.0.0.1:49152"``. It stays the same after a restart.
 
-        :raises RuntimeError: it was never started, and the port is any free one.
+        :raises RuntimeError: the sandbox was never started, and its port is 0.
         """
         host, port = self._address
         if not port:
@@ -131,27 +133,27 @@ class Sandbox:
         return f"http://{host}:{port}"
 
     def start(self) -> Sandbox:
-        """Listen, and return the sandbox itself.
+        """Start to listen, and return the sandbox.
 
-        :raises RuntimeError: it is running.
+        :raises RuntimeError: it is running already.
         :raises OSError: the port is taken.
         """
         if self._server is not None:
             raise RuntimeError("the sandbox is running")
         self._server = Server(self._address, self._respond)
-        # Kept, so that a sandbox that is stopped and started again stays the same API to its clients.
+        # Kept, so that clients find it at the same port after a restart.
         self._address = (self._address[0], self._server.server_port)
         self._server.start()
         return self
 
     def stop(self) -> None:
-        """Stop listening and close every connection; data, faults and the log of requests stay. Twice does no harm."""
+        """Stop listening, and close every connection. Data, faults and :attr:`requests` stay. It can be called twice."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
 
     def wait(self) -> None:
-        """Block until somebody stops the sandbox or presses Ctrl-C, which stops nothing but the waiting.
+        """Block until the sandbox is stopped, or until Ctrl-C. Ctrl-C does not stop the sandbox.
 
         :raises RuntimeError: it is not running.
         """
@@ -159,7 +161,7 @@ class Sandbox:
         if server is None:
             raise RuntimeError("the sandbox is not running: start it first")
         with suppress(KeyboardInterrupt):
-            # By bits: on Windows a join without an end cannot be interrupted.
+            # With a time-out: on Windows, a join without one cannot be interrupted.
             while not server.join(timeout=0.5):
                 pass
 
@@ -171,15 +173,15 @@ class Sandbox:
     ) -> None:
         self.stop()
 
-    # Staging
+    # Preparing data
 
     def add_user(self, email: str | None, **fields: Any) -> Record:
         """Add a sub-account and return its record, the one in :attr:`users`.
 
-        It has ``id``, ``email``, ``meta`` (``{}``), ``createdAt`` and ``updatedAt`` (milliseconds), and ``fields`` are
-        laid over them as they are: what the API holds but would not write, nulls for instance, can be staged.
+        It has ``id``, ``email``, ``meta`` (``{}``), ``createdAt`` and ``updatedAt`` (in milliseconds). ``fields`` replace
+        them without a check, so that a test can prepare values that the API holds but would not write, such as null.
 
-        :raises ValueError: another sub-account has the e-mail.
+        :raises ValueError: another sub-account has this address.
         """
         with self._records.lock:
             if email and any(user.get("email") == email for user in self.users.values()):
@@ -189,8 +191,8 @@ class Sandbox:
     def add_contact(self, email: str | None, **fields: Any) -> Record:
         """Add a contact of the account and return its record, the one in :attr:`contacts`.
 
-        It has a random ``fingerprint`` besides what :meth:`add_user` gives, and is not verified unless ``verifiedAt``
-        (milliseconds) is among the ``fields``. Several contacts may have one e-mail.
+        It has the fields that :meth:`add_user` sets, and a random ``fingerprint``. It is not verified unless ``verifiedAt``
+        (in milliseconds) is among the ``fields``. Several contacts can have the same address.
         """
         with self._records.lock:
             return self._add(self.contacts, {"email": email, "meta": {}, "fingerprint": new_id()}, fields)
@@ -203,7 +205,7 @@ class Sandbox:
         return record
 
     def reset(self) -> None:
-        """Forget all data, requests, faults, answers and routes, and put every setting back to what it was at first."""
+        """Delete all data, requests, faults, answers and routes, and reset every setting to its default."""
         self._records.clear()
         self._faults.clear()
         self._extras.clear()
@@ -216,18 +218,18 @@ class Sandbox:
         self.knows_update = True
         self.ensure_gap = 0.0
 
-    # More than it knows
+    # Adding operations
 
     def answer(self, path_glob: str, json: Any, *, status: int = 200) -> None:
-        """Answer the same document at paths that the sandbox does not know; without this they answer 404.
+        """Answer a fixed document at paths that the sandbox does not know. Without this, they answer 404.
 
         :param path_glob: as in :meth:`fail`, such as ``"*/bot/*/fetch"``.
-        :param json: what JSON can say.
+        :param json: the document.
         """
         self._extras.add_answer(path_glob, json, status)
 
     def route(self, method: str, path: str, function: Function) -> None:
-        """Add an operation, with state of its own, or replace one that the sandbox has.
+        """Add an operation with its own state, or replace one of the sandbox.
 
         ::
 
@@ -240,9 +242,10 @@ class Sandbox:
             sandbox.route("POST", "/bot/create", create)
             sandbox.route("GET", "/bot/{id}/fetch", lambda request, id: made[id])
 
-        :param path: after ``/api/v1``; ``{name}`` stands for one segment.
-        :param function: called with the :attr:`request <requests>`, whose ``account`` is the acting sub-account's id, and
-            the segments. It returns the document, or ``(document, status)``. One request at a time runs in it.
+        :param path: the path after ``/api/v1``. ``{name}`` matches one segment.
+        :param function: called with the :attr:`request <requests>`, whose ``account`` is the id of the acting sub-account,
+            and with the segments. It returns the document, or ``(document, status)``. It is called for one request at a
+            time.
         """
         self._extras.add_route(method, path, function)
 
@@ -262,29 +265,29 @@ class Sandbox:
         message: str | None = None,
         in_stream: bool = False,
     ) -> None:
-        """Let requests go wrong.
+        """Make requests fail.
 
-        A request meets the first fault asked for that matches it and is not used up, and delays add up with it. What a
-        fault answers in the API's place is not carried out.
+        The first fault that matches a request and is not used up applies to it; the delays of all that match add up. A
+        request that a fault answers is not carried out.
 
         :param path_glob: matched with :mod:`fnmatch` against the whole path, without the query:
             ``"/api/v1/user/list"``, ``"*/user/list"``, ``"*"``.
-        :param status: answer this; from 400 on with the API's error document.
-        :param times: for so many requests; None until :meth:`heal`.
-        :param delay: seconds to wait first. Alone, the request is then carried out as usual.
-        :param body: answer this as it is, with status 200 unless given. Its type is ``text/html`` where it begins with
-            ``<``, else ``application/json``; ``headers`` may say otherwise.
-        :param drop: True closes the connection without an answer, and nothing is carried out. A number of bytes lets
-            the request be carried out, sends so many of the whole response, its head included, and closes: 0 stays
-            silent, and a negative number leaves out that many at the end.
+        :param status: the status of the answer; from 400 on, with the API's error document.
+        :param times: how many requests fail; None for all until :meth:`heal`.
+        :param delay: seconds to wait first. Without another fault, the request is then carried out as usual.
+        :param body: the body of the answer, with status 200 by default. Its type is ``text/html`` if it begins with ``<``,
+            else ``application/json``; ``headers`` can set another.
+        :param drop: True closes the connection without an answer, and the request is not carried out. With a number, the
+            request is carried out, and the connection is closed after so many bytes of the response, including its head: 0
+            sends nothing, and a negative number omits so many bytes at the end.
         :param code: the ``code`` of the error document, such as ``"LIMITS_REACHED"`` for a 429.
         :param headers: further headers of the answer, such as ``{"Retry-After": "1"}``.
         :param method: only requests of this method, such as ``"POST"``.
-        :param message: the ``message`` of the error document. A 429 without one is about ``rate/poll``, or about the plan
-            where ``code="LIMITS_REACHED"`` is given.
-        :param in_stream: a request for JSON lines gets 200 first and the error as an ``error`` event among the lines,
-            as from the API where a completion fails once it has begun.
-        :raises ValueError: nothing is said to go wrong, or a ``code`` has no ``status``.
+        :param message: the ``message`` of the error document. By default a 429 is about ``rate/poll``, or with
+            ``code="LIMITS_REACHED"`` about the plan.
+        :param in_stream: answer a request for JSON lines with 200 and an ``error`` event, as the API does if a completion
+            fails after it has begun.
+        :raises ValueError: no fault is named, or there is a ``code`` without a ``status``.
         """
         self._faults.add(
             Fault(path_glob, status, times, delay, body, drop, code, headers or {}, method, message, in_stream)
@@ -309,7 +312,7 @@ class Sandbox:
         if fault is not None:
             answer = replace(answer, cut=fault.cut)
         if answer.cut != 0:
-            # The record of a call is frozen to those who read it; this is the one write that comes late.
+            # The record of a call is frozen for its readers; only this field is set later.
             object.__setattr__(request, "status", answer.status)
         return answer
 
@@ -320,7 +323,7 @@ class Sandbox:
         self._records.knows_update = self.knows_update
         self._records.ensure_gap = self.ensure_gap
         try:
-            # Encoded under the lock too: the reply holds records that another request may change.
+            # Also encoded under the lock: the reply contains records that another request may change.
             with self._records.lock:
                 reply = perform(self._records, request, self.secret, self.knows, listing, self._extras)
                 if not jsonl or reply.events is None:

@@ -1,4 +1,4 @@
-"""HTTP on a real socket: reading requests, writing answers whole, in chunks, in part or not at all."""
+"""The HTTP server of the sandbox: it reads requests, and writes answers whole, in chunks, in part or not at all."""
 
 from __future__ import annotations
 
@@ -22,47 +22,47 @@ PARTING_SECONDS = 5
 
 @dataclass(frozen=True)
 class Request:
-    """A call that arrived at the sandbox."""
+    """A request that arrived at the sandbox."""
 
     method: str
     path: str
-    """As it was sent, without the query: ``"/api/v1/contact/list"``."""
+    """The path as it was sent, without the query: ``"/api/v1/contact/list"``."""
 
     query: dict[str, str]
-    """The query by its names as sent: ``{"meta.email": "a@example.com"}``."""
+    """The query, by its names as they were sent: ``{"meta.email": "a@example.com"}``."""
 
     json: Any
-    """The parsed body; None where there was none, or none that could be parsed."""
+    """The parsed body; None if there was none, or if it could not be parsed."""
 
     headers: Headers
-    """The headers; names in any case find them."""
+    """The headers. Their names are case-insensitive."""
 
     account: str | None = None
-    """Id of the sub-account that acts; None is the account that the secret belongs to."""
+    """The id of the acting sub-account; None for the account that the secret belongs to."""
 
     status: int = 0
-    """The status of the answer; 0 until there is one, and for good where the connection was dropped."""
+    """The status of the answer; 0 before there is one, and if the connection was dropped."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is written in return."""
+    """The answer to a request."""
 
     status: int
     content: bytes | Sequence[bytes] = b""
-    """The body; a sequence goes out as chunks."""
+    """The body. A sequence is sent in chunks."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     pause: float = 0
     """Seconds between chunks."""
     cut: int | None = None
-    """How many bytes of the whole answer, head and all, are sent before the connection is closed."""
+    """How many bytes of the answer, including its head, are sent before the connection is closed; None for all."""
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``respond`` until it is closed; then no connection is left open.
+    """Answers requests with ``respond`` until it is closed. Then no connection stays open.
 
-    :param respond: given a request, returns its answer, or None to close the connection without one.
+    :param respond: takes a request, and returns its answer, or None to close the connection without one.
     """
 
     daemon_threads = True
@@ -75,7 +75,7 @@ class Server(ThreadingHTTPServer):
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()
         self._thread = threading.Thread(
-            # The interval is what closing may take at most.
+            # Closing takes at most this interval.
             target=self.serve_forever,
             kwargs={"poll_interval": 0.01},
             name="chatbotkit-sandbox",
@@ -83,7 +83,7 @@ class Server(ThreadingHTTPServer):
         )
 
     def server_bind(self) -> None:
-        # HTTPServer's own also looks up the host's name, which can take seconds where there is no name server.
+        # The method of HTTPServer also looks up the name of the host, which can take seconds without a name server.
         TCPServer.server_bind(self)
         self.server_port: int = self.socket.getsockname()[1]
 
@@ -91,12 +91,12 @@ class Server(ThreadingHTTPServer):
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end, at most ``timeout`` seconds; return whether it has come."""
+        """Wait at most ``timeout`` seconds for the server to end. Return whether it has ended."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """Stop listening and hang up on everybody, also on those who keep their connection for the next request."""
+        """Stop listening, and close every connection, including idle ones that are kept alive."""
         self.closing.set()
         self.shutdown()
         self._thread.join()
@@ -119,7 +119,7 @@ class Server(ThreadingHTTPServer):
             self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that hangs up in the middle is no error of the sandbox's.
+        # A client that closes the connection early is not an error of the sandbox.
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -164,7 +164,7 @@ class Handler(BaseHTTPRequestHandler):
         head = _head(answer.status, headers)
         if self.command == "HEAD":
             pieces = [b""]
-        # In one write, since a second one would wait for the client's acknowledgement of the first.
+        # In one write: a second one would wait until the client acknowledges the first.
         pieces[0] = head + pieces[0]
         if answer.cut is not None:
             pieces = [b"".join(pieces)[: answer.cut]]
@@ -176,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep quiet: :attr:`.Sandbox.requests` tells it all."""
+        """Log nothing: :attr:`.Sandbox.requests` has every request."""
 
 
 for _method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"):

@@ -1,4 +1,4 @@
-"""Sub-accounts and their tokens: what the API does with them, and the rules it keeps."""
+"""The operations on sub-accounts and their tokens, with the API's own rules."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def update_user(records: Records, call: Call, user_id: str) -> Reply:
     changes, alias = _changes(records, call.body)
     _refuse_taken_email(records, changes.get("email"), user_id)
     apply(records, user, changes)
-    # Left out, it is taken away: the platform's own slip.
+    # The platform removes an alias that an update leaves out.
     _alias(records, user_id, alias)
     user["updatedAt"] = records.tick()
     return Reply({"id": user_id})
@@ -65,7 +65,7 @@ def create_session(records: Records, call: Call, user_id: str) -> Reply:
         raise Problem(400, '"durationInSeconds" must be a positive whole number')
     expires_at = records.now() + seconds * 1000
     session = {"id": new_id()}
-    body = checked(call.body, objects=("config",), others=("durationInSeconds",))
+    body = checked(call.body, objects=("config",), unchecked=("durationInSeconds",))
     secret = _grant(records, user_id, session, expires_at, body.get("config") or {})
     return Reply({"id": session["id"], "token": secret, "expiresAt": expires_at})
 
@@ -107,7 +107,7 @@ def _changes(records: Records, body: Record) -> tuple[Record, str | None]:
     changes = checked(body, texts=TEXTS, objects=("meta", "limits"))
     fit(records, changes, ("name", "email"))
     if too_long(records, changes.get("image")):
-        # Nothing checks it before the database does.
+        # On the platform, only the database checks it.
         raise Problem(500, "Something went wrong")
     if changes.get("email") == "":
         changes["email"] = None
@@ -126,7 +126,7 @@ def _refuse_taken_email(records: Records, email: str | None, user_id: str) -> No
 
 
 def _grant(records: Records, user_id: str, record: Record, expires_at: int | None, config: Record) -> str:
-    contact_id = checked(config, texts=("contactId",), others=("allowedRoutes",)).get("contactId")
+    contact_id = checked(config, texts=("contactId",), unchecked=("allowedRoutes",)).get("contactId")
     routes = config.get("allowedRoutes")
     if routes is not None and (not isinstance(routes, list) or not all(isinstance(route, str) for route in routes)):
         raise Problem(400, '"allowedRoutes" must be an array of strings')

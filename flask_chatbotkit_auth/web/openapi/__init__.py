@@ -1,4 +1,4 @@
-"""The JSON API, described by itself: an OpenAPI 3.1 document, made for the settings of the application that serves it."""
+"""The OpenAPI 3.1 document of the JSON API, made for the settings of the application that serves it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import ERRORS
 from .operations import Operation, codes_of, operations
 from .schemas import Json, ref, schemas
 
-_VERSION = version("flask-chatbotkit-auth")  # read from a file, which takes longer than all the rest
+_VERSION = version("flask-chatbotkit-auth")  # imported here, since it is read from a file, which is slow
 
 _ABOUT = """\
 Passwordless sign-in: an address, a code that is mailed to it, a session in a cookie.
@@ -121,7 +121,7 @@ def _operation(operation: Operation, auth: AuthState) -> Json:
         content = {"application/json": {"schema": ref("schemas", operation.body)}}
         made["requestBody"] = {"required": operation.body != "Nothing", "content": content}
     elif "security" not in made:
-        # Anybody may ask, who has no cookie yet.
+        # A browser without a cookie can ask as well.
         made["security"] = [{"session": []}] if own else [{}, {"session": []}]
     return made
 
@@ -133,7 +133,7 @@ def _link(id: str) -> Json:
 
 
 def _refusals(codes: list[str]) -> Json:
-    """Return by status what each of the errors of that status answers."""
+    """Return the error answers of an operation, by status."""
     refusals = {}
     for status in sorted({ERRORS[code].status for code in codes}):
         here = [code for code in codes if ERRORS[code].status == status]

@@ -9,7 +9,7 @@ class Error(NamedTuple):
     status: int
     cure: str
     detail: str = ""
-    """What the error carries beside its code and message."""
+    """The field that the error has besides its code and message; ``""`` for none."""
 
 
 ERRORS = {

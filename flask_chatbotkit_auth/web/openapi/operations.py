@@ -13,22 +13,22 @@ class Operation(NamedTuple):
     id: str
     summary: str
     answer: str
-    """The schema of what 200 answers."""
+    """The schema of the answer with status 200."""
 
     errors: str = ""
-    """The error codes of this endpoint alone, in one text."""
+    """The error codes of this endpoint only, separated by spaces."""
 
     body: str = "Nothing"
-    """The schema of what is sent."""
+    """The schema of the request body."""
 
     next: str = ""
-    """The operations that the answer leads to, in one text."""
+    """The operations that can follow the answer, separated by spaces."""
 
     switch: str = ""
-    """The switch of the adapter that allows it."""
+    """The switch of the adapter that allows the operation; ``""`` for none."""
 
     needs: str = ""
-    """The field of the configuration that switches this capability on; without it the endpoint does not exist."""
+    """The configuration field without which the endpoint does not exist; ``""`` for none."""
 
     @property
     def codes(self) -> list[str]:
@@ -42,12 +42,12 @@ class Operation(NamedTuple):
 
     @property
     def takes_no_cookie(self) -> bool:
-        """Whether it is for apps alone."""
+        """Whether the endpoint is for apps, which have no cookie."""
         return self.path.startswith("/app/")
 
     @property
     def takes_a_bearer(self) -> bool:
-        """Whether the token of an app does for it, where there are apps."""
+        """Whether the endpoint accepts the bearer token of an app."""
         return self.path.startswith(("/account", "/app/session", "/app/sign-out"))
 
 
@@ -337,12 +337,12 @@ OPERATIONS = (
 
 
 def operations(config: Config) -> list[Operation]:
-    """Return the endpoints that there are with these settings."""
+    """Return the endpoints that exist with these settings."""
     return [each for each in OPERATIONS if not each.needs or getattr(config, each.needs)]
 
 
 def answered(config: Config) -> set[str]:
-    """Return the error codes that some endpoint answers."""
+    """Return the error codes that at least one endpoint answers."""
     return {code for each in operations(config) for code in codes_of(each, config)}
 
 

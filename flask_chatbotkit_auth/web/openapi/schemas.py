@@ -14,12 +14,12 @@ Json = dict[str, Any]
 
 
 def ref(kind: str, name: str) -> Json:
-    """Return a pointer to a component of the document."""
+    """Return a reference to a schema of the document."""
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
 def schemas(auth: AuthState) -> Json:
-    """Return the schemas by name; those of errors are called ``error_`` and the code."""
+    """Return the schemas by name. Those of errors are named ``error_`` and the code."""
     hooked, code, apps = auth.hooks.session is not None, _code(auth), auth.config.app_sessions
     held = _held(auth)
     redirect = {"redirect": _text("Where to go now.", examples=["/dashboard"])}
@@ -42,7 +42,7 @@ def schemas(auth: AuthState) -> Json:
                 "kind": {"enum": ["partner", "contact"]},
             }
         ),
-        # A session_callback may return anything beside the token.
+        # A session_callback can add any field.
         "Session": _object(token, session, additionalProperties=True) if hooked else _object({**session, **token}),
         "Challenge": _object(
             {
