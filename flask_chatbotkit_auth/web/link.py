@@ -15,6 +15,7 @@ from ..flows import challenges, sign_in
 from ..flows import link as flow
 from ..identifier import mask
 from ..languages import gettext as _
+from ..login import current_session
 from .blueprint import HOST, after_sign_in, challenge_json, page
 from .errors import failed, message_page
 from .flash import Flash, take
@@ -68,4 +69,7 @@ def _elsewhere() -> AnyResponse:
     )
     if wants_json():
         return failed(400, "no_challenge", sentence)
+    if current_session() is not None:
+        # Most likely by this very link, which is opened once more. The page says as whom.
+        return redirect(url_for("chatbotkit_auth.account"), 302 if request.method == "GET" else 303)
     return message_page(Flash(400, sentence, "no_challenge", title=_("Open it in the other browser")))

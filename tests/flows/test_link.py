@@ -114,6 +114,16 @@ def test_another_browser_is_told_where_to_go(shop: Flask, chatbotkit_outbox: Out
     assert press(client, link).status_code == 303
 
 
+def test_who_opens_the_link_once_more_sees_who_is_signed_in(shop: Flask, chatbotkit_outbox: Outbox) -> None:
+    client = shop.test_client()
+    ask(client)
+    link = link_in(chatbotkit_outbox[-1])
+    assert press(client, link).status_code == 303
+    again = client.get(link)
+    assert (again.status_code, again.location) == (302, "/auth/account")
+    assert ADA in client.get(again.location).text
+
+
 def test_scanners_change_nothing(shop: Flask, chatbotkit_outbox: Outbox) -> None:
     client = shop.test_client()
     ask(client)

@@ -23,8 +23,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from requests.adapters import HTTPAdapter
 
-PATIENCE = 30
-"""Seconds after which an answer, or a mail, is not coming."""
+PATIENCE = 120
+"""Seconds after which an answer is not coming. The first one waits for four workers to start, on a machine that may be busy."""
 
 WORKERS = 4
 

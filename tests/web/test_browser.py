@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, V
 from example_app import create_app
 from flask_chatbotkit_auth import current_auth
 from flask_chatbotkit_auth.testing import Clock, Sandbox
-from tests.support.screenshots import DESKTOP, LANDSCAPE, PHONE, codes, demo_of, newest_code
+from tests.support.screenshots import DESKTOP, LANDSCAPE, PHONE, codes, demo_of, newest_code, newest_link
 from tests.support.serving import served
 
 LOOKS: dict[str, dict[str, Any]] = {
@@ -1002,3 +1002,39 @@ def test_a_page_that_was_open_for_hours_still_works(site: Site, visit: Visit) ->
     expect(page.get_by_label("Email address")).to_have_value("ada@example.com")
     site.app.config["WTF_CSRF_TIME_LIMIT"] = 3600
     sign_in(site, page)
+
+
+# The link in the mail
+
+
+def test_the_link_signs_in_the_browser_that_asked_for_it_and_no_other(site: Site, visit: Visit) -> None:
+    computer = visit("/auth/sign-in?next=/dashboard")
+    ask_for_code(computer, "ada@example.com")
+    heading(computer, "Check your email")
+    link = newest_link(site.app)
+
+    phone = visit(link, **LOOKS["phone, light"])
+    heading(phone, "Open it in the other browser")
+    expect(phone.get_by_text("This link works only in the browser where you asked for it.")).to_be_visible()
+    expect(button(phone, "Sign in")).to_have_count(0)
+    fits(phone)
+    phone.goto("/dashboard")
+    expect(phone).to_have_url(re.compile("/auth/sign-in"))
+
+    tab = computer.context.new_page()
+    for _look in range(2):  # to look at it, even with a script, signs nobody in
+        tab.goto(link)
+        expect(tab.get_by_text("as a•••@example.com?")).to_be_visible()
+        expect(button(tab, "Sign in")).to_be_focused()
+        expect(tab).to_have_url(site.origin + link)
+    computer.goto("/dashboard")
+    expect(computer).to_have_url(re.compile("/auth/sign-in"))
+
+    button(tab, "Sign in").click()
+    expect(tab).to_have_url(f"{site.origin}/dashboard")
+    computer.goto("/dashboard")
+    heading(computer, tab.get_by_role("heading", level=1).inner_text())
+    computer.goto(link)  # once more: it has been used
+    expect(computer).to_have_url(f"{site.origin}/auth/account")
+    phone.goto(link)
+    heading(phone, "Open it in the other browser")
