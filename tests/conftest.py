@@ -27,13 +27,9 @@ from flask_chatbotkit_auth.testing import Sandbox
 from tests.support import debian, topologies
 from tests.support.apps import Clock, MakeApp
 from tests.support.leaks import LOGGER, Leaks
+from tests.support.services import CHROMIUM, MARIADB, POSTGRESQL, REDIS
 from tests.support.sites import Worker
 from tests.support.workers import forget_everything, opened
-
-POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/test")
-MARIADB = os.environ.get("TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
-REDIS = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
-CHROMIUM = os.environ.get("TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,9 +6,7 @@ Also the few pieces that the browser tests share with it.
 from __future__ import annotations
 
 import logging
-import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from example_app import create_app
 from example_app.demo import Demo
 from flask_chatbotkit_auth.exceptions import StoreError
 from flask_chatbotkit_auth.stores import Store
+from tests.support.services import CHROMIUM
 from tests.support.serving import served
 
 ARGUMENTS = [
@@ -271,10 +270,9 @@ def main(folder: Path) -> None:
     """Fill ``folder`` with the pictures."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
-    path = os.environ.get("TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
+    if CHROMIUM is None:
         raise SystemExit("This needs Chromium: install it, or name its path in TEST_CHROMIUM.")
-    with chromium_at(path) as browser:
+    with chromium_at(CHROMIUM) as browser:
         for size, viewport in (("phone", PHONE), ("landscape", LANDSCAPE), ("desktop", DESKTOP)):
             for colours in ("light", "dark"):
                 _fill_album(browser, folder, size, viewport, colours)
