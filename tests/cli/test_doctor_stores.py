@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,7 +129,6 @@ def test_more_connections_than_the_server_has_are_a_finding(
 ALL = ("default", "on", "nopass", "~*", "&*", "+@all")
 
 
-@pytest.mark.usefixtures("redis_url")
 @pytest.mark.parametrize(
     ("options", "store", "server"),
     [
@@ -149,8 +149,14 @@ ALL = ("default", "on", "nopass", "~*", "&*", "+@all")
     ],
 )
 def test_a_redis_that(
-    make_app: MakeApp, tmp_path: Path, options: tuple[str, ...], store: str, server: tuple[str, str]
+    make_app: MakeApp,
+    installed: Callable[[str], str],
+    tmp_path: Path,
+    options: tuple[str, ...],
+    store: str,
+    server: tuple[str, str],
 ) -> None:
+    installed("redis-server")
     with redis_server(tmp_path / "redis", *options) as url:
         result = found(make_app(CHATBOTKIT_AUTH_STORE_URL=url))
     assert result["store"][0] == store, result
