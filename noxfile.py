@@ -61,6 +61,13 @@ def operations(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-m", "operations", "--require-services", *session.posargs)
 
 
+@nox.session(python=PYTHONS)
+def tried(session: nox.Session) -> None:
+    """Run what has a row in docs/tried.csv, and write the column of each Python."""
+    session.install("-e", ".[test,beside]")
+    session.run("python", "-m", "tests.support.tried", *session.posargs)
+
+
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Run the tests of the sdist against the installed wheel, with no source of the package in sight."""
