@@ -156,7 +156,10 @@ def _language(locale: Locale, directories: tuple[str, ...]) -> Language:
 
 
 def _inherited(locale: Locale) -> Iterator[str]:
-    """Yield the names of possible catalogues: for ``de_AT`` also ``de``, but for ``zh_Hant`` not ``zh``, which is another script."""
+    """Yield the names of possible catalogues.
+
+    For ``de_AT`` these are ``de_AT`` and ``de``. For ``zh_Hant``, ``zh`` is left out, since it is written in another script.
+    """
     from babel.core import get_global
 
     usual = get_global("likely_subtags").get(locale.language, "").split("_")
