@@ -12,7 +12,7 @@ from itsdangerous import TimestampSigner
 from flask_chatbotkit_auth import StoreError, failure
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.apps import Clock, MakeApp
-from tests.support.steps import ADA, ask
+from tests.support.steps import ADA, ask, token
 
 CAUSE = "the database of the sign-in store is read-only; point CHATBOTKIT_AUTH_STORE_URL at the primary"
 
@@ -114,10 +114,6 @@ def test_a_line_has_fields_for_machines(
     assert (fields.event, fields.error_code, fields.request_id) == ("failure", "store_unavailable", "req-17")
     assert 0 <= fields.duration < 60
     assert fields.user_id is None
-
-
-def token(client: Any) -> str:
-    return str(client.get("/auth/session").get_json()["csrf_token"])
 
 
 def test_a_request_id_that_could_forge_a_line_is_left_out(

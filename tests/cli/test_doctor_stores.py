@@ -14,6 +14,7 @@ from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.apps import MakeApp
 from tests.support.commands import findings, flask, run
 from tests.support.redis_server import redis_server
+from tests.support.workers import run_sql
 
 
 def found(app: Flask) -> dict[str, tuple[str, str]]:
@@ -32,14 +33,6 @@ def prepared(make_app: MakeApp, url: str) -> None:
 
 def as_somebody_else(url: str, name: str) -> str:
     return sa.make_url(url).set(username=name).render_as_string(hide_password=False)
-
-
-def statements(url: str, *texts: str) -> None:
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        for text in texts:
-            connection.execute(sa.text(text))
-    engine.dispose()
 
 
 @pytest.mark.parametrize("database", ["postgresql_url", "mariadb_url", "redis_url"])
@@ -87,16 +80,16 @@ def test_an_account_that_may_only_select_is_a_failure(
     prepared(make_app, url)
     if database == "postgresql_url":
         name = f"reader_{sa.make_url(url).database}"
-        statements(url, f"CREATE ROLE {name} LOGIN", f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
+        run_sql(url, f"CREATE ROLE {name} LOGIN", f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
         gone = [f"DROP OWNED BY {name}", f"DROP ROLE {name}"]
     else:
         name = f"r_{str(sa.make_url(url).database)[-12:]}"
-        statements(url, f"CREATE USER {name}@'%'", f"GRANT SELECT ON {sa.make_url(url).database}.* TO {name}@'%'")
+        run_sql(url, f"CREATE USER {name}@'%'", f"GRANT SELECT ON {sa.make_url(url).database}.* TO {name}@'%'")
         gone = [f"DROP USER {name}@'%'"]
     try:
         assert found(make_app(CHATBOTKIT_AUTH_STORE_URL=as_somebody_else(url, name)))["store"][0] == "failure"
     finally:
-        statements(url, *gone)
+        run_sql(url, *gone)
 
 
 def test_a_full_disk_is_a_failure(make_app: MakeApp, tmp_path: Path, chatbotkit_sandbox: Sandbox) -> None:

@@ -33,6 +33,7 @@ from tests.support.mail import MailServer, serving
 from tests.support.redis_server import redis_server
 from tests.support.samples import DOCS
 from tests.support.steps import ADA
+from tests.support.workers import run_sql
 
 
 class Stage(NamedTuple):
@@ -73,19 +74,11 @@ class Stage(NamedTuple):
     def account(self, url: str, *rights: str, gone: str = "") -> str:
         """Make an account of PostgreSQL with ``rights`` on the tables, and return the URL with it."""
         name = f"shop_{uuid.uuid4().hex[:12]}"
-        statements(url, f"CREATE ROLE {name} LOGIN {gone}")
-        self.stack.callback(statements, url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+        run_sql(url, f"CREATE ROLE {name} LOGIN {gone}")
+        self.stack.callback(run_sql, url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
         if rights:
-            statements(url, f"GRANT {', '.join(rights)} ON ALL TABLES IN SCHEMA public TO {name}")
+            run_sql(url, f"GRANT {', '.join(rights)} ON ALL TABLES IN SCHEMA public TO {name}")
         return sa.make_url(url).set(username=name).render_as_string(hide_password=False)
-
-
-def statements(url: str, *texts: str) -> None:
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        for text in texts:
-            connection.execute(sa.text(text))
-    engine.dispose()
 
 
 Situation = Callable[[Stage], tuple[Flask, str]]
@@ -278,7 +271,7 @@ def _no_tables(stage: Stage) -> tuple[Flask, str]:
 def _no_column(stage: Stage) -> tuple[Flask, str]:
     url = stage.service("postgresql_url")
     stage.tables(url)
-    statements(url, "ALTER TABLE chatbotkit_auth_challenges DROP COLUMN purpose")
+    run_sql(url, "ALTER TABLE chatbotkit_auth_challenges DROP COLUMN purpose")
     bounded = stage.account(url, "SELECT", "INSERT", "UPDATE", "DELETE")
     app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=bounded)
     return app, submit(app.test_client(), "sign-in", email=ADA)

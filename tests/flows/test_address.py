@@ -24,7 +24,7 @@ from flask_chatbotkit_auth import (
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
-from tests.support.steps import post
+from tests.support.steps import error, post
 from tests.support.workers import at_once
 
 ADA, NEW, BEN = "ada@example.com", "ada@new.example", "ben@example.com"
@@ -76,10 +76,6 @@ def submit(client: FlaskClient, path: str, **fields: str) -> TestResponse:
     answer = client.post(f"/auth/account{path}", data={**fields, "csrf_token": token})
     assert answer.status_code == 303
     return client.get(answer.location)
-
-
-def error(answer: TestResponse) -> tuple[int, str]:
-    return answer.status_code, answer.get_json()["error"]["code"]
 
 
 def user(client: FlaskClient) -> Any:

@@ -17,7 +17,7 @@ from flask_chatbotkit_auth import ChatBotKitAuth, ConfigurationError, link_used,
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
-from tests.support.steps import error, post
+from tests.support.steps import error, post, signed_in_as
 from tests.support.workers import at_once
 
 ADA, BEN = "ada@example.com", "ben@example.com"
@@ -69,11 +69,6 @@ def press(client: FlaskClient, link: str) -> TestResponse:
     return client.post("/auth/link", data={"csrf_token": token[1], "t": t[1]})
 
 
-def email_of(client: FlaskClient) -> str | None:
-    user = client.get("/auth/session").get_json()["user"]
-    return user and str(user["email"])
-
-
 def test_the_link_signs_in_the_browser_that_asked(app: Flask, client: FlaskClient, chatbotkit_outbox: Outbox) -> None:
     heard: list[str] = []
 
@@ -88,7 +83,7 @@ def test_the_link_signs_in_the_browser_that_asked(app: Flask, client: FlaskClien
     page = client.get(link)
     assert page.status_code == 200
     assert "Sign in to Shop as a•••@example.com?" in page.text
-    assert email_of(client) is None, "a GET signs nobody in"
+    assert signed_in_as(client) is None, "a GET signs nobody in"
     with user_signed_in.connected_to(hear_sign_in, app), link_used.connected_to(hear_link, app):
         answer = press(client, link)
     assert (answer.status_code, answer.location) == (303, "/dashboard")
@@ -110,7 +105,7 @@ def test_another_browser_is_told_where_to_go(shop: Flask, chatbotkit_outbox: Out
         assert ELSEWHERE in page.text
         assert "a•••" not in page.text
         assert error(send(other, "/link", t=token_in(chatbotkit_outbox[0]))) == (400, "no_challenge")
-        assert email_of(other) is None
+        assert signed_in_as(other) is None
     assert press(client, link).status_code == 303
 
 
@@ -135,7 +130,7 @@ def test_scanners_change_nothing(shop: Flask, chatbotkit_outbox: Outbox) -> None
         scanner.post("/auth/link", data={"t": token_in(chatbotkit_outbox[-1])})
         send(scanner, "/link", t=token_in(chatbotkit_outbox[-1]))
     assert client.head(link).status_code == 200
-    assert email_of(client) is None
+    assert signed_in_as(client) is None
     assert press(client, link).status_code == 303
 
 
@@ -143,7 +138,7 @@ def test_a_post_without_its_token_does_nothing(shop: Flask, chatbotkit_outbox: O
     client = shop.test_client()
     ask(client)
     assert error(client.post("/auth/link", json={"t": token_in(chatbotkit_outbox[-1])})) == (403, "csrf")
-    assert email_of(client) is None
+    assert signed_in_as(client) is None
 
 
 @pytest.mark.parametrize("t", ["", "x" * 22, "é" * 22, "A" * 5000, "\x00"])
@@ -188,7 +183,7 @@ def test_after_five_wrong_codes_the_link_is_dead(shop: Flask, chatbotkit_outbox:
         send(client, "/verify", code="000000" if code != "000000" else "111111")
     assert error(send(client, "/link", t=token_in(chatbotkit_outbox[-1]))) == (429, "too_many_attempts")
     assert client.get(link_in(chatbotkit_outbox[-1])).location == "/auth/verify"
-    assert email_of(client) is None
+    assert signed_in_as(client) is None
 
 
 def test_the_code_first_and_then_the_link(shop: Flask, chatbotkit_outbox: Outbox) -> None:
@@ -222,7 +217,7 @@ def test_a_rotated_key_kills_no_link(make_app: MakeApp, tmp_path: object, chatbo
     assert cookie is not None
     client.set_cookie("session", cookie.value)
     assert press(client, link_in(chatbotkit_outbox[-1])).status_code == 303
-    assert email_of(client) == ADA
+    assert signed_in_as(client) == ADA
 
 
 def test_an_outage_after_the_button_costs_no_new_mail(
@@ -234,7 +229,7 @@ def test_an_outage_after_the_button_costs_no_new_mail(
     assert error(send(client, "/link", t=t)) == (503, "upstream_unavailable")
     chatbotkit_sandbox.heal()
     assert send(client, "/link", t=t).status_code == 200
-    assert email_of(client) == ADA
+    assert signed_in_as(client) == ADA
 
 
 def test_the_application_may_refuse(shop: Flask, chatbotkit_outbox: Outbox) -> None:
@@ -243,7 +238,7 @@ def test_the_application_may_refuse(shop: Flask, chatbotkit_outbox: Outbox) -> N
     client = shop.test_client()
     ask(client)
     assert error(send(client, "/link", t=token_in(chatbotkit_outbox[-1]))) == (403, "sign_in_denied")
-    assert email_of(client) is None
+    assert signed_in_as(client) is None
 
 
 def test_a_sender_of_ones_own_gets_the_link(shop: Flask) -> None:

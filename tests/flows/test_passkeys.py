@@ -16,7 +16,7 @@ from flask_chatbotkit_auth import ConfigurationError, SignInDenied, passkey_adde
 from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.testing import Sandbox, SoftwareAuthenticator
 from tests.support.apps import Clock, MakeApp
-from tests.support.steps import ADA, error
+from tests.support.steps import ADA, error, post, signed_in_as
 
 ORIGIN = "https://shop.example.com"
 
@@ -42,18 +42,8 @@ def registered(app: Flask, client: FlaskClient, device: SoftwareAuthenticator, s
     return client
 
 
-def post(client: FlaskClient, path: str, body: dict[str, Any]) -> TestResponse:
-    token = client.get("/auth/session").get_json()["csrf_token"]
-    return client.post(path, json=body, headers={"X-CSRFToken": token})
-
-
 def options(client: FlaskClient) -> Any:
     return post(client, "/auth/passkey/options", {}).get_json()["publicKey"]
-
-
-def signed_in_as(client: FlaskClient) -> str | None:
-    user = client.get("/auth/session").get_json()["user"]
-    return user and str(user["email"])
 
 
 # The whole way

@@ -24,8 +24,9 @@ from flask_mail import Message
 from werkzeug.test import TestResponse
 
 import example_app
-from example_app.demo import MAILS_KEPT, SECRET, Demo
+from example_app.demo import MAILS_KEPT, SECRET
 from flask_chatbotkit_auth.testing import Sandbox
+from tests.support.screenshots import demo_of
 from tests.support.serving import served
 
 SignIn = Callable[..., TestResponse]
@@ -47,11 +48,6 @@ def app(tmp_path: Path, bare_environment: None) -> Iterator[Flask]:
     app = example_app.create_app(str(tmp_path), DEMO=True)
     yield app
     sandbox_of(app).stop()
-
-
-def demo_of(app: Flask) -> Demo:
-    demo: Demo = app.extensions["example_demo"]
-    return demo
 
 
 def sandbox_of(app: Flask) -> Sandbox:

@@ -12,8 +12,23 @@ ADA = "ada@example.com"
 
 def post(client: FlaskClient, path: str, body: dict[str, Any]) -> TestResponse:
     """Post JSON as a page of ours does, with its CSRF token: the fixture of the same name, for helpers that take none."""
-    token = client.get("/auth/session").get_json()["csrf_token"]
-    return client.post(path, json=body, headers={"X-CSRFToken": token})
+    return client.post(path, json=body, headers={"X-CSRFToken": token(client)})
+
+
+def token(client: FlaskClient) -> str:
+    """Return the CSRF token of a browser."""
+    return str(client.get("/auth/session").get_json()["csrf_token"])
+
+
+def signed_in_as(client: FlaskClient) -> str | None:
+    """Return the address of the person who is signed in, or ``None``."""
+    user = client.get("/auth/session").get_json()["user"]
+    return user and str(user["email"])
+
+
+def wrong(code: str) -> str:
+    """Return a code of the same form that is not ``code``."""
+    return ("0" if code[0] != "0" else "1") + code[1:]
 
 
 def ask(client: FlaskClient, email: object = ADA, **fields: Any) -> TestResponse:

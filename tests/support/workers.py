@@ -5,9 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -15,6 +13,7 @@ import sqlalchemy as sa
 from flask_chatbotkit_auth.stores import Store, open_store
 from flask_chatbotkit_auth.stores.redis import RedisStore
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
+from flask_chatbotkit_auth.testing.contract.interleave import at_once as at_once
 
 Result = TypeVar("Result")
 Job = Callable[..., list[Any]]
@@ -35,6 +34,15 @@ def opened(url: str, prefix: str) -> Iterator[Store]:
         store.close()
 
 
+def run_sql(url: str, *statements: str) -> None:
+    """Run statements, each in a transaction of its own."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
+    engine.dispose()
+
+
 def forget_everything(store: Store) -> None:
     """Empty a store without looking at what is in it."""
     if isinstance(store, SQLAlchemyStore):
@@ -44,18 +52,6 @@ def forget_everything(store: Store) -> None:
     elif isinstance(store, RedisStore):
         for key in store.client.scan_iter(f"{store._prefix}*", count=1000):
             store.client.delete(key)
-
-
-def at_once(threads: int, call: Callable[[int], Result]) -> list[Result]:
-    """Return what ``call(0)``, ``call(1)`` … return, each in a thread of its own, started at a barrier."""
-    barrier = Barrier(threads)
-
-    def run(number: int) -> Result:
-        barrier.wait()
-        return call(number)
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(run, range(threads)))
 
 
 class Workers:

@@ -29,20 +29,13 @@ from flask_chatbotkit_auth.clock import utcnow
 from flask_chatbotkit_auth.testing import Clock, Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import MakeApp
+from tests.support.sites import auth_of, is_in
 from tests.support.steps import post
 
 ADA = "ada@example.com"
 
 SignedIn = Callable[..., User]
 SignIn = Callable[..., TestResponse]
-
-
-def is_in(client: FlaskClient) -> bool:
-    return client.get("/dashboard").status_code == 200
-
-
-def auth_of(app: Flask) -> Any:
-    return app.extensions["chatbotkit_auth"]
 
 
 # Signed in at once

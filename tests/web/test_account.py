@@ -19,6 +19,7 @@ from flask_chatbotkit_auth import ChatBotKitAuth, MailError, User, session_ended
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
+from tests.support.steps import error
 from tests.support.steps import post as send
 from tests.support.workers import at_once
 
@@ -64,10 +65,6 @@ def submit(client: FlaskClient, path: str, follow: bool = True, **fields: str) -
 
 def account(client: FlaskClient) -> Any:
     return client.get("/auth/account", headers={"Accept": "application/json"}).get_json()
-
-
-def error(answer: TestResponse) -> tuple[int, str]:
-    return answer.status_code, answer.get_json()["error"]["code"]
 
 
 def delete(client: FlaskClient, code: str, confirm: str = ADA) -> TestResponse:
@@ -257,7 +254,7 @@ def test_what_did_not_change_is_not_written(ada: FlaskClient, chatbotkit_sandbox
     assert record["name"] == "Countess"
 
 
-@pytest.mark.parametrize("name", ["x" * 101, "a\nb", "a\0b", "a\x1bb", "a\u2028b", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("name", ["x" * 101, "a\nb", "a\0b", "a\x1bb", "a\u2028b"], ids=ascii)
 def test_a_name_that_cannot_be_shown_is_refused(ada: FlaskClient, name: str, chatbotkit_sandbox: Sandbox) -> None:
     chatbotkit_sandbox.requests.clear()
     answer = post(ada, "/profile", name=name)

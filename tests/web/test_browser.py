@@ -16,8 +16,10 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, V
 from example_app import create_app
 from flask_chatbotkit_auth import current_auth
 from flask_chatbotkit_auth.testing import Clock, Sandbox
+from tests.support.pages import button, heading
 from tests.support.screenshots import DESKTOP, LANDSCAPE, PHONE, codes, demo_of, newest_code, newest_link
 from tests.support.serving import served
+from tests.support.steps import wrong
 
 LOOKS: dict[str, dict[str, Any]] = {
     "phone, light": {"viewport": PHONE, "color_scheme": "light", "has_touch": True, "is_mobile": True},
@@ -112,14 +114,6 @@ def visit(browser: Browser, site: Site) -> Iterator[Visit]:
     assert faults == []
 
 
-def heading(page: Page, text: str) -> None:
-    expect(page.get_by_role("heading", level=1)).to_have_text(text)
-
-
-def button(page: Page, name: str) -> Any:
-    return page.get_by_role("button", name=name, exact=True)
-
-
 def ask_for_code(page: Page, email: str) -> None:
     page.get_by_label("Email address").fill(email)
     button(page, "Send code").click()
@@ -140,10 +134,6 @@ def sign_in(site: Site, page: Page, email: str = "ada@example.com") -> None:
     heading(page, "Check your email")
     type_code(page, site.code)
     expect(page).to_have_url(f"{site.origin}/dashboard")
-
-
-def wrong(code: str) -> str:
-    return ("0" if code[0] != "0" else "1") + code[1:]
 
 
 def say(page: Page, text: str) -> None:

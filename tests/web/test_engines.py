@@ -14,6 +14,7 @@ from tests.support.certificates import self_signed
 from tests.support.engines import Engine, chromium, firefox, webkit
 from tests.support.screenshots import demo_of, newest_code
 from tests.support.serving import served
+from tests.support.steps import wrong
 
 ADA = "ada@example.com"
 HTTPS = {
@@ -103,10 +104,6 @@ def loaded(engine: Engine, name: str) -> bool:
     """Return whether the page has loaded that file. Chromium lists one that it refused as well, without a status."""
     entries = "performance.getEntriesByType('resource')"
     return bool(engine.run(f"{entries}.some(each => each.name.includes('/{name}') && each.responseStatus !== 0)"))
-
-
-def wrong(code: str) -> str:
-    return ("0" if code[0] != "0" else "1") + code[1:]
 
 
 def test_a_person_signs_in(engine: Engine, either_site: Site) -> None:

@@ -19,13 +19,10 @@ from flask_chatbotkit_auth.exceptions import StoreError
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
+from tests.support.steps import token
 
 ADA = "ada@example.com"
 SignIn = Callable[..., TestResponse]
-
-
-def token(client: FlaskClient) -> str:
-    return str(client.get("/auth/session").get_json()["csrf_token"])
 
 
 def submit(client: FlaskClient, path: str, **fields: str) -> TestResponse:

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import MakeApp
 from tests.support.certificates import self_signed
+from tests.support.pages import heading
 from tests.support.serving import served
 from tests.support.steps import ADA
 
@@ -73,10 +74,6 @@ def visit(
                 return page, origin
 
             yield visit
-
-
-def heading(page: Page, text: str) -> None:
-    expect(page.get_by_role("heading", level=1)).to_have_text(text)
 
 
 def test_a_front_end_of_the_same_site_signs_in_reloads_and_signs_out(

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
+from tests.support.pages import button, heading
 from tests.support.serving import served
 
 SPA = Path(__file__).parents[2] / "docs" / "spa"
@@ -60,14 +61,6 @@ def visit(browser: Browser, make_app: MakeApp, chatbotkit_outbox: list[Message])
         close()
     gc.collect()
     assert faults == []
-
-
-def heading(page: Page, text: str) -> None:
-    expect(page.get_by_role("heading", level=1)).to_have_text(text)
-
-
-def button(page: Page, name: str) -> Any:
-    return page.get_by_role("button", name=name, exact=True)
 
 
 def ask_for_code(page: Page) -> None:
