@@ -24,7 +24,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from requests.adapters import HTTPAdapter
 
 PATIENCE = 120
-"""Seconds after which an answer is not coming. The first one waits for four workers to start, on a machine that may be busy."""
+"""Seconds after which an answer is not coming: four workers start before the first, on a machine that may be busy."""
 
 WORKERS = 4
 

@@ -123,7 +123,9 @@ ROWS = {
     "Browser": [
         Row("Chromium", said(services.CHROMIUM or "chromium", "--version"), ENGINES, "chromium"),
         Row("Firefox", said("firefox-esr", "--version"), ENGINES, "firefox"),
-        Row("WebKit", said("dpkg-query", "--show", "--showformat=${Version}", "libwebkit2gtk-4.1-0"), ENGINES, "webkit"),
+        Row(
+            "WebKit", said("dpkg-query", "--show", "--showformat=${Version}", "libwebkit2gtk-4.1-0"), ENGINES, "webkit"
+        ),
     ],
     "Extension": [
         Row("APIFlask", package("apiflask"), f"{EXTENSIONS}::test_apiflask"),
