@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,17 @@ def installed(request: pytest.FixtureRequest) -> Callable[[str], str]:
         return str(program)
 
     return installed
+
+
+@pytest.fixture(scope="session")
+def uwsgi_program(installed: Callable[[str], str]) -> str:
+    """The path of uWSGI, whose plugin is for Debian's own Python."""
+    program = installed("uwsgi")
+    theirs = subprocess.run(["/usr/bin/python3", "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
+    ours = platform.python_version()
+    if theirs.split(".")[:2] != ours.split(".")[:2]:
+        pytest.skip(f"uWSGI is built for Python {theirs} and the tests run on {ours}")
+    return program
 
 
 @pytest.fixture(scope="session")

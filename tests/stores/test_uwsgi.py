@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,11 +58,10 @@ def uwsgi(program: str, store_url: str, log: Path, *options: str) -> Iterator[st
             process.wait()
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the plugin of Debian's uWSGI is for Python 3.11")
 @pytest.mark.parametrize("options", [(), ("--lazy-apps",)], ids=["forked", "lazy"])
 @pytest.mark.parametrize("store_url", SERVERS, indirect=True, scope="module")
 def test_nobody_is_answered_with_another_persons_session(
-    store_url: str, options: tuple[str, ...], installed: Callable[[str], str], tmp_path: Path
+    store_url: str, options: tuple[str, ...], uwsgi_program: str, tmp_path: Path
 ) -> None:
     store = open_store(store_url)
     end = NOW + timedelta(days=1)
@@ -71,7 +70,7 @@ def test_nobody_is_answered_with_another_persons_session(
         store.end_session(f"uwsgi-{number}")
         store.add_session(SessionRecord(f"uwsgi-{number}", user, NOW, NOW, NOW, end, end), now=NOW)
     store.close()
-    with uwsgi(installed("uwsgi"), store_url, tmp_path / "uwsgi.log", *options) as origin:
+    with uwsgi(uwsgi_program, store_url, tmp_path / "uwsgi.log", *options) as origin:
 
         def visit(number: int) -> list[list[str]]:
             with requests.Session() as session:
