@@ -1,4 +1,4 @@
-"""What an administrator, a job or a webhook does with accounts, whatever the switches say."""
+"""``current_auth.admin``: creates, changes and deletes accounts for administrators, jobs and webhooks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ FIELDS = frozenset(("name", "image", "email", "limits", "meta"))
 
 
 class Administration:
-    """Reached as ``current_auth.admin``: creates, updates and deletes accounts, with sessions and signals.
+    """Creates, updates and deletes accounts, with their sessions and signals. Use it as ``current_auth.admin``.
 
-    The switches ``CHATBOTKIT_AUTH_AUTO_…`` guard what people do and what happens by itself. They do not apply here. Ask the
-    application's own rules first: there is no other check.
+    The switches ``CHATBOTKIT_AUTH_AUTO_…`` do not apply here. There is no other check either, so apply your own rules first.
     """
 
     def __init__(self, adapter: UserAdapter, registry: SessionRegistry, clock: Callable[[], datetime]) -> None:
@@ -31,12 +30,12 @@ class Administration:
         self._clock = clock
 
     def create(self, email: str, **fields: Any) -> User:
-        """Make an account, so that its owner can sign in.
+        """Create an account, so that its owner can sign in.
 
-        :param email: an address; it is normalised.
+        :param email: an address, which is normalised.
         :param fields: any of ``name``, ``image``, ``limits`` (of a sub-account) and ``meta``.
-        :raises InvalidEmail: it is not one address.
-        :raises EmailTaken: the address has an account already.
+        :raises InvalidEmail: it is not an address.
+        :raises EmailTaken: the address already has an account.
         :raises TypeError: a field is not one of those.
         :raises APIError: the API could not be reached or refused.
         """
@@ -46,7 +45,7 @@ class Administration:
         return user
 
     def update(self, user: User | str, **fields: Any) -> User:
-        """Change an account; every session of theirs sees it. What is not given stays, and ``meta`` is merged key by key.
+        """Change an account, in all its sessions. Other fields stay as they are, and ``meta`` is merged key by key.
 
         A changed ``email`` ends the sessions that were opened for the old one.
 
@@ -57,7 +56,7 @@ class Administration:
         :raises TypeError: a field is not one of those.
         :raises NotFound: there is no such account.
         :raises APIError: the API could not be reached or refused.
-        :raises StoreError: the account was changed, but its sessions do not know before their next refresh.
+        :raises StoreError: the account was changed, but its sessions show that only after their next refresh.
         """
         _check(fields, FIELDS)
         updated = self._adapter.update(id_of(user), **fields)
@@ -66,12 +65,12 @@ class Administration:
         return updated
 
     def delete(self, user: User | str) -> int:
-        """Delete an account with all that is in it, for good, and end its sessions. The ``delete_callback`` is not asked.
+        """Delete an account and everything in it, permanently, and end its sessions. The ``delete_callback`` is not called.
 
         :param user: the user or its id.
         :returns: how many sessions have ended.
         :raises APIError: the API could not be reached or refused.
-        :raises StoreError: the account is gone; its sessions end at their next refresh.
+        :raises StoreError: the account was deleted, and its sessions end at their next refresh.
         """
         id = id_of(user)
         known = user if isinstance(user, User) else self._registry.last_known(id)
@@ -81,15 +80,15 @@ class Administration:
         return ended
 
     def suspend(self, user: User | str) -> User:
-        """Let nobody into an account: not at sign-in, and not in the sessions that it has. See :meth:`resume`.
+        """Suspend an account: nobody can sign in to it or use its sessions until :meth:`resume`.
 
-        Each worker knows within ``CHATBOTKIT_AUTH_SESSION_CHECK``. The mark is ``meta.suspendedAt``: a client of the API that
-        writes ``meta`` whole lifts it.
+        Each worker applies this within ``CHATBOTKIT_AUTH_SESSION_CHECK``. The mark is ``meta.suspendedAt``. Another client of
+        the API that replaces ``meta`` removes it.
         """
         return self.update(user, meta={SUSPENDED: to_milliseconds(self._clock())})
 
     def resume(self, user: User | str) -> User:
-        """Let a suspended person in again. Sessions that have not ended meanwhile go on."""
+        """End the suspension of an account. Sessions that have not expired meanwhile work again."""
         return self.update(user, meta={SUSPENDED: None})
 
 

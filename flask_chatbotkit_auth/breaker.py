@@ -1,6 +1,6 @@
-"""Patience with an API that fails: who may be fetched again, and when.
+"""A circuit breaker for an API that fails: which account can be fetched again, and when.
 
-It guards the refresh of users alone. What a person asks for (a sign-in, a changed profile) always tries.
+It applies only to the refresh of users. What a person asks for, such as a sign-in or a change of the profile, always tries.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from .exceptions import APIConnectionError, APIError, APITimeout
 FIRST_WAIT = timedelta(seconds=2)
 LONGEST_WAIT = timedelta(minutes=5)
 LONGEST_RETRY_AFTER = timedelta(hours=1)
-"""An API that asks for more, or a proxy before it, is asked again all the same."""
+"""The longest ``Retry-After`` that is respected."""
 
 _PROBE = timedelta(minutes=1)
-"""When a probe counts as lost: its thread may have been killed."""
+"""The time after which a probe counts as lost, since its thread may have been killed."""
 
 _ACCOUNTS = 10_000
 
 
 class Breaker:
-    """Opens after a connection error, or after failures of two different accounts; then one request at a time tries.
+    """Opens after a connection error, or after failures of two different accounts. Then one request at a time tries.
 
-    A single account that fails is left alone for a while, and the others are not. Waits double, up to five minutes, with
-    jitter, so that workers that failed together do not come back together; ``Retry-After`` makes them longer.
+    If only one account fails, only that account waits. The waits double, up to five minutes, and have jitter, so that
+    workers do not all try at the same moment. ``Retry-After`` makes them longer.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,10 @@ class Breaker:
         self._probe_until: datetime | None = None
 
     def may_try(self, account: str, now: datetime) -> bool:
-        """Return whether ``account`` may be fetched now. Whoever is told so reports what came of it, by a method below."""
+        """Return whether ``account`` can be fetched now.
+
+        If so, the caller must report the result with one of the methods below.
+        """
         with self._lock:
             if (own := self._accounts.get(account)) is not None and now < own[1]:
                 return False
@@ -50,7 +53,7 @@ class Breaker:
             return True
 
     def hold(self, account: str, until: datetime) -> None:
-        """Leave one account alone until then, for a reason that says nothing about the API."""
+        """Do not fetch one account until then, for a reason that says nothing about the API."""
         with self._lock:
             self._probe_until = None
             self._note(account, self._accounts.get(account, (0, until))[0], until)
@@ -64,7 +67,7 @@ class Breaker:
             self._again_at = self._probe_until = None
 
     def failed(self, account: str, error: APIError, now: datetime) -> None:
-        """Note that the API could not be reached, or failed about ``account``."""
+        """Note that the API could not be reached, or failed for ``account``."""
         asked = min(timedelta(seconds=getattr(error, "retry_after", None) or 0), LONGEST_RETRY_AFTER)
         with self._lock:
             self._failing.add(account)
@@ -75,7 +78,7 @@ class Breaker:
                 wait = max(_wait(self._openings), asked)
                 self._again_at = max(self._again_at or now, now + wait)
                 self._openings += 1
-                # The next probe is about another account, where somebody of another one is here.
+                # The next probe should be about another account, if there is a request of one.
                 again_at = max(again_at, self._again_at + wait / 4)
             self._probe_until = None
             self._note(account, failures + 1, again_at)

@@ -1,4 +1,4 @@
-"""Time: aware and UTC inside, milliseconds since the epoch in the API and in the store."""
+"""Time: aware and in UTC in the code, milliseconds since the epoch in the API and the store."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 _now: Callable[[], datetime] = partial(datetime.now, UTC)
-"""What :func:`utcnow` reads; the fixture ``chatbotkit_clock`` takes its place while a test runs."""
+"""The clock that :func:`utcnow` reads. The fixture ``chatbotkit_clock`` replaces it during a test."""
 
 
 def utcnow() -> datetime:
-    """Return the time now, aware, in UTC: the clock of everything here unless another is given."""
+    """Return the current time, aware, in UTC. The whole package uses this clock."""
     return _now()
 
 
@@ -26,13 +26,13 @@ def to_milliseconds(moment: datetime) -> int:
 def from_milliseconds(value: float) -> datetime:
     """Return the aware UTC time of milliseconds since the epoch.
 
-    :raises OverflowError: it is no time that a calendar has.
+    :raises OverflowError: the time is out of range.
     """
     return EPOCH + value * _MILLISECOND
 
 
 def plausible_time(value: object) -> datetime | None:
-    """Return the time of a field of an API answer, which may hold anything; ``None`` when it holds no time."""
+    """Return the time in a field of an API answer, or ``None`` if the field contains anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Codes: how they are made, what counts as the same code, and what is stored of them."""
+"""Codes: how they are generated, which texts count as the same code, and what is stored of them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .exceptions import ConfigurationError
 from .keys import keyed_digest
 
 MINIMUM_CODES = 10**6
-"""Different codes that there must be: as many as six random digits give (OWASP ASVS 5.0, 6.5.4)."""
+"""The fewest different codes that are accepted: as many as six random digits give (OWASP ASVS 5.0, 6.5.4)."""
 
 
 class EmailCodeProvider:
-    """Makes codes and recognises them again.
+    """Generates codes, and reads what people type.
 
     :param alphabet: the characters of a code. Case is ignored in what people type unless the alphabet has both cases.
-    :param length: characters in a code.
+    :param length: the number of characters in a code.
     :param lifetime: how long a code can be used, in seconds or as a ``timedelta``; 10 minutes at most (ASVS 5.0, 6.5.5).
     :param attempts: how many wrong codes end a challenge (ASVS 5.0, 6.6.3).
     :raises ConfigurationError: a code would be too easy to guess, or people could not type it.
@@ -47,7 +47,7 @@ class EmailCodeProvider:
 
     @property
     def numeric(self) -> bool:
-        """Whether codes are digits alone, so that a phone may show its number pad."""
+        """Whether codes consist of digits only, so that a phone can show its number pad."""
         return self.alphabet.isdecimal()
 
     def generate(self) -> str:
@@ -57,17 +57,17 @@ class EmailCodeProvider:
     def normalize(self, typed: str) -> str:
         """Return the code that a person meant by ``typed``.
 
-        Spaces, dashes, punctuation and invisible characters are dropped, full-width characters become plain ones, the
-        digits of every script count, case is ignored, and ``O`` is read as ``0``, ``l`` and ``I`` as ``1``, where the
-        alphabet has the digit and not the letter. Of a longer text, such as ``Code: 123456`` or the subject of the mail,
-        the one word that has the form of a code is meant. Check the answer with :meth:`has_form`.
+        Spaces, dashes, punctuation and invisible characters are removed. Full-width characters become plain ones, and the
+        digits of every script become ASCII digits. Case is ignored. ``O`` is read as ``0``, and ``l`` and ``I`` as ``1``,
+        if the alphabet has the digit and not the letter. In a longer text, such as ``Code: 123456`` or the subject of the
+        mail, the one word with the form of a code is taken. Check the result with :meth:`has_form`.
         """
         text = unicodedata.normalize("NFKC", typed[:256])
         whole = self._fold(text)
         if self.has_form(whole):
             return whole
         words = self._words(text)
-        # A mail shows its code in two halves, so that two words may be one code.
+        # A mail shows its code in two halves, so two words can be one code.
         for candidates in (words, ["".join(pair) for pair in pairwise(words)]):
             found = {each for each in candidates if self.has_form(each)}
             if len(found) == 1:
@@ -75,18 +75,18 @@ class EmailCodeProvider:
         return whole
 
     def has_form(self, code: str) -> bool:
-        """Return whether a normalised ``code`` could be one: it has the length, and no other characters."""
+        """Return whether a normalised ``code`` has the right length, and only characters of the alphabet."""
         return self.has_length(code) and all(each in self.alphabet for each in code)
 
     def has_length(self, code: str) -> bool:
-        """Return whether a normalised ``code`` is as long as a code. One that is not costs nobody a try."""
+        """Return whether a normalised ``code`` has the right length. A text with another length does not count as a try."""
         return len(code) == self.length
 
     def digest(self, secret_key: str | bytes, challenge_id: str, identifier: str, code: str) -> str:
-        """Return what is stored of ``code``: HMAC-SHA256, in hexadecimal, under a key derived from ``secret_key``.
+        """Return the digest of ``code``, which is stored: HMAC-SHA256 in hexadecimal, with a key derived from ``secret_key``.
 
-        It covers the challenge and the identifier, so that a code opens only the address and the browser it was made
-        for, and who reads the store cannot try out codes (ASVS 5.0, 6.5.2 and 6.6.2).
+        It covers the challenge and the identifier, so that a code works only for the address and the browser that it was made
+        for. Without the key, somebody who reads the store cannot try codes (ASVS 5.0, 6.5.2 and 6.6.2).
         """
         return keyed_digest(secret_key, "code digests", challenge_id, identifier, code)
 
@@ -94,7 +94,7 @@ class EmailCodeProvider:
         return "".join(self._folds.get(each, each) for each in map(_plain_digit, text) if not self._is_dropped(each))
 
     def _words(self, text: str) -> list[str]:
-        # Chinese and Japanese put no space before a code, so that the letters of other scripts end a word as well.
+        # In Chinese and Japanese there is no space before a code, so letters of other scripts also end a word.
         folded = (self._folds.get(each, each) for each in map(_plain_digit, text))
         kept = (each if each in self.alphabet or (each.isascii() and each.isalnum()) else " " for each in folded)
         return "".join(kept).split()
@@ -134,13 +134,13 @@ def _is_filler(character: str) -> bool:
 
 
 def _plain_digit(character: str) -> str:
-    """Return the ASCII digit that a decimal digit of any script stands for; any other character as it is."""
+    """Return the ASCII digit for a decimal digit of any script. Return any other character unchanged."""
     digit = unicodedata.decimal(character, None)
     return character if digit is None else str(digit)
 
 
 def _folds(alphabet: str) -> dict[str, str]:
-    """Return which character of the alphabet each other one is read as."""
+    """Return a mapping from characters outside the alphabet to those that they are read as."""
     folds: dict[str, str] = {}
     for each in alphabet:
         for twin in (each.lower(), each.upper()):

@@ -1,10 +1,10 @@
-"""A user agent in words that its owner recognises."""
+"""The name of a device, such as "Chrome on Android", from its user agent."""
 
 from __future__ import annotations
 
 from .languages import ENGLISH, Language
 
-# The order matters: most browsers name others, too, and the more special name decides.
+# The order matters: most browsers also name other browsers, and the more specific name decides.
 _BROWSERS = (
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -27,9 +27,9 @@ _SYSTEMS = (
 
 
 def device_name(user_agent: str | None, language: Language = ENGLISH) -> str | None:
-    """Return such as ``"Chrome on Android"``; ``None`` where nothing is recognised.
+    """Return a name such as ``"Chrome on Android"``, or ``None`` if neither browser nor system is recognised.
 
-    Only words of our own are returned: the header is the client's to write, and mails and pages show this.
+    The name contains only words from this file, since a client can write anything into the header, and mails show the name.
     """
     text = user_agent or ""
     browser = next((name for sign, name in _BROWSERS if sign in text), None)

@@ -1,7 +1,7 @@
-"""Known devices: browsers that have proved an address before, by a signed cookie of our own.
+"""Known devices: browsers that have proved an address before. A signed cookie marks them.
 
-A stranger can use up the limits of somebody's address. A known device is counted apart, so that its owner comes in all the
-same. The cookie survives a sign-out, signs nobody in, and tells nobody who has it which addresses it is about.
+A stranger can use up the rate limits of somebody's address. Known devices have their own limits, so that the owner can
+still sign in. The cookie remains after a sign-out. It signs nobody in, and does not reveal the addresses that it is about.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from .keys import keyed_digest, secret_keys
 
 MAX_ADDRESSES = 5
-"""Addresses that one browser is known for; the oldest proof is dropped for a sixth."""
+"""The most addresses that one browser is known for. A further one replaces the oldest."""
 
 _MAX_LENGTH = 2048
 _NAME = "chatbotkit_auth_device"
@@ -27,7 +27,7 @@ _NAME = "chatbotkit_auth_device"
 
 @dataclass(frozen=True)
 class _Proof:
-    """One address that was proved in this browser: a nonce, the address under an HMAC with it, and when, in seconds."""
+    """An address that was proved in this browser: a nonce, the HMAC of nonce and address, and the time in seconds."""
 
     nonce: str
     digest: str
@@ -35,14 +35,14 @@ class _Proof:
 
 
 def known_device(identifier: str, *, lifetime: timedelta, now: datetime) -> str | None:
-    """Return the nonce that this browser got when it proved ``identifier`` last, or ``None`` where it is not known."""
+    """Return the nonce that this browser got when it last proved ``identifier``, or ``None`` if it is not known for it."""
     return next((each.nonce for each in _proofs(lifetime, now) if _is_about(each, identifier)), None)
 
 
 def remember_device(identifier: str, *, lifetime: timedelta, now: datetime) -> None:
-    """Have the answer to this request make the browser known for ``identifier``, which it has just proved.
+    """Set the cookie that makes this browser known for ``identifier``, which it has just proved.
 
-    The nonce is new each time, whatever cookie came along: one that somebody planted is never made worth more.
+    The nonce is new each time, so that a cookie that somebody else planted gains nothing.
     """
     if not lifetime:
         return
@@ -53,7 +53,7 @@ def remember_device(identifier: str, *, lifetime: timedelta, now: datetime) -> N
 
 
 def forget_device() -> None:
-    """Have the answer to this request take the cookie away: the browser is known for no address any more."""
+    """Delete the cookie, so that the browser is not known for any address."""
     name, options = _cookie()
 
     @after_this_request
@@ -64,7 +64,7 @@ def forget_device() -> None:
 
 def _proofs(lifetime: timedelta, now: datetime) -> list[_Proof]:
     value = request.cookies.get(_cookie()[0])
-    # Werkzeug reads any bytes as a text; what holds more than ASCII was signed by nobody.
+    # Werkzeug decodes any bytes. A cookie that is not ASCII was not signed by us.
     if not lifetime or not value or len(value) > _MAX_LENGTH or not value.isascii():
         return []
     try:
@@ -85,8 +85,9 @@ def _digest(secret_key: str | bytes, nonce: str, identifier: str) -> str:
 
 
 def _serializer() -> URLSafeSerializer:
+    # itsdangerous signs with the last key, so the current one comes last.
     return URLSafeSerializer(
-        [_bytes(key) for key in reversed(secret_keys(current_app.config))],  # the newest, which signs, is the last here
+        [_bytes(key) for key in reversed(secret_keys(current_app.config))],
         salt="flask-chatbotkit-auth: device cookie, version 1",
         signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
     )
@@ -107,7 +108,7 @@ def _write(proofs: list[_Proof], lifetime: timedelta) -> None:
 
 
 def _cookie() -> tuple[str, dict[str, Any]]:
-    """Return the cookie's name and attributes, which are those that the application has set for its session."""
+    """Return the name and attributes of the cookie. The attributes are those of the application's session cookie."""
     interface = current_app.session_interface
     options: dict[str, Any] = {
         "domain": interface.get_cookie_domain(current_app),
@@ -118,6 +119,6 @@ def _cookie() -> tuple[str, dict[str, Any]]:
     }
     if hasattr(interface, "get_cookie_partitioned"):  # Flask 3.1 and later
         options["partitioned"] = interface.get_cookie_partitioned(current_app)
-    # A browser takes a cookie of such a name only from this very host, so that no neighbour can plant one.
+    # A browser accepts a cookie with this prefix only from the host itself, so a sibling domain cannot plant one.
     host_only = options["secure"] and options["path"] == "/" and not options["domain"]
     return f"__Host-{_NAME}" if host_only else _NAME, options

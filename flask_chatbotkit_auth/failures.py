@@ -1,4 +1,4 @@
-"""Failures, told to the operator: a log line for every answer of 5xx, a signal, and fields for machines on every line."""
+"""Failures, reported to operators: a log line and a signal for 5xx answers, and machine-readable fields on each log line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(LOGGER)
 
 _EVERY = timedelta(minutes=1)
 _KINDS = 100
-"""How many kinds of failures are told apart; an outage has a few."""
+"""The most kinds of failures that are counted separately. An outage has a few."""
 
 _REQUEST_ID = re.compile(r"[\w.:/=+-]{1,128}", re.ASCII)
 _KEY = "chatbotkit_auth_failures"
@@ -36,7 +36,10 @@ class Failures:
         self._kinds: dict[object, tuple[datetime, int]] = {}
 
     def due(self, kind: object) -> int | None:
-        """Count one failure. Return how many were held back since the last line, or ``None`` to hold this one back, too."""
+        """Count a failure.
+
+        Return how many were not logged since the last line, or ``None`` if this one is not logged either.
+        """
         now = utcnow()
         with self._lock:
             since, held = self._kinds.pop(kind, (None, 0))
@@ -56,10 +59,10 @@ def prepare(app: Flask) -> None:
 
 
 def report(error: ChatBotKitAuthError) -> None:
-    """Tell the operator about ``error`` where we answer it with 5xx. Anything else is no failure of ours.
+    """Report ``error`` to the operator if its answer is 5xx.
 
-    A second call about the same error within one request does nothing. Every failure is signalled, to the receivers of
-    ``failure`` and of Flask's ``got_request_exception``, which error trackers listen to. The log gets one line a minute.
+    A second call with the same error in one request does nothing. Each failure is sent to the receivers of ``failure`` and of
+    Flask's ``got_request_exception``, which error trackers use. The log has one line a minute.
     """
     if error.http_status < 500 or g.get("chatbotkit_auth_failure") is error:
         return
@@ -67,21 +70,21 @@ def report(error: ChatBotKitAuthError) -> None:
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     _write(app, _kind(error), error.http_status, error)
     emit(failure, app, error=error)
-    # Receivers are the application's code, or an error tracker's: none of them may change the answer.
+    # Receivers belong to the application or an error tracker. None of them must change the answer.
     emit(got_request_exception, app, exception=error)
 
 
 def report_status(status: int) -> None:
-    """Log an answer of 5xx that nothing was reported about, unless an exception is under way, which Flask logs itself."""
+    """Log a 5xx answer that was not reported, unless there is an unhandled exception, which Flask logs itself."""
     if status >= 500 and g.get("chatbotkit_auth_failure") is None and sys.exc_info()[0] is None:
         _write(current_app._get_current_object(), status, status, "no reason is known")  # type: ignore[attr-defined]
 
 
 class LogFields(logging.Filter):
-    """Adds fields to each line of our logger, for logs that are read by machines.
+    """Adds fields to each line of our logger, for logs that machines read.
 
     ``event`` (a name, or ``None``), ``error_code``, ``user_id``, ``address`` (masked), ``duration`` (seconds since the
-    request began) and ``request_id`` (the header ``X-Request-ID``). A field that is not known is ``None``.
+    request began) and ``request_id`` (the header ``X-Request-ID``). An unknown field is ``None``.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -105,8 +108,8 @@ def _of_request() -> dict[str, object]:
         fields["user_id"] = session.user.id if session is not None else None
         if (began := g.get("chatbotkit_auth_began")) is not None:
             fields["duration"] = round(perf_counter() - began, 4)
-        given = request.headers.get("X-Request-ID", "")
-        fields["request_id"] = given if _REQUEST_ID.fullmatch(given) else None
+        request_id = request.headers.get("X-Request-ID", "")
+        fields["request_id"] = request_id if _REQUEST_ID.fullmatch(request_id) else None
     return fields
 
 
@@ -114,7 +117,7 @@ def _write(app: Flask, kind: object, status: int, reason: object) -> None:
     held = app.extensions[_KEY].due(kind)
     if held is not None:
         more = f" ({held} more like it since the last line)" if held else ""
-        # The rule and not the path, which may hold a session's id, or whatever else the client wrote into it.
+        # The rule, not the path: that can contain the id of a session, or anything else that a client wrote into it.
         rule = request.url_rule if has_request_context() else "a command"
         _log.error("%s answered %s: %s%s", rule, status, reason, more, extra={"event": "failure"})
 
@@ -124,7 +127,7 @@ def _begin() -> None:
 
 
 def _kind(error: ChatBotKitAuthError) -> object:
-    # The API's own sentence may name a request or an account, and would make each failure a kind of its own.
+    # The API's sentence can name a request or an account. With it, each failure would be a separate kind.
     if isinstance(error, APIStatusError):
         return type(error), error.status, error.code
     return type(error), str(error)

@@ -1,4 +1,4 @@
-"""Whether sign-in works, tried from one end of the store to the other: what ``current_auth.check`` does."""
+"""The check of ``current_auth.check``: it tries whether sign-in works."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LIMIT = "verify:email"
 
 
 def check(store: Store, limiter: RateLimiter, registry: SessionRegistry, now: datetime, *, deep: bool) -> None:
-    """Return where sign-in can work.
+    """Raise unless sign-in can work.
 
-    :param deep: write as well: a challenge, a wrong and a right code, a session and a count. All is taken away again, but
-        for a challenge of a minute, which is purged as every other.
-    :raises StoreError: it cannot; the text says what is wrong.
+    :param deep: also write a challenge, a wrong and a right code, a session and a count. They are deleted again, except for
+        the challenge, which expires after a minute and is purged like any other.
+    :raises StoreError: sign-in cannot work. The text says why.
     """
     try:
         store.ping()

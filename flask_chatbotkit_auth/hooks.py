@@ -17,7 +17,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 @dataclass
 class Hooks:
-    """One of each, or ``None``. Every application of one ``ChatBotKitAuth`` shares them."""
+    """The registered callables, each ``None`` by default. All applications of one ``ChatBotKitAuth`` share them."""
 
     send_verification_request: Callable[..., object] | None = None
     queue_mail: Callable[[flask_mail.Message], object] | None = None
@@ -32,13 +32,13 @@ class Hooks:
 
 
 def by_keyword(hook: str, callback: Callable[..., Any], *offered: str) -> Callable[..., Any]:
-    """Return ``callback`` as a function that takes every keyword of ``offered``, and passes on those it knows.
+    """Return a function that takes every keyword of ``offered``, and passes those to ``callback`` that it accepts.
 
-    :raises ConfigurationError: it wants something that the hook does not offer.
+    :raises ConfigurationError: ``callback`` needs a keyword that the hook does not offer.
     """
     try:
         parameters = inspect.signature(callback).parameters.values()
-    except (TypeError, ValueError):  # written in C, and silent about what it takes
+    except (TypeError, ValueError):  # a function written in C has no signature
         return callback
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
         return callback

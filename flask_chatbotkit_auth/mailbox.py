@@ -1,4 +1,4 @@
-"""A mailbox: the name and the one address that a mail comes from, or that an answer goes to."""
+"""A mailbox: an address with or without a name, for the sender of mails and for replies."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _CURE = 'give one address, such as "no-reply@example.com" or "A shop <no-reply@e
 class Mailbox(NamedTuple):
     """A checked mailbox.
 
-    :param name: what mail programs show, as it is read; ``""`` without one.
-    :param address: in ASCII, an international domain in its IDNA form.
+    :param name: the name that mail programs show; ``""`` without one.
+    :param address: the address in ASCII, with an international domain in its IDNA form.
     """
 
     name: str
@@ -25,14 +25,14 @@ class Mailbox(NamedTuple):
 
     @property
     def domain(self) -> str:
-        """What stands behind the ``@``."""
+        """The part after the ``@``."""
         return self.address.rpartition("@")[2]
 
 
 def parse_mailbox(value: object) -> Mailbox:
     """Return the mailbox that a setting names: ``"address"``, ``"name <address>"``, or a pair of name and address.
 
-    :raises ValueError: it names none, or more than one. The text says what to give.
+    :raises ValueError: it is not exactly one mailbox. The text says what to write.
     """
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0] or "", str) and isinstance(value[1], str):
         return _checked(value[0] or "", value[1])
@@ -44,7 +44,7 @@ def parse_mailbox(value: object) -> Mailbox:
 @lru_cache(maxsize=64)
 def _parsed(value: str) -> Mailbox:
     name, address = parseaddr(value.strip())
-    # What `parseaddr` does not understand it leaves out: of `Shop, Berlin <no-reply@example.com>` the address.
+    # `parseaddr` omits what it does not understand: in `Shop, Berlin <no-reply@example.com>` the address.
     if not value.strip().endswith(f"<{address}>" if "<" in value else address) or not value.strip().isprintable():
         quoted = formataddr(("Shop, Inc", "no-reply@example.com"))
         raise ValueError(f"{_CURE}; a name with a comma or another special character goes in quotes: '{quoted}'")

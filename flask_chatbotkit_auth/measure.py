@@ -1,6 +1,7 @@
-"""How long the API, the store, the mail server and our own answers take, told to whoever counts it.
+"""Measurements: how long the API, the store, the mail server and our own answers take.
 
-It knows nothing of Flask, so that every layer can use it. :mod:`~flask_chatbotkit_auth.signals` says who listens.
+This module does not import Flask, so that every layer can use it. :mod:`~flask_chatbotkit_auth.signals` connects the
+listener.
 """
 
 from __future__ import annotations
@@ -18,26 +19,26 @@ _telling: ContextVar[bool] = ContextVar("chatbotkit_auth_telling", default=False
 
 
 def tell_to(listens: Callable[[], bool], tell: Tell) -> None:
-    """Have ``tell`` called with each measurement for as long as ``listens`` returns true."""
+    """Set the listener: ``tell`` is called with each measurement while ``listens`` returns true."""
     global _listener
     _listener = listens, tell
 
 
 def begin() -> float | None:
-    """Return the time to give to :func:`end`, or ``None`` where nobody listens."""
-    # A receiver that asks the store, or the API, is not told about that: it would never end.
+    """Return the time to pass to :func:`end`, or ``None`` if there is no listener."""
+    # What a receiver itself asks of the store or the API is not measured, which would never end.
     if _listener is None or not _listener[0]() or _telling.get():
         return None
     return perf_counter()
 
 
 def end(began: float | None, part: str, name: str, outcome: str | BaseException | None = None) -> None:
-    """Tell how long something took.
+    """Report how long something took.
 
-    :param began: what :func:`begin` returned; with ``None`` nothing is told.
+    :param began: the result of :func:`begin`. With ``None``, nothing is reported.
     :param part: ``"api"``, ``"store"``, ``"mail"`` or ``"request"``.
-    :param name: what was done, one of a few texts: no id and no address.
-    :param outcome: what came of it, or the exception that did; by default ``"ok"``.
+    :param name: what was done: one of a few texts, without ids and addresses.
+    :param outcome: the result, or an exception; by default ``"ok"``.
     """
     if began is None or _listener is None:
         return
@@ -53,7 +54,7 @@ def end(began: float | None, part: str, name: str, outcome: str | BaseException 
 
 @contextmanager
 def measured(part: str, name: str) -> Iterator[None]:
-    """Measure what runs inside, as :func:`end` tells it. An exception goes on its way."""
+    """Measure what runs inside, and report it as :func:`end` does. An exception is not caught."""
     began = begin()
     try:
         yield

@@ -1,4 +1,4 @@
-"""For applications that come with a table of users: which row of it belongs to the person who has just signed in."""
+"""For applications with their own table of users: finds the row of the person who has just signed in."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ def person_of(
     forget: Mapping[str, object] | None = None,
     create: Callable[[User], Any] | None = None,
 ) -> Any:
-    """Return the row of ``user`` in your own table; link one or make one where there is none. Commits the session.
+    """Return the row of ``user`` in your own table. Link an existing row, or create one. This commits the session.
 
-    A row is taken by its address only where it is linked to nobody yet, however its address is capitalised. Of several, one
-    with a confirmed address goes first, then the oldest. Where nobody had confirmed the address, whoever registered it may be
-    somebody else: the row loses its password, by ``forget``.
+    A row is linked by its address, in any capitalisation, if it is not linked to another account yet. Of several rows, one
+    with a confirmed address comes first, then the oldest. If the address was not confirmed, somebody else may have
+    registered it: then ``forget`` removes the password of the row.
 
-    :param user: who has signed in, as a :meth:`~flask_chatbotkit_auth.ChatBotKitAuth.user_callback` gets it.
+    :param user: the user who has signed in, as a :meth:`~flask_chatbotkit_auth.ChatBotKitAuth.user_callback` receives it.
     :param session: your SQLAlchemy session, such as ``db.session``.
     :param model: your table's class.
-    :param key: the attribute that holds the ChatBotKit id; it may be null, and should be unique.
-    :param email: the attribute that holds the address.
-    :param confirmed: the attribute that is true, or a time, where the address was confirmed by its owner. With ``None`` no
-        row counts as confirmed.
-    :param forget: what to set on a row whose address was not confirmed, such as ``{"password_hash": None}``.
+    :param key: the attribute with the ChatBotKit id. It must be nullable, and should be unique.
+    :param email: the attribute with the address.
+    :param confirmed: the attribute that is true, or a time, if the owner has confirmed the address. With ``None``, no row
+        counts as confirmed.
+    :param forget: the values to set on a row whose address was not confirmed, such as ``{"password_hash": None}``.
     :param create: returns a new row for ``user``; by default ``model`` with the two attributes above.
-    :raises SignInDenied: the row with this address belongs to another account, as after an account was deleted and made anew.
-        Nothing is changed, the log says so, and an administrator decides which account the row belongs to.
+    :raises SignInDenied: the row with this address is linked to another account, for example since an account was deleted and
+        created again. Nothing is changed, and the log says so. An administrator must decide which account the row belongs to.
     """
     linked, address = getattr(model, key), getattr(model, email)
-    mine = sa.select(model).where(linked == user.id)
-    person = session.scalar(mine)
+    rows_of_user = sa.select(model).where(linked == user.id)
+    person = session.scalar(rows_of_user)
     while person is None:
         candidates = _candidates(session, model, address, user.email)
         free = [each for each in candidates if getattr(each, key) is None]
         if person := next((each for each in candidates if getattr(each, key) == user.id), None):
-            break  # another request was quicker
+            break  # another request was faster
         if candidates and not free:
             raise _refused(user)
         if not free:
@@ -61,17 +61,17 @@ def person_of(
         elif not _link(
             session, model, min(free, key=lambda row: not _is_true(row, confirmed)), key, user, confirmed, forget
         ):
-            session.rollback()  # another request has linked it to somebody: look again
+            session.rollback()  # another request has linked the row: look again
             continue
         try:
             session.commit()
-        except IntegrityError:  # signed in twice at the same moment, and the other request was first
+        except IntegrityError:  # the person signed in twice at the same moment, and the other request was first
             session.rollback()
-            person = session.scalar(mine)
+            person = session.scalar(rows_of_user)
             if person is None:
                 raise _refused(user) from None
             return person
-        person = session.scalar(mine)
+        person = session.scalar(rows_of_user)
     return person
 
 
@@ -93,7 +93,7 @@ def _link(
     confirmed: str | None,
     forget: Mapping[str, object] | None,
 ) -> bool:
-    """Give the row to ``user`` unless somebody has it by now; return whether it was given."""
+    """Link the row to ``user`` unless it is linked already. Return whether it was linked now."""
     values = {key: user.id, **({} if _is_true(row, confirmed) else forget or {})}
     columns = sa.inspect(model).primary_key
     identity = sa.inspect(row).identity

@@ -1,4 +1,4 @@
-"""Answers that take equally long, whoever has an account: what only some of them do is hidden in a padded duration."""
+"""Padded answers: they take the same time whether an address has an account or not."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 COLD = 0.3
-"""Seconds that an answer takes at least while a worker has sent few codes: the first ones load modules and templates."""
+"""The least seconds for an answer while a worker has sent few codes. The first ones load modules and templates."""
 
 _ENOUGH = 8
 
 
 class Pace:
-    """How long it took this worker lately to send a code, and to only seem to; and answers that take as long as both.
+    """Pads answers with the recent durations of this worker, of answers that sent a code and of answers that did not.
 
-    Whether a code was sent must not show in the time, which a stopwatch far away can tell to the millisecond when it
-    measures often enough. So every answer takes at least as long as nine of ten of either kind took, and now and then as
-    long as any of the other kind.
+    The time must not reveal whether a code was sent: somebody who measures often enough can see differences of a millisecond.
+    So every answer takes at least as long as nine of ten recent answers of either kind, and some take as long as a random
+    answer of the other kind.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Pace:
 
     @contextmanager
     def padded(self, *, sends: bool) -> Iterator[None]:
-        """Make what runs inside take the usual time, whether it ends well or raises.
+        """Pad the duration of what runs inside, even if it raises.
 
         :param sends: whether it sends a code.
         """

@@ -1,4 +1,4 @@
-"""What may stand in a profile: a name that can be shown, a picture that browsers load safely."""
+"""The fields of a profile: which names can be shown, and which pictures browsers load safely."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from .languages import ngettext
 from .user import Kind
 
 MAX_NAME = 100
-"""Characters in a name."""
+"""The most characters in a name."""
 
 MAX_LABEL = 64
-"""Characters in what somebody calls a thing of theirs: a passkey, an app."""
+"""The most characters in the name of a passkey or an app."""
 
 MAX_BYTES = 191
-"""Bytes of UTF-8 that ChatBotKit keeps of a name, and of a sub-account's picture."""
+"""Bytes of UTF-8 that ChatBotKit stores of a name, and of the address of a sub-account's picture."""
 
 MAX_IMAGE = 2000
-"""Characters in the address of a contact's picture, which lies in ``meta``."""
+"""The most characters in the address of a contact's picture, which is stored in ``meta``."""
 
 MAX_MARKS = 3
-"""Combining marks on one letter. No script in use needs more; a pile of them covers the lines around a name."""
+"""The most combining marks on one letter. No script in use needs more, and many marks cover the lines around a name."""
 
 _JOINERS = "\u200c\u200d"
 _FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u2800\u3164\uffa0"
 
 
 def clean_name(name: str) -> str:
-    """Return ``name`` without what shows nothing or spoils the text around it, and with single spaces.
+    """Return ``name`` with single spaces, and without characters that are invisible or disturb the text around it.
 
-    Dropped are invisible characters, halves of characters, those that turn the direction of writing, fillers, and combining
-    marks beyond :data:`MAX_MARKS` on one letter. Joiners stay between letters and in emoji, which need them. Control
-    characters stay, for :func:`profile_problem` to refuse.
+    Removed are invisible characters, halves of characters, characters that change the direction of writing, fillers, and
+    combining marks beyond :data:`MAX_MARKS` on one letter. Joiners stay between letters and in emoji, which need them.
+    Control characters stay; :func:`profile_problem` refuses them.
     """
     kept: list[str] = []
     marks = 0
@@ -45,29 +45,29 @@ def clean_name(name: str) -> str:
                 continue
         elif category in ("Cf", "Cs") or each in _FILLERS or (marks and not kept) or marks > MAX_MARKS:
             continue
-        # Line ends and other controls are no spaces here: they are refused.
+        # Line ends and other control characters do not count as spaces. They are refused.
         kept.append(" " if category == "Zs" else each)
     return " ".join(part for part in "".join(kept).strip(_JOINERS + " ").split(" ") if part)
 
 
 def clean_label(text: str) -> str:
-    """Return what somebody calls a thing of theirs as one line that can be shown; ``""`` where nothing is left of it."""
+    """Return the name of a passkey or an app as one line that can be shown, or ``""`` if nothing is left of it."""
     line = "".join(" " if unicodedata.category(each) == "Cc" else each for each in text[: 4 * MAX_LABEL])
     return " ".join(clean_name(line).split())[:MAX_LABEL].strip()
 
 
 def profile_problem(field: str, value: str, kind: Kind) -> str | None:
-    """Return the sentence about what is wrong with a ``name`` or an ``image``; ``None`` where it may be kept.
+    """Return a sentence about what is wrong with a ``name`` or an ``image``, or ``None`` if it is valid.
 
     Both may be empty. An image is the ``https`` address of a picture, without credentials.
 
-    :param kind: what the account is; a sub-account's picture must be shorter than a contact's.
+    :param kind: the kind of the account. A sub-account's picture must be shorter than a contact's.
     """
     return _name_problem(value) if field == "name" else _image_problem(value, kind)
 
 
 def refusal(field: str) -> str:
-    """Return the sentence about a value that the API refuses, though :func:`profile_problem` finds nothing."""
+    """Return the sentence about a value that the API refuses although :func:`profile_problem` accepts it."""
     if field == "name":
         return _("This name can't be saved. Try a shorter one.")
     if field == "image":
@@ -83,9 +83,9 @@ def _name_problem(name: str) -> str | None:
             MAX_NAME,
         )
     if len(name.encode(errors="replace")) > MAX_BYTES:
-        # Told in characters of the person's own script: nobody counts bytes.
+        # The sentence counts characters of the person's own script, since nobody counts bytes.
         return _("This name is too long. Use a shorter one.")
-    # Control characters, line ends and halves of characters. What else shows nothing is dropped by `clean_name`.
+    # Control characters, line ends and halves of characters. `clean_name` removes other invisible characters.
     if any(unicodedata.category(each) in ("Cc", "Zl", "Zp", "Cs") for each in name):
         return _("This name has characters that can't be shown")
     return None

@@ -1,4 +1,4 @@
-"""Provisioning: the application prepares an account once, before anybody is let into it."""
+"""Provisioning: the application prepares an account once, before the person is signed in to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MARK = "provisionedAt"
 """The key of ``meta`` that tells when an account was prepared, in milliseconds since the epoch."""
 
 _LEASE = timedelta(minutes=2)
-"""How long one caller has for it. A worker that was killed keeps the others waiting no longer."""
+"""How long one caller can take. After that another one may try, since the first worker may have been killed."""
 
 
 class Provisioning:
@@ -44,9 +44,9 @@ class Provisioning:
         self._clock = clock
 
     def prepared(self, user: User) -> User:
-        """Return the user as they are once the hook has returned for them.
+        """Return the user after the hook has returned for them.
 
-        :raises NotReady: the hook failed, or runs for somebody else's request just now. It is tried again next time.
+        :raises NotReady: the hook failed, or is running for another request. It is called again next time.
         :raises StoreError: the store cannot be reached.
         """
         hook = self._hooks.provision
@@ -57,7 +57,7 @@ class Provisioning:
         if not self._store.lease(name, now=now, until=until):
             raise NotReady(f"user {user.id} is being prepared by another request")
         try:
-            # What this sign-in knows may be older than what another one has done meanwhile.
+            # Another sign-in may have changed the account meanwhile.
             fresh = self._adapter.get(user.id) or user
             if not fresh.meta.get(MARK):
                 added = dict(hook(fresh) or {})

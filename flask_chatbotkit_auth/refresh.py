@@ -1,4 +1,4 @@
-"""The refresh of users: one fetch of an account once in a while, by one request, whatever sessions it has."""
+"""The refresh of users: each account is fetched from time to time, by one request, for all its sessions."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ _CLAIMED = timedelta(seconds=5)
 _UNDECIDED = timedelta(minutes=1)
 
 
-class Gone(Exception):  # an answer, no error
-    """The account is no more, or no longer ours."""
+class Gone(Exception):  # an answer, not an error
+    """The account does not exist any more, or belongs to another parent account."""
 
 
 @dataclass
 class Known:
-    """What a worker knows of a person: the newest snapshot, and when it was read from the API."""
+    """The newest snapshot of a person in this worker, and when it was read from the API."""
 
     user: User
     refreshed_at: datetime
     written_at: datetime
-    """When this worker last wrote it into the store, or read it there."""
+    """When this worker last wrote it to the store, or read it from there."""
 
 
 class Directory:
-    """Fetches accounts for a worker, one request at a time for each account, and remembers what came.
+    """Fetches accounts for a worker, one request at a time for each account, and keeps the snapshots.
 
-    A refresh retries nothing: the next request does, when the :class:`~flask_chatbotkit_auth.breaker.Breaker` lets it.
+    A refresh does not retry. The next request tries again, when the :class:`~flask_chatbotkit_auth.breaker.Breaker` allows
+    it.
     """
 
     def __init__(self, adapter: UserAdapter, clock: Callable[[], datetime]) -> None:
@@ -50,11 +51,11 @@ class Directory:
         self._running: dict[str, tuple[int, Future[Known]]] = {}
 
     def known(self, user_id: str) -> Known | None:
-        """Return what this worker has read of a person, however long ago."""
+        """Return the snapshot of a person that this worker has, however old it is, or ``None``."""
         return self._people.get(user_id)
 
     def learn(self, user: User, now: datetime, written_at: datetime | None = None) -> Known:
-        """Remember a user who was just read from the API."""
+        """Keep the snapshot of a user who was just read from the API."""
         known = Known(user, now, written_at or now)
         with self._lock:
             self._people.pop(user.id, None)
@@ -77,14 +78,14 @@ class Directory:
         take: Callable[[User], datetime | None],
         claim: Callable[[], bool],
     ) -> Known | None:
-        """Fetch a person, unless another request does, or the API had better be left alone.
+        """Fetch a person, unless another request is fetching them, or the breaker forbids it.
 
-        :param since: when the snapshot of the caller was read; a newer one is returned without a call.
-        :param wait: whether to wait for the other request, and to raise where there is no answer.
-        :param take: stores what came, and says when that was last written; ``None`` to keep what was known before.
-        :param claim: asks the other workers for the task.
-        :returns: the person, or ``None`` to go on with what there is.
-        :raises Gone: there is no such account.
+        :param since: when the caller's snapshot was read. A newer one is returned without a call.
+        :param wait: whether to wait for the other request, and to raise if there is no answer.
+        :param take: stores the new snapshot, and returns when it was last written; ``None`` keeps the one before.
+        :param claim: returns whether this worker, and no other one, is to fetch the person.
+        :returns: the person, or ``None`` if the caller should use the snapshot that it has.
+        :raises Gone: the account does not exist.
         :raises APIError: only with ``wait``.
         """
         now = self._clock()
@@ -94,27 +95,27 @@ class Directory:
                 return known
             running = self._running.get(user_id)
             if running is None and self._breaker.may_try(user_id, now):
-                mine: Future[Known] = Future()
-                self._running[user_id] = (get_ident(), mine)
+                own_fetch: Future[Known] = Future()
+                self._running[user_id] = (get_ident(), own_fetch)
             elif running is None:
                 if wait:
                     raise APIError("the user is too old to be served, and the API failed a moment ago")
                 return None
         if running is not None:
             thread, fetch = running
-            # The application's own callbacks run inside of a fetch, and may ask who is signed in.
+            # The application's callbacks run during a fetch, and can ask for the current user.
             if not wait or thread == get_ident():
                 return None
             return fetch.result()
         try:
             if not wait and not claim():
                 self._breaker.hold(user_id, now + _CLAIMED)
-                mine.set_exception(APIError("another worker fetches the user"))
+                own_fetch.set_exception(APIError("another worker fetches the user"))
                 return None
             result = self._fetch(user_id, take)
-            mine.set_result(result)
+            own_fetch.set_result(result)
         except BaseException as error:
-            mine.set_exception(error)
+            own_fetch.set_exception(error)
             if isinstance(error, APIError) and not wait:
                 return None
             raise
@@ -132,7 +133,7 @@ class Directory:
             _log.warning("user %s could not be refreshed (%s)", user_id, error)
             raise
         except BaseException:
-            # Gone is an answer as well; of anything else nothing is known, and nobody may wait for it.
+            # Gone is an answer as well. Other exceptions say nothing about the account, and must not keep anybody waiting.
             self._breaker.succeeded(user_id)
             raise
         self._breaker.succeeded(user_id)

@@ -1,4 +1,4 @@
-"""Where a request comes from: the client's address without its port, and the networks that a client is counted by."""
+"""The client of a request: its address, its user agent, and the networks that rate limits count it under."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import ipaddress
 from functools import lru_cache
 
 MAX_ADDRESS = 45
-"""Characters in an address; what is no address is cut there."""
+"""The most characters of an address. A text that is not an address is cut to this length."""
 
 MAX_PROGRAM = 400
-"""Characters of what a client calls itself."""
+"""The most characters of a user agent."""
 
 UNKNOWN = "unknown"
-"""Stands for the address of a client that has none, as behind a Unix socket."""
+"""The address of a client that has none, as behind a Unix socket."""
 
 
 @lru_cache(maxsize=1024)
 def client_address(remote_addr: str | None) -> str | None:
-    """Return the client's address alone, without a port and without the brackets of IPv6; ``None`` where it has none.
+    """Return the client's address without a port and without the brackets of IPv6, or ``None`` if it has none.
 
-    Some proxies (Azure Application Gateway, IIS) append the port to ``X-Forwarded-For``. It is another one for each
-    connection, and would make each of them another client.
+    Some proxies (Azure Application Gateway, IIS) append the port to ``X-Forwarded-For``. It differs for each connection, so
+    each connection would count as another client.
 
     :param remote_addr: the request's ``remote_addr``, as ``ProxyFix`` leaves it.
     """
@@ -37,19 +37,20 @@ def client_address(remote_addr: str | None) -> str | None:
 
 
 def client_program(user_agent: str) -> str | None:
-    """Return what a client calls itself, cut to :data:`MAX_PROGRAM`; ``None`` where it says nothing.
+    """Return the user agent of a client, cut to :data:`MAX_PROGRAM`, or ``None`` if it sends none.
 
-    :param user_agent: the request's ``User-Agent``. It may hold anything; not every database takes a control character.
+    :param user_agent: the request's ``User-Agent``. It can contain anything, and not every database accepts control
+        characters.
     """
     return _shown(user_agent)[:MAX_PROGRAM] or None
 
 
 @lru_cache(maxsize=1024)
 def client_networks(remote_addr: str | None) -> tuple[tuple[str, int], ...]:
-    """Return what a client is counted under, each with the number of times a limit that holds for it.
+    """Return the networks that a client counts under, each with the factor by which the limit is multiplied for it.
 
-    An IPv4 address counts for itself. Of IPv6 one customer has a /64 whole, and often a /56 or a /48: those share twice
-    and three times the limit.
+    An IPv4 address counts on its own. With IPv6, one customer has at least a /64, and often a /56 or a /48. A /56 has twice
+    the limit, and a /48 three times.
     """
     address = client_address(remote_addr) or UNKNOWN
     ip = parse_ip(address)
@@ -64,7 +65,7 @@ def _shown(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address that a text is, or ``None``."""
+    """Return the IP address in a text, or ``None``."""
     try:
         return ipaddress.ip_address(text)
     except ValueError:

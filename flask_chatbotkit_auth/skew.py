@@ -1,4 +1,4 @@
-"""Clocks that differ: Flask drops a session cookie from the future without a word, and here it gets one."""
+"""Clocks that differ: logs a session cookie that is dated in the future, which Flask drops silently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEY = "chatbotkit_auth_skew_told"
 
 
 def prepare(app: Flask) -> None:
-    """Look at the session cookie of each request of ``app`` until one has come from the future."""
+    """Check the session cookie of each request of ``app``, until one is dated in the future."""
     app.extensions[_KEY] = False
     app.before_request(_look)
 
@@ -25,7 +25,7 @@ def _look() -> None:
     if current_app.extensions[_KEY]:
         return
     cookie = request.cookies.get(current_app.config["SESSION_COOKIE_NAME"], "")
-    # Not through `session`, which would have the answer vary by cookie.
+    # Not with `session`, which would add `Vary: Cookie` to the answer.
     if cookie.count(".") >= 2 and _signed_at(cookie) > int(time.time()):
         seconds = _seconds_ahead(cookie)
         if seconds > 0:
@@ -38,7 +38,7 @@ def _look() -> None:
 
 
 def _signed_at(cookie: str) -> int:
-    """Return what the cookie says of its time, whoever wrote it; 0 where it says none."""
+    """Return the time in the cookie, without checking its signature; 0 if there is none."""
     stamp = cookie.rsplit(".", 2)[1]
     try:
         return int.from_bytes(urlsafe_b64decode(stamp + "=" * (-len(stamp) % 4)), "big")
@@ -47,7 +47,7 @@ def _signed_at(cookie: str) -> int:
 
 
 def _seconds_ahead(cookie: str) -> int:
-    """Return by how many seconds a cookie that this application signed comes too early."""
+    """Return by how many seconds a cookie that this application signed is dated in the future."""
     interface = current_app.session_interface
     if not isinstance(interface, SecureCookieSessionInterface):
         return 0

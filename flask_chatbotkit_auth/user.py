@@ -13,7 +13,7 @@ from .identifier import mask
 if TYPE_CHECKING:
 
     class UserMixin:
-        """What Flask-Login's own brings, which has no type information."""
+        """The members of Flask-Login's class, which has no type information."""
 
         @property
         def is_active(self) -> bool: ...
@@ -38,7 +38,7 @@ def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
 
 
 class FrozenDict(dict[str, Any]):
-    """A mapping that nobody can change. To the rest of the world, JSON included, it is a ``dict``."""
+    """A ``dict`` that cannot be changed. It is a ``dict`` so that JSON encoders accept it."""
 
     if not TYPE_CHECKING:
         __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
@@ -50,12 +50,12 @@ class FrozenDict(dict[str, Any]):
         return self
 
     def copy(self) -> dict[str, Any]:
-        """Return a ``dict`` of one's own, whose values are frozen still."""
+        """Return a plain ``dict``, whose values are still frozen."""
         return dict(self)
 
 
 class FrozenList(list[Any]):
-    """A list that nobody can change."""
+    """A list that cannot be changed."""
 
     if not TYPE_CHECKING:
         __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
@@ -69,7 +69,7 @@ class FrozenList(list[Any]):
 
 
 def frozen(value: Any) -> Any:
-    """Return a value of JSON that cannot be changed, to its depth."""
+    """Return a read-only copy of a JSON value, at every depth."""
     if isinstance(value, Mapping):
         return FrozenDict({key: frozen(each) for key, each in value.items()})
     if isinstance(value, (list, tuple)):
@@ -91,7 +91,7 @@ class User(UserMixin):
     It is a snapshot: the API's record as it was at sign-in or at the last refresh (``CHATBOTKIT_AUTH_USER_REFRESH``).
     Change it through :meth:`current_auth.update_user <flask_chatbotkit_auth.state.AuthState.update_user>`.
 
-    Two users are equal when their ids are, as Flask-Login has it.
+    Two users are equal if their ids are equal, as in Flask-Login.
     """
 
     id: str
@@ -102,35 +102,38 @@ class User(UserMixin):
 
     name: str | None = None
     image: str | None = None
-    """URL of a picture."""
+    """The URL of a picture."""
 
     email_verified: datetime | None = None
     """When the address was first proved; aware, UTC."""
 
     created_at: datetime | None = None
-    """When the account was made; aware, UTC."""
+    """When the account was created; aware, UTC."""
 
     meta: Mapping[str, Any] = field(default_factory=dict)
-    """The record's own JSON object, for the application's use; read-only to its depth."""
+    """The record's own JSON object, for the application's use. It is read-only at every depth."""
 
     kind: Kind = "partner"
     """``"partner"`` for a sub-account, ``"contact"`` for a contact."""
 
     limits: Mapping[str, Any] = field(default_factory=dict)
-    """What a sub-account may use, as ``{"messages": 100, "database": {"datasets": 3}}``; read-only to its depth."""
+    """What a sub-account can use, such as ``{"messages": 100, "database": {"datasets": 3}}``.
+
+    It is read-only at every depth.
+    """
 
     def __post_init__(self) -> None:
-        # A worker hands one snapshot to many requests: what one of them writes, no other may read.
+        # Requests of a worker share one snapshot, so none of them must change it.
         object.__setattr__(self, "meta", frozen(self.meta))
         object.__setattr__(self, "limits", frozen(self.limits))
 
     @property
     def is_active(self) -> bool:
-        """Whether the person may come in: ``False`` while they are suspended."""
+        """Whether the person can sign in: ``False`` while the account is suspended."""
         return not self.meta.get(SUSPENDED)
 
     def __repr__(self) -> str:
-        # Not the fields: a user that is printed or logged must not tell who they are.
+        # Without the fields: a user that is printed or logged must not show personal data.
         return f"<User {self.id} {mask(self.email)} {self.kind}>"
 
     def __hash__(self) -> int:
@@ -151,7 +154,7 @@ class User(UserMixin):
         return cls(**{**known, **{key: plausible_time(record.get(key)) for key in _TIMES}})
 
     def public(self) -> dict[str, Any]:
-        """Return what may be shown to the person's own browser: all but ``meta``, times in ISO 8601."""
+        """Return the fields for the person's own browser: all but ``meta`` and ``limits``, with times in ISO 8601."""
         return {
             "id": self.id,
             "email": self.email,

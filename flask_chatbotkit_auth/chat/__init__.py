@@ -1,4 +1,4 @@
-"""Chat with ChatBotKit on the signed-in person's behalf: streamed answers, and conversations that the platform keeps."""
+"""Chat with ChatBotKit for the signed-in person: streamed answers, and conversations that the platform keeps."""
 
 from .answers import InvalidMessages, UnknownConversation
 from .completion import stream_completion

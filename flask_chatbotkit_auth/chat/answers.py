@@ -1,4 +1,4 @@
-"""What a browser is told where a chat cannot go on."""
+"""The error answers of a chat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BROKEN_OFF = "The answer broke off. Try again in a moment."
 
 
 class InvalidMessages(ChatBotKitAuthError, BadRequest, ValueError):
-    """What a browser sent is no conversation; the text says why.
+    """The messages from the browser are not a conversation. The text says why.
 
     A view that does not catch it answers 400, with ``invalid_messages`` in the form of :func:`stream_completion`'s errors.
     """
@@ -30,7 +30,7 @@ class InvalidMessages(ChatBotKitAuthError, BadRequest, ValueError):
 
 
 class UnknownConversation(ChatBotKitAuthError, NotFound, LookupError):
-    """There is no such conversation, or it is somebody else's; which of the two is not told.
+    """The conversation does not exist, or belongs to somebody else. The answer does not say which.
 
     A view that does not catch it answers 404, with ``unknown_conversation`` in the form of :func:`stream_completion`'s
     errors.
@@ -45,7 +45,7 @@ class UnknownConversation(ChatBotKitAuthError, NotFound, LookupError):
 
 
 def refusal(error: APIError) -> Response:
-    """Return the answer about a completion that failed before it had begun."""
+    """Return the answer for a completion that failed before it began."""
     if isinstance(error, LimitsReached):
         return problem(429, "limits_reached", _USED_UP)
     if isinstance(error, TooManyRequests):
@@ -54,14 +54,14 @@ def refusal(error: APIError) -> Response:
             response.headers["Retry-After"] = str(-int(-error.retry_after // 1))
         return response
     if isinstance(error, APIStatusError) and error.status in (400, 409, 422):
-        # An option that the API does not know, or a contact that is gone: its own words are in the log.
+        # Such as an unknown option, or a contact that was deleted. The log has the API's own text.
         return problem(503, "chat_refused", _REFUSED)
     return problem(503, error.error_code, _AWAY)
 
 
 def problem(status: int, code: str, sentence: str) -> Response:
-    """Return JSON about an error, for our own clients and for the hook of ``@chatbotkit/react`` alike."""
-    # Twice: as every error of ours, and as the API's own, which is where the hook looks.
+    """Return an error as JSON, for our own clients and for the hook of ``@chatbotkit/react``."""
+    # In both forms: that of our errors, and that of the API's, which the hook reads.
     response = make_response(jsonify(error={"code": code, "message": sentence}, code=code, message=sentence), status)
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -1,4 +1,4 @@
-"""A completion of ChatBotKit as a streamed answer of the application."""
+"""``stream_completion``: a completion of ChatBotKit, streamed as an answer of the application."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stream_completion(
     run_as: str | None = None,
     **options: Any,
 ) -> Response:
-    """Return an answer that streams what ChatBotKit says next, as the ``useConversationManager({endpoint})`` hook of
+    """Return an answer that streams the next message of ChatBotKit, as the ``useConversationManager({endpoint})`` hook of
     ``@chatbotkit/react`` expects it.
 
     ::
@@ -41,15 +41,16 @@ def stream_completion(
         def chat():
             return stream_completion(current_user, request.get_json(), backstory="You are …")
 
-    A sub-account's conversation runs as the sub-account, with its bots and on its limits; a contact's is on the account,
-    under the contact's id. The body is ``application/jsonl``: the API's events unchanged, one ``{"type": …, "data": …}``
-    to a line, each sent as it arrives. When the browser hangs up, the connection to the API is closed.
+    The conversation of a sub-account runs as the sub-account, with its bots and its limits. That of a contact runs in the
+    account, with the contact's id. The body is ``application/jsonl``: the API's events, unchanged, one ``{"type": …,
+    "data": …}`` on each line, sent as they arrive. When the browser closes the connection, the connection to the API is
+    closed.
 
-    The messages come from the browser, which can write into them what it likes, answers of the bot included. So what the
-    bot *is* must be said here, in ``options``; messages of the types ``backstory`` and ``instruction``, which set the
-    rules as well, are refused. The view is the application's own: guard it with ``@login_required`` and against CSRF.
+    The messages come from the browser, which can write anything into them, even answers of the bot. So the bot **must** be
+    defined here, in ``options``. Messages of the types ``backstory`` and ``instruction``, which define it as well, are
+    refused. The view is yours: protect it with ``@login_required`` and against CSRF.
 
-    :param user: whom the conversation belongs to: the user or its id.
+    :param user: the owner of the conversation: the user or its id.
     :param messages: the conversation so far, or the JSON object of the request that holds it as ``"messages"``, just as it
         came from the browser: a list of 1 to 200 ``{"type": "user" or "bot", "text": …}``, 256 KB at most as JSON. Of the
         API's other types ``reasoning``, ``context``, ``activity`` and ``checkpoint`` may be among them, and each may have
@@ -57,21 +58,20 @@ def stream_completion(
     :param conversation: the id of a conversation that ChatBotKit keeps (:func:`create_conversation`). Of ``messages`` only
         the last one is sent, since the others are kept already. The user must be its owner.
     :param on_finish: called with the result once the answer is complete, before its last line is sent: ``{"text", "usage":
-        {"token": …}, "end": {"reason": …}}``, and with ``"id"`` in a kept conversation. It is not called where the answer
-        breaks off or the browser hangs up. What it raises is logged.
+        {"token": …}, "end": {"reason": …}}``, and with ``"id"`` in a kept conversation. It is not called if the answer
+        breaks off or the browser closes the connection. An exception is logged.
     :param run_as: the id of another sub-account that the completion runs as, such as a workspace that several people share.
-        Check that the user belongs there: nothing else does.
+        Check that the user belongs there: there is no other check.
     :param options: further fields of the API's ``/conversation/complete``: ``botId``, or ``model``, ``backstory``,
         ``datasetId``, ``skillsetId``, ``privacy`` and ``moderation``; and ``functions``, ``extensions``, ``limits``,
-        ``attachments``. What the bot is in a kept conversation is said when it is created.
-    :raises InvalidMessages: ``messages`` is anything else. It is a ``ValueError``, and answers 400 where it is not caught.
-    :raises UnknownConversation: there is no such conversation, or it is not the user's. It answers 404 where it is not
-        caught.
-    :raises TypeError: an option is none of these, or names a ``contactId``; whose conversation it is, the user says.
+        ``attachments``. The bot of a kept conversation is defined when the conversation is created.
+    :raises InvalidMessages: ``messages`` is anything else. It is a ``ValueError``, and answers 400 if it is not caught.
+    :raises UnknownConversation: there is no such conversation, or it is not the user's. It answers 404 if it is not caught.
+    :raises TypeError: an option is none of these, or is ``contactId``, which follows from ``user``.
 
-    Where the API fails before it has said anything, the answer is ``{"error": {"code", "message"}, "code", "message"}``:
+    If the API fails before it has sent anything, the answer is ``{"error": {"code", "message"}, "code", "message"}``:
     with 429 and ``rate_limited`` or ``limits_reached``, with 503 and ``upstream_unavailable``, or with 503 and
-    ``chat_refused`` where trying again would not help, as for an option that the API does not know. Where it fails later, the
+    ``chat_refused`` if trying again would not help, as for an option that the API does not know. If it fails later, the
     stream ends in a line ``{"type": "error", "data": {"message": …}}``.
     """
     if "contactId" in options:
@@ -96,10 +96,10 @@ def stream_completion(
     if on_finish is not None and has_request_context():
         lines = stream_with_context(lines)
     response = Response(lines, mimetype="application/jsonl")
-    # A generator that was never started would not close what it holds, as when the browser is gone before the first line.
+    # Started here: a generator that was never started would not close the connection if the browser leaves first.
     response.call_on_close(events.close)
     response.headers["Cache-Control"] = "no-store"
-    # nginx would gather the tokens and hand them over at the end.
+    # Without this header, nginx would buffer the tokens and send them at the end.
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
@@ -113,7 +113,7 @@ def _lines(
     try:
         for event in _chained(first, events):
             if finish is not None and event.get("type") == "result":
-                # Before the line: a browser that has read it may ask for what this writes down.
+                # Before the last line, since a browser that has read it may ask for what the callback has stored.
                 _tell(finish, event.get("data"))
                 finish = None
             yield _line(event)
@@ -137,5 +137,5 @@ def _tell(on_finish: Callable[[dict[str, Any]], object], result: object) -> None
 
 
 def _line(event: dict[str, Any]) -> bytes:
-    # In ASCII, so that a reader that decodes each piece by itself never meets half a character.
+    # In ASCII, so that a reader that decodes each chunk on its own never gets half a character.
     return json.dumps(event, separators=(",", ":")).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Conversations that ChatBotKit keeps: made, listed, read and deleted, each by the person whose it is."""
+"""Conversations that ChatBotKit keeps: their owners create, list, read and delete them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ..user import User
 from .answers import UnknownConversation
 
 BOT = ("botId", "model", "backstory", "datasetId", "skillsetId", "privacy", "moderation")
-"""Options that say what the bot is."""
+"""The options that define the bot."""
 
 _CREATE = (*BOT, "name", "description", "taskId", "spaceId", "expiresAt", "meta", "messages")
 _OWNER = "userId"
-"""The key of ``meta`` that tells whose a conversation in a shared account is."""
+"""The key of ``meta`` with the owner of a conversation in a shared account."""
 
 _PAGE = 100
 _MESSAGES = 1000
 
 
 def create_conversation(user: User | str, *, run_as: str | None = None, **options: Any) -> str:
-    """Make a conversation that ChatBotKit keeps, for :func:`stream_completion`, and return its id.
+    """Create a conversation that ChatBotKit keeps, for :func:`stream_completion`, and return its id.
 
-    :param user: whose it is: the user or its id.
-    :param run_as: the id of a sub-account that it is kept in, such as a workspace that several people share. It is still
-        this user's alone. Check that the user belongs there: nothing else does.
+    :param user: the owner: the user or its id.
+    :param run_as: the id of a sub-account that it is kept in, such as a workspace that several people share. It still belongs
+        to this user only. Check that the user belongs there: there is no other check.
     :param options: fields of the API's ``/conversation/create``: ``botId``, or ``model``, ``backstory``, ``datasetId``,
         ``skillsetId``, ``privacy`` and ``moderation``; and ``name``, ``description``, ``meta``, ``messages``,
         ``expiresAt``, ``taskId`` and ``spaceId``.
@@ -56,7 +56,7 @@ def list_conversations(
     :param user: the user or its id.
     :param run_as: as in :func:`create_conversation`.
     :param after: the id of the last conversation of the page before.
-    :param take: how many at most, 1 to 100.
+    :param take: the most conversations, 1 to 100.
     :raises APIError: the API could not be reached or refused.
     """
     place = Place(user, run_as)
@@ -66,7 +66,7 @@ def list_conversations(
     elif place.contact:
         path = f"/contact/{path_segment(place.user_id)}/conversation/list"
     items = next(place.client.pages(path, query), [])
-    # An older server answers everything where it does not know a filter.
+    # An older server ignores filters that it does not know.
     return [item for item in items if place.owns(item)]
 
 
@@ -84,7 +84,7 @@ def list_messages(user: User | str, conversation: str, *, run_as: str | None = N
 
 
 def delete_conversation(user: User | str, conversation: str, *, run_as: str | None = None) -> None:
-    """Delete a conversation with its messages, for good.
+    """Delete a conversation and its messages, permanently.
 
     :param user: the user or its id.
     :param run_as: as in :func:`create_conversation`.
@@ -96,7 +96,7 @@ def delete_conversation(user: User | str, conversation: str, *, run_as: str | No
 
 
 class Place:
-    """Whose conversations are meant, and the account that they are kept in.
+    """The owner of conversations, and the account that they are kept in.
 
     :param run_as: a sub-account that several people share.
     """
@@ -108,7 +108,7 @@ class Place:
             raise ValueError("nobody is signed in: a chat needs a user, or the id of one")
         self.user_id = id
         self.contact: bool = auth.kind == "contact"
-        # Their own, too, where it is named: the people whom they let work in it keep their conversations to themselves.
+        # Also for their own account, if it is named: other people who work in it have private conversations.
         self.shared: bool = run_as is not None
         self.client: ChatBotKitClient = auth.client.run_as(run_as) if run_as is not None else auth.client_for(user)
 
@@ -134,7 +134,7 @@ class Place:
             found = self.client.get(f"{path}/fetch")
         except (NotFound, NotAuthorized) as error:
             if error.code not in ("NOT_FOUND", "NOT_AUTHORIZED"):
-                raise  # a gateway's answer, not the API's
+                raise  # the answer of a gateway, not of the API
             raise UnknownConversation from error
         if not self.owns(found):
             raise UnknownConversation
@@ -142,9 +142,9 @@ class Place:
 
 
 def check_options(function: str, options: dict[str, Any], known: tuple[str, ...]) -> None:
-    """Raise unless every option is one that the API takes.
+    """Raise unless the API accepts every option.
 
-    :raises TypeError: one is not; the text names the one that was meant.
+    :raises TypeError: an option is unknown. The text names the one that was probably meant.
     """
     for name in options:
         if name not in known:

@@ -1,4 +1,4 @@
-"""The messages that a browser sends: what is taken of them, and what is refused."""
+"""The messages that a browser sends: which parts are used, and which are refused."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 from .answers import InvalidMessages
 
 MAX_MESSAGES = 200
-"""The most messages that one conversation may bring along."""
+"""The most messages in one request."""
 
 MAX_BYTES = 256 * 1024
-"""The most bytes that all of its messages may have, as JSON."""
+"""The most bytes of all messages in a request, as JSON."""
 
 _TYPES = frozenset(("user", "bot", "reasoning", "context", "activity", "checkpoint"))
 _RULES = frozenset(("backstory", "instruction"))
 
 
 def checked(messages: Any) -> list[dict[str, Any]]:
-    """Return the messages of a conversation, with nothing in them but what the API knows.
+    """Return the messages of a conversation, with only the fields that the API knows.
 
-    :raises InvalidMessages: they are none.
+    :raises InvalidMessages: they are not messages.
     """
     if isinstance(messages, dict):
         messages = messages.get("messages")
@@ -35,7 +35,7 @@ def checked(messages: Any) -> list[dict[str, Any]]:
 
 
 def newest(messages: Any) -> str:
-    """Return what the person says now: the text of the last message. The ones before it are in the API already.
+    """Return the text of the last message, which is new. The API already has the ones before it.
 
     :raises InvalidMessages: there is no such message.
     """
@@ -60,5 +60,5 @@ def _checked(message: Any) -> dict[str, Any]:
     meta = message.get("meta")
     if type == "activity" and not (isinstance(meta, dict) and meta):
         raise InvalidMessages('A message of the type "activity" needs a "meta" object that says what happened.')
-    # Nothing else that the front end keeps with a message, such as when it was written, is the API's to know.
+    # Other fields of the front end, such as the time of a message, are not sent to the API.
     return {"type": type, "text": text, **({"meta": meta} if isinstance(meta, dict) else {})}

@@ -18,7 +18,7 @@ from .sign_in import openapi
 
 
 def add_endpoints(app: Flask, state: AuthState) -> None:
-    """Register the pages, and the handlers of errors that an application's own views meet as well.
+    """Register the pages, and the error handlers, which also apply to an application's own views.
 
     :raises ConfigurationError: a capability is on, and the store or the adapter lacks what it needs.
     """
