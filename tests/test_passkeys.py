@@ -88,6 +88,12 @@ def test_a_challenge_expires_at_its_time() -> None:
         challenges.check(given.text, purpose="get", browser="secret", now=given.expires_at)
 
 
+@pytest.mark.parametrize("text", ["////", "++++", "AA+A", "AAB", "A", "AA A", "é", "AA==A"])
+def test_only_base64url_in_its_one_form_is_read(text: str) -> None:
+    with pytest.raises(InvalidPasskey, match="base64url"):
+        from_base64url(text)
+
+
 def test_nobody_extends_a_challenge() -> None:
     value = bytearray(from_base64url(challenge().text))
     value[16:24] = (2**62).to_bytes(8, "big")
