@@ -364,6 +364,37 @@ def test_a_mail_is_dated_as_its_language_does(
     assert "2026年1月1日 12:00（UTC）に Windows の Chrome から依頼されました。" in str(chatbotkit_outbox[1].body)
 
 
+def test_a_code_is_read_from_left_to_right_wherever_it_stands_in_an_arabic_mail(
+    babel_app: Flask, sign_in: SignIn, chatbotkit_outbox: list[Message], browser: Any
+) -> None:
+    sign_in(browser_of(babel_app, "ar"), ADA)
+    code = read_code(chatbotkit_outbox[0])
+    page = browser.new_page()
+    page.set_content(str(chatbotkit_outbox[0].html))
+    # Each half of the code, wherever a text holds it, with where its left side is seen.
+    seen = page.evaluate(
+        """code => {
+            const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+            while (walk.nextNode()) for (const half of [code.slice(0, 3), code.slice(3)]) {
+                const at = walk.currentNode.data.indexOf(half), range = document.createRange();
+                if (at < 0) continue;
+                range.setStart(walk.currentNode, at);
+                range.setEnd(walk.currentNode, at + 3);
+                const box = range.getBoundingClientRect();
+                if (box.width > 3) found.push([half, box.left, box.top]);  // the preview shows nothing
+            }
+            return found;
+        }""",
+        code,
+    )
+    page.close()
+    halves = [half for half, *_ in seen]
+    assert halves == [code[:3], code[3:]] * 2, "in the heading and in the box"
+    for (_, first, top), (_, second, top_of_second) in zip(seen[::2], seen[1::2], strict=True):
+        assert top == top_of_second
+        assert first < second
+
+
 @pytest.mark.parametrize("language", ["de", "ar"])
 def test_the_answer_in_a_language_does_not_tell_whether_there_is_an_account(
     language: str, make_app: MakeApp, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: list[Message]
