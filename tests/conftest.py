@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -125,7 +126,9 @@ def source_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         (archive,) = folder.glob("*.tar.gz")
         unpacked = folder / archive.name.removesuffix(".tar.gz")
         if not unpacked.exists():
-            shutil.unpack_archive(archive, folder, filter="data")
+            # Debian's Python 3.11 has no filters.
+            safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            shutil.unpack_archive(archive, folder, **safely)  # type: ignore[arg-type]
         return unpacked
 
     return source_of

@@ -287,7 +287,7 @@ def test_a_redis_that_may_not_be_written_to_changes_nothing(redis: Redis) -> Non
     store = RedisStore(redis.url)
     begin(store)
     store.client.config_set("maxmemory", "1")
-    with pytest.raises(StoreError, match="has room"):
+    with pytest.raises(StoreError, match="give it more memory"):
         begin(store, "another")
     with pytest.raises(StoreError):
         store.try_code("c", ["wrong"], now=NOW, max_attempts=5)
