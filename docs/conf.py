@@ -60,6 +60,7 @@ autodoc_typehints = "signature"
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["docs.css"]
+html_js_files = ["docs.js"]
 html_title = f"{project} {release}"
 html_show_sphinx = False
 html_show_copyright = False
@@ -269,13 +270,26 @@ def _commands(group: click.Group, prefix: str) -> Iterator[list[str]]:
 
 
 MESSAGES = {
-    "Settings (ConfigurationError)": ("ConfigurationError", "ValueError"),
+    "Settings (ConfigurationError)": ("ConfigurationError",),
     "The store (StoreError)": ("StoreError", "cure"),
     "Email (MailError)": ("MailError",),
-    "Wrong use (RuntimeError, TypeError)": ("RuntimeError", "TypeError"),
+    "The ChatBotKit API (APIError)": ("APIError", "APIConnectionError", "APITimeout"),
+    "Wrong use (RuntimeError, TypeError, ValueError, LookupError)": (
+        *("RuntimeError", "TypeError", "ValueError", "LookupError"),
+    ),
+    "Commands": ("ClickException",),
     "What doctor says": ("failure", "warning"),
+    "Chat (InvalidMessages)": ("InvalidMessages",),
+    "Why a sign-in was refused, in the log": (
+        *("InvalidEmail", "NoChallenge", "NotReady", "InvalidPasskey", "refusal"),
+    ),
     "In the log": ("log",),
 }
+"""The groups of messages: each with the exceptions, calls and tables that hold them."""
+RETURNED = {"mail/smtp.py": "MailError", "upstream/transport.py": "APIError", "upstream/errors.py": "APIError"}
+"""Files whose functions return the text of an exception, and which."""
+WRONG = (object(), -1, "", "…", "\n", (), ("…",), ("_user_id",), {"…": "…"})
+"""What no setting takes, between them: the errors of the settings are read off by giving these to each."""
 
 
 def messages() -> str:
@@ -290,20 +304,50 @@ def messages() -> str:
     parts = []
     for title, kinds in MESSAGES.items():
         texts = sorted({text for kind in kinds for text in found.get(kind, ())}, key=str.lower)
-        parts += [title, "~" * len(title), "", *(f"- {_literal(text)}" for text in texts), ""]
+        parts += [title, "~" * len(title), "", *(f"- {_literal(text)}" for text in texts)]
+        parts += [*_wrong_values(), ""] if "ConfigurationError" in kinds else [""]
     return "\n".join(parts)
 
 
+def _wrong_values() -> Iterator[str]:
+    """Yield what each setting answers to a wrong value, with the keys that answer it."""
+    keys: dict[str, list[str]] = {}
+    for each in fields(Config):
+        for value in WRONG:
+            try:
+                each.metadata["parse"](value)
+            except ValueError as error:
+                named = keys.setdefault(str(error).replace("'…'", "…").replace("_user_id", "…"), [])
+                if each.metadata["key"] not in named:
+                    named.append(each.metadata["key"])
+    for cure, named in sorted(keys.items()):
+        yield f"- {_literal(f'… is …: {cure}.')} This is about {', '.join(f':confval:`{key}`' for key in named)}."
+
+
 def _messages(tree: ast.Module, place: str) -> Iterator[tuple[str, str]]:
+    constants = {
+        target.id: _text(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    returned = RETURNED.get(place, "")
+    for text in constants.values():
+        yield returned, text
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Return) and node.value:
+            yield returned, _text(node.value)
+        elif isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if ast.unparse(node.func).startswith("_log."):
                 name = "log"
-            if name == "ValueError" and not place.startswith("config/"):
+            if name == "ValueError" and place.startswith("config/"):
                 continue
+            if name == "__init__" and place == "exceptions.py":
+                name = "APIError" if "ChatBotKit API" in ast.unparse(node) else "refusal"
             for each in node.args[:1]:
-                yield name, _text(each)
+                yield name, constants.get(each.id, "") if isinstance(each, ast.Name) else _text(each)
         elif isinstance(node, ast.Tuple) and node.elts:
             first, last = node.elts[0], node.elts[-1]
             if place.startswith("cli/doctor/") and isinstance(first, ast.Constant | ast.IfExp):
@@ -326,6 +370,8 @@ def _text(node: ast.expr) -> str:
         )
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _text(node.left) + _text(node.right)
+    if isinstance(node, ast.BoolOp):
+        return _text(node.values[-1])
     return ""
 
 

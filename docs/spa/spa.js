@@ -1,5 +1,6 @@
 // Signing in over the JSON API of flask-chatbotkit-auth: no framework, no build step.
-const AUTH = "/auth"; // CHATBOTKIT_AUTH_URL_PREFIX, after "https://api.example.com" for an API on another origin
+// CHATBOTKIT_AUTH_URL_PREFIX; for an API on another origin "https://api.example.com/auth"
+const AUTH = "/auth";
 const $ = (id) => document.getElementById(id);
 const OVER = ["no_challenge", "code_expired", "too_many_attempts", "sign_in_denied", "sign_up_disabled"];
 let token; // for every POST; the browser's session has one, and another after signing in or out

@@ -404,6 +404,31 @@ def test_the_messages_hold_what_a_developer_meets(conf: Namespace) -> None:
     assert table.count("\n- ``") > 80
 
 
+def test_the_messages_hold_every_exception_with_a_sentence(conf: Namespace) -> None:
+    table = conf["messages"]()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE).as_posix()
+        if place.startswith(("testing/", "web/openapi/", "config/parse.py")):  # those of settings are tried, below
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+                text = conf["_text"](node.exc.args[0])
+                if "CSRF" in ast.unparse(node.exc) or "OriginRefused" in ast.unparse(node.exc):
+                    continue  # a page of its own answers these
+                if len(text.replace("…", "").split()) > 3:
+                    assert conf["_literal"](text) in table, f"{place}: {text}"
+    assert "refused the login (…); check MAIL_USERNAME and MAIL_PASSWORD" in table
+
+
+@pytest.mark.parametrize("each", fields(Config), ids=lambda each: each.metadata["key"])
+def test_what_a_setting_answers_to_a_wrong_value_is_among_the_messages(each: Any, conf: Namespace) -> None:
+    settings = conf["messages"]().partition("The store (StoreError)")[0]
+    assert f":confval:`{each.metadata['key']}`" in settings
+    if each.type != "bool" and not str(each.type).startswith("bool"):
+        return
+    assert re.search(rf"give True or False\.`` This is about .*:confval:`{each.metadata['key']}`", settings)
+
+
 def test_every_hook_and_cookie_and_dependency_is_in_the_reference(conf: Namespace) -> None:
     for hook in fields(Hooks):
         assert re.search(rf"@auth\.{hook.name}(_callback)? <", conf["hooks"]()), hook.name

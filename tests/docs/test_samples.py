@@ -102,8 +102,9 @@ def test_a_fragment_runs_in_an_application(
         if "end_sessions" in block.code:
             assert [each.id for each in current_auth.sessions(namespace["user"])] == []
     Config.load({key: value for key, value in namespace.items() if key.startswith("CHATBOTKIT_")}, {})
-    if "CHATBOTKIT_AUTH_STORE_URL" in app.config:
-        open_store(app.config["CHATBOTKIT_AUTH_STORE_URL"]).close()
+    for settings in (app.config, namespace):
+        if "CHATBOTKIT_AUTH_STORE_URL" in settings:
+            open_store(settings["CHATBOTKIT_AUTH_STORE_URL"]).close()
     if "boto3" in block.code:
         client = app.test_client()
         assert post(client, "/auth/sign-in", {"email": ADA}).status_code == 200
