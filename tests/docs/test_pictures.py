@@ -14,7 +14,7 @@ from tests.support.samples import DOCS, PAGES, ROOT
 IMAGES = DOCS / "images"
 NO_GUIDE = {
     *("api", "configuration", "reference", "faq", "changelog", "sessions-table"),  # to look something up
-    *("contributing", "layout", "proof", "platform", "benchmarks", "security", "performance"),
+    *("contributing", "layout", "proof", "platform", "benchmarks", "security", "performance", "tried"),
 }
 GUIDES = [path for path in PAGES if path.stem not in NO_GUIDE]
 README = ROOT / "README.md"
