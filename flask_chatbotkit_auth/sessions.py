@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from inspect import signature
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from flask import current_app, has_request_context, request
 
@@ -46,8 +47,20 @@ _CLAIM = timedelta(seconds=15)
 _UNUSED = timedelta(milliseconds=1)
 """How long before its own beginning a session was seen that its client has not been given yet."""
 
+Found = TypeVar("Found")
+
 _LAG = 0.05
-"""Seconds that a node of a database cluster may be behind the one where the session was opened."""
+"""Seconds that a node of a database cluster may be behind the one where a session or a challenge was made."""
+
+
+def look_twice(look: Callable[[], Found | None]) -> Found | None:
+    """Return what ``look`` finds, a moment later if it finds nothing: a node that lags behind may not have it yet."""
+    found = look()
+    if found is None:
+        time.sleep(_LAG)
+        found = look()
+    return found
+
 
 _CACHE_SIZE = 10_000
 
@@ -230,11 +243,9 @@ class SessionRegistry:
         id = session_id(token)
         cached = self._cache.get(id)
         if cached is None or now - cached.read_at >= self._check:
-            record = self._store.get_session(id, now=now)
-            if record is None and _is_token(token):
-                # A node that lags behind may not have it yet, and the cookies of a living session must not be dropped.
-                time.sleep(_LAG)
-                record = self._store.get_session(id, now=now)
+            look = partial(self._store.get_session, id, now=now)
+            # The cookies of a living session must not be dropped.
+            record = look_twice(look) if _is_token(token) else look()
             if record is None:
                 self._forget(id)
                 return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from flask import request, session
@@ -10,6 +11,7 @@ from flask import request, session
 from ..exceptions import NoChallenge
 from ..identifier import has_special_domain, normalize_identifier, same_identifier
 from ..login import renew
+from ..sessions import look_twice
 from ..state import current_auth, current_state
 from ..stores.base import Challenge, State
 from ..stores.records import Purpose
@@ -181,7 +183,7 @@ class Pending:
     def latest(self) -> Challenge | None:
         """Return the challenge whatever has become of it, for a page about an error; ``None`` without one."""
         id = self._holder.read().get("challenge")
-        challenge = current_auth.store.get_challenge(id) if isinstance(id, str) else None
+        challenge = look_twice(partial(current_auth.store.get_challenge, id)) if isinstance(id, str) else None
         return challenge if challenge is not None and self._fits(challenge) else None
 
     def proved(self, challenge: Challenge) -> bool:
