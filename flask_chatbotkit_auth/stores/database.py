@@ -21,7 +21,14 @@ from ..exceptions import ConfigurationError, StoreError
 from ..measure import measured
 from . import schema
 from .engines import check_engine, check_url, make_engines
-from .sql_errors import lost_against_another, made_by_another, no_table, store_error, too_many_connections
+from .sql_errors import (
+    lost_against_another,
+    made_by_another,
+    no_table,
+    store_error,
+    takes_no_writes,
+    too_many_connections,
+)
 
 Result = TypeVar("Result")
 Values = Mapping[str, object]
@@ -109,7 +116,7 @@ class Database:
 
     def _run(self, work: Callable[[Connection], Result], single: bool) -> Result:
         self._prepare()
-        made_again = self.migrated
+        made_again, moved = self.migrated, False
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
                 with self._transaction(single) as connection:
@@ -121,6 +128,8 @@ class Database:
                     self.create_tables()
                 elif tries_left and too_many_connections(error):
                     time.sleep(_PAUSE * (_TRIES - tries_left))
+                elif takes_no_writes(error) and error.connection_invalidated and not moved:
+                    moved = True  # another server may be the primary now, which a new connection finds
                 elif not (tries_left and lost_against_another(error)):
                     raise store_error(error) from error
             except SQLAlchemyError as error:

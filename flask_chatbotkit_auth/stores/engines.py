@@ -8,11 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from ..exceptions import ConfigurationError, StoreError
+from .sql_errors import is_left_behind
 
 BUSY_TIMEOUT = 5
 """Seconds to wait for a lock, for a free connection of the pool and for a server to take a connection."""
@@ -104,6 +105,7 @@ def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
     options["connect_args"] = {key: value for key, value in given.items() if key not in url.query}
     if backend == "postgresql":
         engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", **options)
+        event.listen(engine, "handle_error", _leave)
         transactional = engine.execution_options(isolation_level="READ COMMITTED")
         if "options" not in url.query:
             _bound_waiting(engine, transactional)
@@ -111,7 +113,19 @@ def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
     # Every step is one conditional write: the gap locks of the stricter default only make deadlocks. Every transaction
     # has ended before its connection goes back to the pool, so that another ROLLBACK there is a wasted round trip.
     engine = sa.create_engine(url, isolation_level="READ COMMITTED", pool_reset_on_return=None, **options)
+    event.listen(engine, "handle_error", _leave)
+    if "init_command" in url.query:
+        event.listen(engine, "connect", lambda connection, _record: connection.cursor().execute(_LOCK_TIMEOUT))
     return engine, engine
+
+
+def _leave(context: ExceptionContext) -> None:
+    """Replace the connections to a server that has become a replica, or was left alone by the other nodes."""
+    if is_left_behind(context.sqlalchemy_exception or context.original_exception):
+        context.is_disconnect = True
+
+
+_LOCK_TIMEOUT = f"SET SESSION innodb_lock_wait_timeout = {BUSY_TIMEOUT}"
 
 
 _CONNECT_ARGS: dict[str, dict[str, Any]] = {
@@ -121,7 +135,7 @@ _CONNECT_ARGS: dict[str, dict[str, Any]] = {
         "connect_timeout": BUSY_TIMEOUT,
         "read_timeout": _SILENCE,
         "write_timeout": _SILENCE,
-        "init_command": f"SET SESSION innodb_lock_wait_timeout = {BUSY_TIMEOUT}",
+        "init_command": _LOCK_TIMEOUT,
     },
 }
 

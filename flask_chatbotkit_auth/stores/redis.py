@@ -265,6 +265,9 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
             try:
                 return command()
             except self._errors as error:
+                if self._own and "read only replica" in str(error) and hasattr(self._client, "connection_pool"):
+                    # A primary that has become a replica: whoever is it now is reached by a new connection.
+                    self._client.connection_pool.disconnect(inuse_connections=False)
                 raise store_error(error) from error
 
     def _challenge_key(self, id: str) -> str:

@@ -13,6 +13,12 @@ Code = str | int | None
 # serialization failure and deadlock of PostgreSQL, deadlock and "record has changed" of MySQL and MariaDB.
 _CONFLICTS = {"40001", "40P01", 1213, 1020}
 
+# The server takes no writes, as a primary that has become a replica. Nothing was changed.
+_READ_ONLY: set[Code] = {"25006", 1290, 1792, 1836}
+
+# A node of Galera that has lost the majority. Whether its last COMMIT counts, it cannot tell.
+_ALONE: set[Code] = {1047}
+
 # PostgreSQL: table, column, index or its type is there already; a concurrent update of the catalogue; a lock not obtained.
 # MySQL: table, column or index is there already or is not; the definition is being modified (1684); a lock not obtained.
 # SQLite has one code for everything that is wrong with a statement.
@@ -38,9 +44,13 @@ _CURES = (
         "of workers",
     ),
     (
-        {"25006", 1290, 1792, 1836, "SQLITE_READONLY", "SQLITE_READONLY_DBMOVED", "SQLITE_READONLY_DIRECTORY"},
+        {*_READ_ONLY, "SQLITE_READONLY", "SQLITE_READONLY_DBMOVED", "SQLITE_READONLY_DIRECTORY"},
         "the database is read-only; give CHATBOTKIT_AUTH_STORE_URL the primary and not a replica, and let the application "
         "write to a file of SQLite and its folder",
+    ),
+    (
+        _ALONE,
+        "this node of Galera has lost the majority of its cluster and takes nothing; look at wsrep_cluster_status",
     ),
     (
         _MAY_NOT,
@@ -96,6 +106,16 @@ def no_table(error: DBAPIError) -> bool:
     return code(error) in _NO_TABLE or str(error.orig).startswith(
         ("no such table", "no such column", "table chatbotkit")
     )
+
+
+def takes_no_writes(error: DBAPIError) -> bool:
+    """Return whether the server refused a change since it takes none. A connection to it is of no use any more."""
+    return code(error) in _READ_ONLY
+
+
+def is_left_behind(error: BaseException) -> bool:
+    """Return whether the error is one of a server that another one may have taken over from."""
+    return isinstance(error, DBAPIError) and code(error) in _READ_ONLY | _ALONE
 
 
 def too_many_connections(error: DBAPIError) -> bool:

@@ -189,10 +189,13 @@ def test_a_server_is_asked_for_a_sign_of_life(database: Database) -> None:
 
 
 @every_server
-def test_no_lock_is_waited_for_without_end(database: Database) -> None:
+@pytest.mark.parametrize("option", ["", "?init_command=SET SESSION sort_buffer_size=300000"])
+def test_no_lock_is_waited_for_without_end(store_url: str, option: str) -> None:
     setting = {"postgresql": "SHOW lock_timeout", "mysql": "SELECT @@innodb_lock_wait_timeout"}
+    database = Database(store_url + ("" if "postgresql" in store_url else option))
     with database.engine.connect() as connection:
         assert str(connection.exec_driver_sql(setting[connection.dialect.name]).scalar()).rstrip("s") == "5"
+    database.close()
 
 
 def test_an_engine_with_one_connection_for_everybody_is_refused() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,19 @@ def redis_cluster(folder: Path) -> Iterator[str]:
     nodes = [f"{HOST}:{port}" for port in ports]
     with ExitStack() as stack:
         for port in ports:
-            options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-            stack.enter_context(_redis(folder / str(port), port, *options))
+            stack.enter_context(cluster_node(folder, port))
         subprocess.run(
             ["redis-cli", "--cluster", "create", *nodes, "--cluster-yes"], check=True, stdout=subprocess.DEVNULL
         )
         clients: list[Any] = [stack.enter_context(redis.Redis(port=port)) for port in ports]
         wait_for(lambda: all(each.execute_command("CLUSTER INFO")["cluster_state"] == "ok" for each in clients))
         yield f"redis+cluster://{','.join(nodes)}"
+
+
+def cluster_node(folder: Path, port: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Start one node; it knows what cluster it belongs to, if its folder does."""
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    return _redis(folder / str(port), port, *options)
 
 
 @contextmanager
@@ -176,17 +181,19 @@ def galera(count: int) -> Iterator[list[Node]]:
             process = stack.enter_context(_process(server, folder / f"{number}.log", **_as("mysql")))
             nodes.append(Node(f"mysql+pymysql://root@{HOST}:{port}/mysql", process))
             for node in nodes:
-                wait_for(lambda node=node: _is_whole(node.url, len(nodes)))  # type: ignore[misc]
+                wait_for(lambda node=node: is_whole(node.url, len(nodes)))  # type: ignore[misc]
         yield nodes
 
 
-def _is_whole(url: str, count: int) -> bool:
+def is_whole(url: str, count: int) -> bool:
     """Return whether a node of Galera takes writes and knows of so many."""
     engine = sa.create_engine(url)
     try:
         with engine.connect() as connection:
-            state: dict[Any, Any] = dict(connection.exec_driver_sql("SHOW STATUS LIKE 'wsrep%%'").tuples().all())
+            state = {row[0]: row[1] for row in connection.exec_driver_sql("SHOW STATUS LIKE 'wsrep%%'").all()}
             return state["wsrep_ready"] == "ON" and int(state["wsrep_cluster_size"]) == count
+    except sa.exc.OperationalError:
+        return False  # not up yet, or alone
     finally:
         engine.dispose()
 
@@ -259,7 +266,7 @@ def _process(
 
 @contextmanager
 def _redis(folder: Path, port: int, *options: str, program: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     quiet = ("--bind", HOST, "--dir", str(folder), *(() if program else ("--save", "", "--appendonly", "no")))
     command = ["redis-server", *program, "--port", str(port), *quiet, *options]
     with _process(command, folder / "log") as process:
