@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -40,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail, and do not skip, where PostgreSQL, MariaDB, Redis or Chromium is missing",
     )
+
+
+def pytest_configure() -> None:
+    """Hear SIGINT, which a shell has its background jobs ignore, and which servers of tests would inherit so."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _seconds: dict[str, float] = {}
@@ -115,7 +122,7 @@ def source_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """Return where the source archive of a release is unpacked; pip fetches it once into the cache of pytest."""
 
     def source_of(release: str) -> Path:
-        cache, kept = request.config.cache, f"source-{release.replace('==', '-')}"
+        cache, kept = getattr(request.config, "cache", None), f"source-{release.replace('==', '-')}"
         folder = tmp_path_factory.mktemp(kept) if cache is None else cache.mkdir(kept)
         if not any(folder.glob("*.tar.gz")):
             name, quiet = release.partition("==")[0], ("--quiet", "--disable-pip-version-check")
