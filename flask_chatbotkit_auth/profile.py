@@ -24,6 +24,9 @@ MAX_IMAGE = 2000
 MAX_MARKS = 3
 """The most combining marks on one letter. No script in use needs more, and many marks cover the lines around a name."""
 
+MAX_TYPED = 1000
+"""The most characters that are looked at for a name. Much of what is pasted may be invisible, and is removed."""
+
 _JOINERS = "\u200c\u200d"
 _FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u2800\u3164\uffa0"
 
@@ -31,10 +34,14 @@ _FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u2800\u3164\u
 def clean_name(name: str) -> str:
     """Return ``name`` with single spaces, and without characters that are invisible or disturb the text around it.
 
-    Removed are invisible characters, halves of characters, characters that change the direction of writing, fillers, and
-    combining marks beyond :data:`MAX_MARKS` on one letter. Joiners stay between letters and in emoji, which need them.
-    Control characters stay; :func:`profile_problem` refuses them.
+    Removed are invisible characters, characters that change the direction of writing, fillers, and combining marks beyond
+    :data:`MAX_MARKS` on one letter. Joiners stay between letters and in emoji, which need them. Control characters and halves
+    of characters stay; :func:`profile_problem` refuses them. A text of more than :data:`MAX_TYPED` characters stays as it is,
+    and is refused, too.
     """
+    # To normalise a pile of marks takes a time that grows with its square: seconds for what fits into a request.
+    if len(name) > MAX_TYPED:
+        return name
     kept: list[str] = []
     marks = 0
     for each in unicodedata.normalize("NFC", name):
@@ -43,7 +50,7 @@ def clean_name(name: str) -> str:
         if each in _JOINERS:
             if not kept or kept[-1] in _JOINERS or kept[-1].isspace():
                 continue
-        elif category in ("Cf", "Cs") or each in _FILLERS or (marks and not kept) or marks > MAX_MARKS:
+        elif category == "Cf" or each in _FILLERS or (marks and not kept) or marks > MAX_MARKS:
             continue
         # Line ends and other control characters do not count as spaces. They are refused.
         kept.append(" " if category == "Zs" else each)
@@ -52,7 +59,8 @@ def clean_name(name: str) -> str:
 
 def clean_label(text: str) -> str:
     """Return the name of a passkey or an app as one line that can be shown, or ``""`` if nothing is left of it."""
-    line = "".join(" " if unicodedata.category(each) == "Cc" else each for each in text[: 4 * MAX_LABEL])
+    kinds = ((each, unicodedata.category(each)) for each in text[: 4 * MAX_LABEL])
+    line = "".join(" " if kind == "Cc" else each for each, kind in kinds if kind != "Cs")
     return " ".join(clean_name(line).split())[:MAX_LABEL].strip()
 
 

@@ -27,6 +27,7 @@ from ..failures import report
 from ..flows.pending import current_holder
 from ..languages import gettext as _
 from ..login import current_session, is_app_request
+from ..remote import client_address
 from ..state import current_auth
 from ..stores.base import State
 from . import flash
@@ -193,7 +194,7 @@ def _typed() -> dict[str, str]:
 
 def _log_refusal(reason: object) -> None:
     # The rule, not the path: that can contain the id of a session, or anything else that a client wrote into it.
-    _log.warning("%s refused to %s: %s", request.url_rule, request.remote_addr, reason)
+    _log.warning("%s refused to %s: %s", request.url_rule, client_address(request.remote_addr), reason)
 
 
 @blueprint.errorhandler(ChatBotKitAuthError)

@@ -98,3 +98,13 @@ def test_the_name_of_a_passkey_or_an_app_is_one_line_that_can_be_shown(
     assert answer.status_code == 200, answer.text
     sessions = signed_in.get("/auth/account", headers={"Accept": "application/json"}).get_json()["sessions"]
     assert all((each["name"] or "").isprintable() for each in sessions)
+
+
+def test_what_stands_in_place_of_an_address_writes_nothing_into_the_log_but_a_text(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_app().test_client()
+    client.post("/auth/sign-in", json={"email": ADA}, environ_overrides={"REMOTE_ADDR": "\x1b[2Junknown\x9b\x7f"})
+    (line,) = [each.getMessage() for each in caplog.records if "refused to" in each.getMessage()]
+    assert line.isprintable()
+    assert "unknown" in line
