@@ -1,1 +1,1 @@
-"""Mail: what it says, and the way to the mail server."""
+"""Mail: composing it, and handing it to the mail server."""

@@ -1,4 +1,4 @@
-"""From what a mail is about to a finished mail: its templates, and what they may show."""
+"""Composes a mail from its templates, and gives them their values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def compose(
 ) -> Mail:
     """Render the three templates of a mail, ``chatbotkit_auth/mail/<template>.subject.txt``, ``.txt`` and ``.html``.
 
-    :raises ValueError: the sender cannot be one.
+    :raises ValueError: the sender is not a mailbox.
     """
     context = {
         "site_name": site_name(config),
@@ -38,7 +38,7 @@ def compose(
         **context,
     }
     app = current_app._get_current_object()  # type: ignore[attr-defined]
-    # Once for the mail, and not for each of its templates: an application's context processors may ask a database.
+    # Once for all three templates, since an application's context processors may query a database.
     app.update_template_context(context)
 
     def render(suffix: str) -> str:
@@ -60,9 +60,9 @@ def compose(
 
 
 def site_name(config: Config) -> str:
-    """Return the product's name for pages and mails: the configured one, or one that a person can read.
+    """Return the product's name for pages and mails.
 
-    That is the host of ``SERVER_NAME`` without its port, or else the application's name in title case.
+    By default it is the host of ``SERVER_NAME`` without its port, or else the application's name in title case.
     """
     if config.site_name:
         return config.site_name
@@ -74,9 +74,9 @@ def site_name(config: Config) -> str:
 
 
 def sender(config: Config) -> Mailbox:
-    """Return whom mails come from.
+    """Return the sender of mails.
 
-    :raises ValueError: the setting is none. The text says what to give.
+    :raises ValueError: the setting is not a mailbox. The text says what to write.
     """
     given: Any = config.mail_sender or smtp.settings().default_sender
     return parse_mailbox(
@@ -85,11 +85,10 @@ def sender(config: Config) -> Mailbox:
 
 
 def own_origin(config: Config) -> str | None:
-    """Return scheme and host of this site, such as ``https://shop.example``, if somebody vouches for them.
+    """Return the origin of this site, such as ``https://shop.example``, if the configuration confirms it; else ``None``.
 
-    Otherwise the host is whatever the client wrote into its request, and must not get into a mail. With ``host_matching``
-    it is that in spite of ``SERVER_NAME``. Only Flask 3.1 and later check ``TRUSTED_HOSTS``; they hand them to the
-    request, and refused it before if its host is not among them.
+    Without that, the host is what the client wrote into its request, and must not be in a mail. With ``host_matching`` this
+    is so even if ``SERVER_NAME`` is set. Flask 3.1 and later check ``TRUSTED_HOSTS`` before a request gets here.
     """
     if config.origin:
         return config.origin
@@ -101,7 +100,7 @@ def own_origin(config: Config) -> str | None:
 
 
 def page_url(endpoint: str, config: Config) -> str | None:
-    """Return the whole address of one of our pages; ``None`` where the site's own address is not known."""
+    """Return the full URL of one of our pages, or ``None`` if the site's own address is not known."""
     origin = own_origin(config)
     if origin is None:
         return None
@@ -112,18 +111,18 @@ def page_url(endpoint: str, config: Config) -> str | None:
 
 
 def _absolute(url: str | None, origin: str | None) -> str | None:
-    """Return the whole address of a picture: ``None`` for a path where the site's own address is not known."""
+    """Return the full URL of a picture, or ``None`` for a path if the site's own address is not known."""
     if url is None or url.startswith(("https://", "http://")):
         return url
     if url.startswith("//"):
         return f"https:{url}"
     if ":" in url.partition("/")[0]:
-        return None  # most mail programs show no picture of another kind, such as data:
+        return None  # most mail programs do not show pictures from other URLs, such as data:
     return None if origin is None else f"{origin}/{url.lstrip('/')}"
 
 
 def _marked(language: Language) -> Callable[..., Markup]:
-    """Return a ``_`` for HTML, whose values may be markup: ``marked("… %(code)s", code="<b>"|safe)``."""
+    """Return a ``_`` for HTML. Its values can be markup: ``_("… %(code)s", code="<b>"|safe)``."""
 
     def marked(message: str, /, **values: object) -> Markup:
         filled = language.gettext(message, **{name: f"\0{name}\0" for name in values})

@@ -1,4 +1,4 @@
-"""A connection to a mail server that has one deadline over all its steps."""
+"""A connection to a mail server, with one deadline for all its steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Host(smtplib.SMTP):
-    """A connection all of whose steps together have a given number of seconds."""
+    """A connection with a number of seconds for all its steps together."""
 
     def __init__(
         self, server: str, port: int | None, seconds: float, own_name: str, context: ssl.SSLContext | None
@@ -21,11 +21,11 @@ class Host(smtplib.SMTP):
         super().__init__(server, port or (465 if context else 25), own_name, timeout=seconds)
 
     def hurry(self, seconds: float) -> None:
-        """Leave the server no more than ``seconds`` from now."""
+        """Set the deadline to at most ``seconds`` from now."""
         self._end = min(self._end, time.monotonic() + seconds)
 
     def limit(self, connection: socket.socket | None = None) -> float:
-        """Give the next step what is left of the time."""
+        """Set the time-out of the next step to the time that is left."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -38,7 +38,7 @@ class Host(smtplib.SMTP):
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for number, address in enumerate(addresses, 1):
             try:
-                # One that is dead leaves time for those after it.
+                # An address that does not answer must leave time for the next ones.
                 patience = self.limit() / (len(addresses) - number + 1)
                 connection = socket.create_connection((str(address[4][0]), port), patience)
             except OSError:
@@ -76,7 +76,7 @@ class Host(smtplib.SMTP):
 
 
 class _Answers(RawIOBase):
-    """What the server says, read with what is left of the time, however slowly it dribbles in."""
+    """The answers of the server, read before the deadline, however slowly they arrive."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -91,7 +91,7 @@ class _Answers(RawIOBase):
 
 
 class _Utf8(str):
-    """A user name or password, which smtplib would encode as ASCII and RFC 4616 wants in UTF-8."""
+    """A user name or password. smtplib would encode it as ASCII, but RFC 4616 requires UTF-8."""
 
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
         return super().encode("utf-8", errors)

@@ -1,4 +1,4 @@
-"""Whom a mail is handed to: the application's own sender or queue, the mail server, or the console while developing."""
+"""Sends mails: by the application's own sender or queue, by the mail server, or to the console during development."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ from .verification import VerificationRequest
 _log = logging.getLogger("flask_chatbotkit_auth")
 
 Sender = Callable[..., object]
-"""Sends a code itself. Takes keywords: ``identifier``, ``code``, ``expires_at``, ``user`` and ``url``."""
+"""The application's own sender of codes.
+
+It takes the keywords ``identifier``, ``code``, ``expires_at``, ``user`` and ``url``.
+"""
 
 Queue = Callable[[flask_mail.Message], object]
-"""Takes a finished mail that a job of the application's own is to send with :meth:`Mailer.send`."""
+"""The application's own queue. It takes a finished mail, which a job sends later with :meth:`Mailer.send`."""
 
 
 class Mailer:
-    """Hands codes and other mails over.
+    """Sends codes and other mails.
 
-    :param sender: returns the application's own sender of codes, if any, at the time of sending.
-    :param queue: returns the application's own queue of mails, if any, at the time of sending.
-    :param clock: returns the time now, aware, in UTC.
+    :param sender: returns the application's own sender of codes, or ``None``. It is called for each mail.
+    :param queue: returns the application's own queue of mails, or ``None``. It is called for each mail.
+    :param clock: returns the current time, aware, in UTC.
     """
 
     def __init__(
@@ -53,18 +56,18 @@ class Mailer:
 
     @property
     def hands_over(self) -> bool:
-        """Whether codes go to a sender or a queue of the application's own, which cannot be rehearsed."""
+        """Whether the application has its own sender or queue for codes, which cannot be rehearsed."""
         return self._sender() is not None or self._queue() is not None
 
     @property
     def site_name(self) -> str:
-        """The product's name, as mails say it."""
+        """The product's name in mails."""
         return site_name(self._config)
 
     def send_code(self, request: VerificationRequest) -> None:
         """Send a code to the address that asked for it.
 
-        :raises MailError: it could not be handed over. The code is in no log and no exception.
+        :raises MailError: it could not be sent. Neither the log nor the exception contains the code.
         """
         own = self._sender()
         if own is not None:
@@ -83,12 +86,12 @@ class Mailer:
             _print_code(request, _minutes(request.expires_at - self._clock()))
 
     def send_unknown(self, identifier: str) -> None:
-        """Tell the owner of an address that somebody asked to sign in with it, and that it has no account.
+        """Tell the owner of an address that somebody tried to sign in with it, and that it has no account.
 
-        It goes by our mail alone. Where codes go another way, its failure is only logged: an answer about it would tell
-        that there is no account.
+        It is always sent by our mail. If codes are sent another way, a failure is only logged, since an answer about it would
+        reveal that there is no account.
 
-        :raises MailError: it could not be handed over.
+        :raises MailError: it could not be sent.
         """
         own = self._sender() is not None
         if not configured() and (own or current_app.debug):
@@ -103,11 +106,11 @@ class Mailer:
             _log.error("the owner of %s was not told that there is no account: %s", mask(identifier), error)
 
     def rehearse(self, request: VerificationRequest) -> None:
-        """Do what :meth:`send_code` does, as far as it can be taken back: the mail server is asked, and nothing is sent.
+        """Do what :meth:`send_code` does, without sending: the mail server is asked, and then the mail is cancelled.
 
-        Where nobody may learn which addresses have an account, the answer for one without must cost and fail like that for
-        one with. The mail is composed, since its templates may touch the browser's session. A sender or a queue of the
-        application's own is not called.
+        If nobody may learn which addresses have an account, an answer for an address without one must take the same time, and
+        fail in the same cases. The mail is composed, since its templates may use the browser's session. The application's own
+        sender or queue is not called.
 
         :raises MailError: a mail to this address could not have been sent.
         """
@@ -117,18 +120,18 @@ class Mailer:
                 smtp.rehearse(message)
 
     def rehearse_unknown(self, identifier: str) -> None:
-        """Take about as long as :meth:`send_unknown`, where codes go by a sender of the application's own.
+        """Take about as long as :meth:`send_unknown`, if codes are sent by the application's own sender.
 
-        Its failure is as silent. Where codes go by our mail, :meth:`send_code` takes as long by itself.
+        A failure is not raised either. If codes are sent by our mail, :meth:`send_code` takes as long anyway.
         """
         if self._sender() is not None and self._queue() is None and configured():
             with suppress(MailError):
                 smtp.rehearse(self.message("unknown", identifier, current_language()))
 
     def deliver(self, template: str, recipient: str, language: Language, **context: object) -> None:
-        """Send a mail of another kind, made of its three templates, by the queue where there is one.
+        """Compose a mail of another kind from its three templates, and send it, by the queue if there is one.
 
-        :raises MailError: it could not be handed over.
+        :raises MailError: it could not be sent.
         """
         if self.has_server():
             self._hand_over(self.message(template, recipient, language, **context))
@@ -136,9 +139,9 @@ class Mailer:
             _log.info("no MAIL_SERVER is set: the mail %r to %s is not sent", template, mask(recipient))
 
     def sample(self) -> Mail:
-        """Return a mail with a code as people get it, to look at.
+        """Return a sample of the mail with a code.
 
-        :raises MailError: the sender cannot be one.
+        :raises MailError: the sender is not a mailbox.
         """
         request = VerificationRequest(
             identifier="someone@example.com",
@@ -152,14 +155,14 @@ class Mailer:
     def send(self, message: flask_mail.Message) -> None:
         """Hand a mail to the mail server.
 
-        :raises MailError: the server did not take it, or not in time. The text names no address.
+        :raises MailError: the server did not accept it in time. The text contains no address.
         """
         smtp.send(message)
 
     def check(self) -> None:
         """Try the mail server: the connection, its certificate, the login and the sender.
 
-        :raises MailError: there is none, or one of them is not right. The text says which.
+        :raises MailError: there is no mail server, or one of these fails. The text says which.
         """
         if self._sender() is None:
             if not self.has_server():
@@ -167,9 +170,9 @@ class Mailer:
             smtp.check(sender_address(self._config))
 
     def has_server(self) -> bool:
-        """Return whether mails can be sent; false in debug mode without a server.
+        """Return whether mails can be sent. This is false in debug mode without a mail server.
 
-        :raises MailError: there is no mail server outside debug mode.
+        :raises MailError: there is no mail server, and debug mode is off.
         """
         if configured():
             return True
@@ -180,7 +183,7 @@ class Mailer:
     def message(self, template: str, recipient: str, language: Language, **context: object) -> Mail:
         """Return a finished mail.
 
-        :raises MailError: the sender cannot be one.
+        :raises MailError: the sender is not a mailbox.
         """
         try:
             return compose(template, recipient, language, self._config, self._clock(), dict(context))
@@ -211,14 +214,14 @@ class Mailer:
 
 
 def configured() -> bool:
-    """Return whether there is a mail server, or a test that does without one."""
+    """Return whether a mail server is configured, or not needed in a test."""
     return bool(current_app.config.get("MAIL_SERVER")) or bool(smtp.settings().suppress)
 
 
 def sender_address(config: Config) -> str:
-    """Return the address that mails come from.
+    """Return the address of the sender.
 
-    :raises MailError: the setting is none.
+    :raises MailError: the setting is not a mailbox.
     """
     try:
         return sender(config).address
@@ -227,7 +230,7 @@ def sender_address(config: Config) -> str:
 
 
 def no_server() -> MailError:
-    """Return the exception about a mail server that is not set."""
+    """Return the exception for a missing mail server."""
     return MailError(
         "no mail server: set MAIL_SERVER (and MAIL_PORT, MAIL_USERNAME, MAIL_PASSWORD as it needs), or send codes "
         "yourself with @auth.send_verification_request. In debug mode codes are printed to the console instead.",
@@ -242,7 +245,7 @@ def _call(what: str, callback: Callable[..., Any], *arguments: object, **named: 
     except ChatBotKitAuthError:
         raise
     except Exception as error:  # noqa: BLE001  # the application's own code: anything may come
-        # No traceback and no text: they may hold the code.
+        # Without traceback and text, which may contain the code.
         raise MailError(f"the application's {what} failed with {type(error).__name__}") from None
 
 

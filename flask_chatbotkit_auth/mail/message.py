@@ -1,4 +1,4 @@
-"""A mail as bytes: a plain ``multipart/alternative`` that every mail program and filter reads without a complaint."""
+"""A mail as bytes: a plain ``multipart/alternative`` that every mail program and spam filter accepts."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..identifier import mask
 from ..mailbox import Mailbox, parse_mailbox
 
 LINE = 78
-"""Characters that a header line should have at most (RFC 5322, 2.1.1)."""
+"""The most characters that a header line should have (RFC 5322, 2.1.1)."""
 
 MAX_LINE = 998
-"""Octets that a line may have at most (RFC 5322, 2.1.1)."""
+"""The most octets that a line can have (RFC 5322, 2.1.1)."""
 
 
 class Mail(flask_mail.Message):
-    """A finished mail of ours. It can be pickled, and what prints it learns neither its code nor its address."""
+    """A finished mail. It can be pickled, and its ``repr`` shows neither the code nor the address."""
 
     def __init__(
         self, *, subject: str, recipient: str, body: str, html: str, sender: Mailbox, reply_to: Mailbox | None
     ) -> None:
-        # Not by Flask-Mail's own constructor: it asks the network for this machine's name, without a time-out.
+        # Without Flask-Mail's constructor, which asks the network for the name of this machine, without a time-out.
         self.subject = subject
         self.recipients: list[str | tuple[str, str]] = [recipient]
         self.sender: str = _readable(sender)
@@ -41,7 +41,7 @@ class Mail(flask_mail.Message):
         self.date: float = time.time()
         self.msgId: str = make_msgid(domain=sender.domain)
         self.charset: str | None = None
-        # RFC 3834: keeps vacation notices and other robots from answering.
+        # RFC 3834: prevents automatic answers, such as vacation notices.
         self.extra_headers: dict[str, str] | None = {
             "Auto-Submitted": "auto-generated",
             "X-Auto-Response-Suppress": "All",
@@ -51,18 +51,18 @@ class Mail(flask_mail.Message):
         self._composed: tuple[object, bytes] | None = None
 
     def __repr__(self) -> str:
-        # Queues log and show the arguments of their jobs.
+        # Queues log the arguments of their jobs.
         return f"<mail to {', '.join(mask(str(each)) for each in self.recipients)}>"
 
     __str__ = __repr__
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_composed": None}  # a queue need not keep everything twice
+        return {**self.__dict__, "_composed": None}  # so that a queue does not store everything twice
 
     def as_bytes(self) -> bytes:
-        """Return the mail as it goes over the wire. It is composed once, and anew after a change."""
+        """Return the bytes of the mail. They are composed once, and again after a change."""
         if self.attachments or self.cc or self.charset or self.alts.keys() != {"html"}:
-            return super().as_bytes()  # the application has made it a mail of another kind
+            return super().as_bytes()  # the application has changed the kind of the mail
         parts = (
             self.subject,
             *self.recipients,
@@ -82,7 +82,7 @@ class Mail(flask_mail.Message):
         return self.as_bytes().decode("ascii", "replace")
 
     def _compose(self) -> bytes:
-        boundary = secrets.token_hex(16)  # 128 random bits, so that no text holds it
+        boundary = secrets.token_hex(16)  # 128 random bits, so that no text contains it
         headers = [
             f"Date: {format_datetime(datetime.fromtimestamp(self.date or time.time(), UTC))}",
             _mailbox_header("From", parse_mailbox(self.sender)),
@@ -110,7 +110,7 @@ class Mail(flask_mail.Message):
 
 
 def _readable(mailbox: Mailbox) -> str:
-    """Return the mailbox as Flask-Mail keeps one, its name in plain text."""
+    """Return the mailbox in the form of Flask-Mail, with its name as plain text."""
     if mailbox.name.isascii():
         return formataddr(mailbox)
     name = mailbox.name.replace("\\", "\\\\").replace('"', '\\"')
@@ -118,7 +118,7 @@ def _readable(mailbox: Mailbox) -> str:
 
 
 def _part(subtype: str, text: str) -> bytes:
-    # Only ASCII and short lines, whatever the text: no server needs to offer 8BITMIME, and none breaks a line in two.
+    # ASCII and short lines for any text, so that no server needs 8BITMIME, and none breaks a line.
     data = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
     encoding = "7bit"
     if not data.isascii() or b"\0" in data or max(map(len, data.split(b"\n"))) > MAX_LINE:
@@ -139,7 +139,7 @@ def _mailbox_header(name: str, mailbox: Mailbox) -> str:
 
 
 def _plain(text: str) -> bool:
-    """Return whether a header may hold ``text`` as it is. Filters take an encoding that nothing needs for a trick."""
+    """Return whether a header can contain ``text`` unencoded. Spam filters distrust an encoding that is not needed."""
     return text.isascii() and text.isprintable() and "=?" not in text and max(map(len, text.split(" "))) < MAX_LINE // 2
 
 
@@ -149,7 +149,7 @@ def _encoded(name: str, text: str) -> str:
 
 
 def _folded(line: str) -> str:
-    """Break a header at its spaces. The first line always has a word, since some filters distrust one without."""
+    """Break a header at its spaces. The first line always has a word, since some spam filters distrust an empty one."""
     if len(line) <= LINE:
         return line
     name, first, *words = line.split(" ")

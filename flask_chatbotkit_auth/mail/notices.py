@@ -1,4 +1,4 @@
-"""Notices: mails that tell a person what has happened to their account, and break nothing when they cannot be sent."""
+"""Notices: mails about what happened to an account. A notice that cannot be sent changes nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger("flask_chatbotkit_auth")
 Kind = Literal["new_sign_in", "passkey_added", "passkey_removed", "email_changed", "app_session_added"]
 
 Hook = Callable[..., object]
-"""Sends a notice itself. Takes keywords: ``kind``, ``user`` and ``facts``."""
+"""The application's own sender of notices. It takes the keywords ``kind``, ``user`` and ``facts``."""
 
 
 class _Words(NamedTuple):
@@ -43,7 +43,7 @@ WORDS: Mapping[str, _Words] = {
     "passkey_removed": _Words(
         N_("A passkey was removed from your %(site_name)s account"), _REMOVE, N_("Check your passkeys")
     ),
-    # To the old address, whose mailbox may be in other hands by now: no link.
+    # Sent to the old address, whose mailbox may belong to somebody else by now. So it has no link.
     "email_changed": _Words(
         N_("Your email address was changed"),
         N_("If this was you, you can ignore this email. If not, contact %(site_name)s now."),
@@ -54,10 +54,10 @@ WORDS: Mapping[str, _Words] = {
 
 
 class Notices:
-    """Sends notices by the application's own hook where it has one, else by our mail.
+    """Sends notices, by the application's own hook or by our mail.
 
-    :param hook: returns the application's own sender of notices, if any, at the time of sending.
-    :param clock: returns the time now, aware, in UTC.
+    :param hook: returns the application's own sender of notices, or ``None``. It is called for each notice.
+    :param clock: returns the current time, aware, in UTC.
     """
 
     def __init__(
@@ -69,20 +69,20 @@ class Notices:
         self._clock = clock
 
     def send(self, kind: Kind, user: User, *, to: str | None = None, **facts: Any) -> bool:
-        """Tell a person what has happened, and return whether that worked. It raises nothing.
+        """Send a notice, and return whether it was sent. It never raises.
 
-        A failure is logged and signalled as ``notice_failed``. Without ``CHATBOTKIT_AUTH_NOTICES`` no ``new_sign_in`` is
-        sent; the other kinds always are.
+        A failure is logged, and ``notice_failed`` is sent. Without ``CHATBOTKIT_AUTH_NOTICES``, ``new_sign_in`` is not
+        sent. The other kinds always are.
 
         :param to: the address; by default the account's.
-        :param facts: what the mail shows: ``device`` (our words for a browser), ``name`` (of a passkey or an app), ``email``
-            (the new address, masked). ``at``, the time now, is added.
+        :param facts: the values in the mail: ``device`` (the name of a browser), ``name`` (of a passkey or an app),
+            ``email`` (the new address, masked). ``at``, the current time, is added.
         """
         if kind == "new_sign_in" and not self._config.notices:
             return False
         app = current_app._get_current_object()  # type: ignore[attr-defined]
         facts = {"at": self._clock(), **facts}
-        if facts.get("name"):  # a person's own words, which must stay one line of ours
+        if facts.get("name"):  # written by a person, and must stay on one line
             facts["name"] = " ".join(str(facts["name"]).split())[:64]
         try:
             hook = self._hook()
@@ -91,7 +91,7 @@ class Notices:
             else:
                 self._mail(kind, to or user.email, facts)
         except Exception as error:  # noqa: BLE001  # the application's code and templates: anything may come
-            # The text of a foreign exception may hold anything.
+            # The text of another library's exception can contain anything.
             cause = error if isinstance(error, ChatBotKitAuthError) else type(error).__name__
             _log.error("the notice %s was not sent: %s", kind, cause, extra={"event": "notice_failed"})
             emit(notice_failed, app, kind=kind, user=user, error=error)

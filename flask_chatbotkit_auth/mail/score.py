@@ -1,4 +1,4 @@
-"""How SpamAssassin would score our mail, offline, where it is installed."""
+"""The score of our mail in SpamAssassin, if it is installed. It needs no network."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .message import Mail
 PROGRAM = "spamassassin"
 
 TIMEOUT = 60
-"""Seconds that it may take. It reads a few thousand rules at each start."""
+"""The time limit in seconds. SpamAssassin reads thousands of rules at each start."""
 
 
 class Score(NamedTuple):
-    """What SpamAssassin says of a mail.
+    """The result of SpamAssassin for a mail.
 
-    :param points: the higher, the worse.
-    :param required: from how many points on a mail is taken for spam.
-    :param rules: the rules that it met, such as ``"MIME_HTML_ONLY"``.
+    :param points: the score; higher is worse.
+    :param required: the score from which a mail counts as spam.
+    :param rules: the rules that matched, such as ``"MIME_HTML_ONLY"``.
     """
 
     points: float
@@ -30,7 +30,7 @@ class Score(NamedTuple):
 
 
 def spam_score(mail: Mail) -> Score | None:
-    """Return the score of ``mail`` by the rules that need no network; ``None`` where SpamAssassin is not installed.
+    """Return the score of ``mail`` by the rules that need no network, or ``None`` if SpamAssassin is not installed.
 
     :raises MailError: SpamAssassin gave no score, or not within :data:`TIMEOUT`.
     """
@@ -42,7 +42,7 @@ def spam_score(mail: Mail) -> Score | None:
         run = subprocess.run(command, input=mail.as_bytes(), capture_output=True, timeout=TIMEOUT, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError) as error:
         raise MailError(f"{PROGRAM} gave no score ({type(error).__name__})") from None
-    # A header is folded wherever it fits.
+    # The header can be folded anywhere.
     headers = re.sub(rb"\r?\n[ \t]+", b" ", run.stdout.partition(b"\n\n")[0]).decode("ascii", "replace")
     found = re.search(
         r"^X-Spam-Status: .*?score=(-?[\d.]+) required=([\d.]+) tests=(.*?) autolearn=", headers, re.MULTILINE

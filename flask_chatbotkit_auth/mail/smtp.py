@@ -1,4 +1,4 @@
-"""The way to the mail server: checked certificates, one deadline over all steps, and a rehearsal of sending."""
+"""Hands mails to the mail server, with a checked certificate and one deadline; or only rehearses it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..measure import measured
 from .connection import Host
 
 TIMEOUT = 15
-"""Seconds that handing one mail over may take, from the connection to the server's last word."""
+"""The time limit in seconds for handing over one mail, from the connection to the last answer."""
 
 BAD_SENDER = (
     "the sender of mails is not one address: check CHATBOTKIT_AUTH_MAIL_SENDER or MAIL_DEFAULT_SENDER. A name with a comma "
@@ -30,7 +30,7 @@ BAD_SENDER = (
 _EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL
 
 FAREWELL = 1
-"""Seconds that the server has for its goodbye, when it has taken the mail."""
+"""Seconds for the answer to QUIT, after the server has accepted the mail."""
 
 
 _SETTINGS: Mapping[str, Callable[[str], Any]] = {
@@ -44,10 +44,10 @@ _SETTINGS: Mapping[str, Callable[[str], Any]] = {
 }
 
 
-def prepare(app: Flask, given: flask_mail.Mail | None, environment: Mapping[str, str]) -> None:
-    """Give ``app`` a Flask-Mail where it has none. A setting that it does not have is taken from the environment.
+def prepare(app: Flask, mail: flask_mail.Mail | None, environment: Mapping[str, str]) -> None:
+    """Set up Flask-Mail for ``app`` if it has none. Settings that ``app`` does not have are read from the environment.
 
-    :raises ConfigurationError: ``MAIL_PORT`` in the environment is no number.
+    :raises ConfigurationError: ``MAIL_PORT`` in the environment is not a number.
     """
     found = {}
     for name, parse in _SETTINGS.items():
@@ -58,16 +58,16 @@ def prepare(app: Flask, given: flask_mail.Mail | None, environment: Mapping[str,
             except ValueError:
                 raise ConfigurationError(f"MAIL_{name} in the environment is {value!r}: give a whole number.") from None
     if "mail" not in app.extensions:
-        (given or flask_mail.Mail()).init_app(app)
+        (mail or flask_mail.Mail()).init_app(app)
         return
-    for name, value in found.items():  # Flask-Mail has read its settings before
+    for name, value in found.items():  # Flask-Mail has already read its settings
         setattr(app.extensions["mail"], name.lower(), value)
 
 
 def send(message: flask_mail.Message) -> None:
     """Hand a mail to the mail server.
 
-    :raises MailError: the server did not take it, or not within :data:`TIMEOUT`. The text names no address.
+    :raises MailError: the server did not accept it within :data:`TIMEOUT`. The text contains no address.
     """
     with measured("mail", "send"), _failures():
         if message.has_bad_headers():
@@ -81,9 +81,9 @@ def send(message: flask_mail.Message) -> None:
 
 
 def rehearse(message: flask_mail.Message) -> None:
-    """Begin to hand ``message`` over as :func:`send` does, and take it back before there is anything to deliver.
+    """Begin to hand over ``message`` as :func:`send` does, and cancel before the mail itself is sent.
 
-    The recipient is named, since many a server says only then that it takes no mail now, or none for this one.
+    The recipient is named, since many servers only then say that they accept no mail now, or none for this recipient.
 
     :raises MailError: as :func:`send`.
     """
@@ -101,9 +101,9 @@ def rehearse(message: flask_mail.Message) -> None:
 
 
 def check(sender: str) -> None:
-    """Connect, log in and name the sender, as for a mail, but no recipient.
+    """Connect, log in and name the sender, as for a mail, but without a recipient.
 
-    :raises MailError: the server does not answer, its certificate is not right, or it refuses the login or the sender.
+    :raises MailError: the server does not answer, its certificate is wrong, or it refuses the login or the sender.
     """
     with _failures():
         mailbox = parse_mailbox(sender)
@@ -114,7 +114,7 @@ def check(sender: str) -> None:
 
 
 def settings() -> flask_mail._Mail:
-    """Return what Flask-Mail has read of the application's configuration."""
+    """Return the settings that Flask-Mail has read from the application's configuration."""
     state: flask_mail._Mail = current_app.extensions["mail"]
     return state
 
@@ -125,20 +125,20 @@ def verifies() -> bool:
 
 
 class _OneMail(flask_mail.Connection):
-    """Flask-Mail's way to send, over a connection of ours."""
+    """A connection of Flask-Mail that sends over our :class:`~.connection.Host`."""
 
     def __init__(self, host: Host | None) -> None:
         super().__init__(cast(flask_mail.Mail, settings()))
         self.host = host
 
     def configure_host(self) -> Any:
-        # Asked for after MAIL_MAX_EMAILS mails; there is one. Flask-Mail's own would check no certificate.
+        # Flask-Mail calls this after MAIL_MAX_EMAILS mails. Its own method would not check the certificate.
         return self.host
 
 
 @lru_cache(maxsize=2)
 def _context(verify: bool) -> ssl.SSLContext:
-    # Kept, since reading the system's certificates takes longer than a whole sign-in.
+    # Cached, since reading the system's certificates takes longer than a whole sign-in.
     context = ssl.create_default_context()
     if not verify:
         context.check_hostname = False
@@ -159,7 +159,7 @@ def _connection(sender_domain: str) -> Iterator[Host]:
             host.login(mail.username, mail.password)
         yield host
         host.hurry(FAREWELL)
-        # A server that hangs up without a farewell has taken the mail all the same.
+        # A server that closes the connection instead of answering QUIT has accepted the mail.
         with suppress(OSError, smtplib.SMTPException):
             host.quit()
     finally:
@@ -174,14 +174,14 @@ def _begin(host: Host, sender: str) -> None:
 
 
 def _own_name(sender_domain: str) -> str:
-    # `socket.getfqdn` would ask the network, without a time-out.
+    # `socket.getfqdn` would use the network, without a time-out.
     name = socket.gethostname()
     return name if "." in name and name.isascii() else sender_domain if "." in sender_domain else "[127.0.0.1]"
 
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """Turn whatever a mail server, its address or a setting can cause into a :exc:`MailError`."""
+    """Turn every exception that a mail server, its address or a setting can cause into a :exc:`MailError`."""
     start = time.monotonic()
     try:
         yield
@@ -197,7 +197,7 @@ def _concerns_everybody(error: Exception) -> bool:
 
 
 def _why(error: Exception, late: bool) -> str:
-    """Return cause and cure. Nothing is quoted of what the server says: it may repeat the address."""
+    """Return the cause and the cure. The server's own text is not quoted, since it may contain the address."""
     server = f"the mail server {settings().server}"
     if late or isinstance(error, TimeoutError):
         return f"{server} did not answer in time ({TIMEOUT} seconds); check MAIL_SERVER and MAIL_PORT"

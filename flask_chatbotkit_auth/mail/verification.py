@@ -1,4 +1,4 @@
-"""What a mail with a code is about."""
+"""``VerificationRequest``: everything that a mail with a code is about."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..user import User
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationRequest:
-    """One code for one person, and what it is for. It prints neither the code nor the address.
+    """A code for a person, and its purpose. Its ``repr`` shows neither the code nor the address.
 
-    :param code: what the person is to type.
+    :param code: the code that the person types.
     :param expires_at: when the code stops working, aware, in UTC.
-    :param user: the account behind the address, where it was looked up.
-    :param url: a link that signs in as the code does, where there is one.
+    :param user: the account with the address, if it was looked up.
+    :param url: a link that signs in like the code, if there is one.
     :param purpose: ``"sign_in"``, ``"deletion"`` (of the account) or ``"address"`` (a new address for the account).
-    :param device: the browser that asked, in words such as ``"Chrome on Android"``; ``None`` where it is not known.
+    :param device: the name of the browser that asked, such as ``"Chrome on Android"``, or ``None`` if it is unknown.
     :param language: the language of that browser's page.
     """
 
@@ -45,7 +45,7 @@ class VerificationRequest:
         user: User | None = None,
         url: str | None = None,
     ) -> VerificationRequest:
-        """Return it for a challenge of the browser whose request this is."""
+        """Return the request for a challenge of this request's browser."""
         language = current_language()
         return cls(
             identifier=challenge.identifier,

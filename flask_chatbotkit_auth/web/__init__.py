@@ -1,1 +1,1 @@
-"""The pages and the JSON API: a blueprint, its views, and how an error reads to a person."""
+"""The pages and the JSON API: a blueprint, its views, and the answers to errors."""

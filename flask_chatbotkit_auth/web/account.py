@@ -1,4 +1,4 @@
-"""The signed-in person's own page, and its JSON: profile, sessions, the end of the account."""
+"""The account page and its JSON: profile, sessions, deleting the account."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ View = Callable[..., AnyResponse]
 
 
 def own(view: View) -> View:
-    """Let only a signed-in person of ours in, and hand ``view`` their session."""
+    """Require a signed-in person, and pass their session to ``view``."""
 
     @wraps(view)
     def guarded(**values: Any) -> AnyResponse:
@@ -39,7 +39,7 @@ def own(view: View) -> View:
             return view(record, **values)
         if wants_json():
             return failed(401, "not_signed_in", _("You're not signed in. Sign in to continue."))
-        # Only a page can be gone back to; a form that was sent meanwhile leads to the page that it is on.
+        # Only a GET can be the target after a sign-in. After a POST it is the page of the form.
         back = url_for("chatbotkit_auth.account")
         if request.method == "GET":
             back = request.script_root + request.full_path.rstrip("?")
@@ -92,7 +92,7 @@ def account_profile(record: SessionRecord) -> AnyResponse:
     if not current_auth.adapter.auto_update:
         raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_UPDATE")
     user = record.user
-    # Of what was sent, only what differs from what the person saw, so that nothing newer is put back.
+    # Only the fields that the person has changed, so that newer values are not overwritten.
     fields = ("name", "image") if current_auth.config.profile_picture or wants_json() else ("name",)
     typed = {key: value.strip() for key in fields if (value := given(key)) is not None}
     if "name" in typed:
@@ -123,7 +123,7 @@ def account_end_session(record: SessionRecord, session_id: str) -> AnyResponse:
     current_auth.require_fresh(record)
     if current_auth.end_session(record.user, session_id):
         return jsonify(ended=1) if wants_json() else done(_("That device is signed out."))
-    # Another person's session reads the same as one that nobody has.
+    # The answer is the same for another person's session and for one that does not exist.
     return failed(404, "no_session", _("You're no longer signed in on that device."))
 
 
@@ -175,7 +175,7 @@ def account_delete_post(record: SessionRecord) -> AnyResponse:
     try:
         deletion.delete_account(record.user, text("code"), text("confirm"))
     except InvalidConfirmation as error:
-        # A page asks for one thing at a time: for the code, and once that is right for the confirmation.
+        # The page asks for the code first, and then for the confirmation.
         if given("confirm") is None and not wants_json():
             if deletion.proved(record.user):
                 return redirect(url_for("chatbotkit_auth.account_delete"), 303)
@@ -201,7 +201,7 @@ def _sessions(record: SessionRecord) -> list[dict[str, Any]]:
             "current": each.id == record.id,
             **({"client": each.client, "name": each.name} if current_auth.config.app_sessions else {}),
         }
-        # This device first, whichever was used last: a use is noted only once in a while.
+        # This device first: the time of the last use is written only from time to time.
         for each in sorted(current_auth.sessions(record.user), key=lambda each: each.id != record.id)
     ]
 

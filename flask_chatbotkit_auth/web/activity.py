@@ -1,4 +1,4 @@
-"""The person's own recent activity, as a page and as JSON. Registered only where ``CHATBOTKIT_AUTH_EVENTS`` is on."""
+"""Recent activity of the account, as a page and as JSON. Registered only if ``CHATBOTKIT_AUTH_EVENTS`` is on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHOWN = {
     "user_created": N_("Account created"),
     "user_updated": N_("Profile changed"),
 }
-"""The kinds that their owner sees, each in a few words."""
+"""The kinds of events that the owner sees, each with a short description."""
 
 _EACH = 20
 _READ = 100
@@ -56,7 +56,7 @@ def show(record: SessionRecord) -> AnyResponse:
 
 
 def _recent(record: SessionRecord) -> list[Event]:
-    """Return the newest events of this person that they may see; of nobody else's, whatever the query says."""
+    """Return the newest events of this person that are shown to them."""
     before = request.args.get("before", "")
     if not re.fullmatch("[0-9]{13}[0-9a-f]{16}", before):
         before = ""
@@ -66,7 +66,7 @@ def _recent(record: SessionRecord) -> list[Event]:
 
 
 def _is_double(event: Event) -> bool:
-    """Return whether another event says the same in better words."""
+    """Return whether another event describes the same more clearly."""
     return (event.kind == "user_updated" and event.detail.get("fields") == ["email"]) or (
         event.kind == "sessions_ended" and event.detail.get("reason") != "ended"
     )

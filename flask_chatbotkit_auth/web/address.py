@@ -1,4 +1,4 @@
-"""The pages and JSON of changing the address. Registered only where ``CHATBOTKIT_AUTH_EMAIL_CHANGE`` is on."""
+"""Changing the email address: pages and JSON. Registered only if ``CHATBOTKIT_AUTH_EMAIL_CHANGE`` is on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .forms import text, wants_json
 def register(app: Flask, prefix: str, adapter: UserAdapter) -> None:
     """Add the endpoints to an application.
 
-    :raises ConfigurationError: the application does not allow accounts to be changed.
+    :raises ConfigurationError: auto update is off.
     """
     if not adapter.auto_update:
         raise ConfigurationError(
@@ -94,7 +94,7 @@ def verify(record: SessionRecord) -> AnyResponse:
 
 
 def _new_token() -> dict[str, str]:
-    """Return what an app is to hold from now on: its session has moved with the address. A browser gets it as a cookie."""
+    """Return the new token of an app, whose session was replaced. A browser receives it as a cookie."""
     record = current_session()
     if record is None or not is_app_request():
         return {}
@@ -102,6 +102,6 @@ def _new_token() -> dict[str, str]:
 
 
 def _prove_first() -> AnyResponse:
-    """Lead to the sign-in page and back here: signing in again is the proof."""
+    """Redirect to the sign-in page, and back here afterwards. Signing in again is the proof."""
     back = url_for("chatbotkit_auth.account_email")
     return redirect(url_for("chatbotkit_auth.sign_in", again=1, next=back), 302 if request.method == "GET" else 303)

@@ -1,4 +1,4 @@
-"""What a view of the application answers where a call of the ChatBotKit API failed and the view did not catch it."""
+"""The answer if a call of the ChatBotKit API fails in a view of the application that does not catch the error."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _log = logging.getLogger("flask_chatbotkit_auth")
 
 
 def api_problem(error: APIError) -> Response:
-    """Answer JSON or a page: 404 for what is not there or not theirs, 429 for a limit, 503 for everything else.
+    """Answer with JSON or a page: 404 for what does not exist or belongs to somebody else, 429 for a limit, 503 otherwise.
 
-    What is answered with 503 is logged as a failure, with the API's own words. An application that wants something else
-    catches :exc:`~flask_chatbotkit_auth.APIError` in its view, or registers a handler of its own for it.
+    A 503 is logged as a failure, with the API's own text. For another answer, catch :exc:`~flask_chatbotkit_auth.APIError`
+    in your view, or register your own error handler for it.
     """
     status, code, sentence = _explained(error)
     retry_after = error.retry_after if isinstance(error, TooManyRequests) else None
     if status == 503:
         report(error)
     else:
-        # The rule and not the path, which may hold what the client wrote into it.
+        # The rule, not the path, into which a client can write anything.
         _log.warning("%s answers %d: %s", request.url_rule, status, error)
     if wants_json():
         response: Response = make_response(jsonify(error={"code": code, "message": sentence}), status)
@@ -42,7 +42,7 @@ def api_problem(error: APIError) -> Response:
 
 def _explained(error: APIError) -> tuple[int, str, str]:
     if isinstance(error, APIStatusError) and error.code in ("NOT_FOUND", "NOT_AUTHORIZED"):
-        # Which of the two is not told. A gateway's 404 has no code of the platform, and is an outage.
+        # The answer does not say which of the two. A 404 of a gateway has no code of the platform, and is an outage.
         return 404, "not_found", _("There's nothing here. It may have been deleted.")
     if isinstance(error, TooManyRequests):
         return 429, "rate_limited", _("That was too much at once. Wait a minute, then try again.")
@@ -55,7 +55,7 @@ def _explained(error: APIError) -> tuple[int, str, str]:
 
 
 def _page(status: int, code: str, sentence: str) -> Flash:
-    # Nobody is asked who is signed in: that may be what has failed.
+    # Without the current user: loading it may be what has failed.
     url, label = url_for("chatbotkit_auth.account"), _("Back to your account")
     if request.method == "GET" and status != 404:
         url, label = f"{request.script_root}/{request.full_path.strip('/?')}", _("Try again")

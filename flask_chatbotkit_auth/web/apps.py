@@ -1,4 +1,4 @@
-"""The JSON of sessions for apps. Registered only where ``CHATBOTKIT_AUTH_APP_SESSIONS`` is on."""
+"""Sign-in for apps, in JSON. Registered only if ``CHATBOTKIT_AUTH_APP_SESSIONS`` is on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .forms import text
 
 
 def register(app: Flask, prefix: str) -> None:
-    """Add the endpoints to an application, and have it take bearer tokens."""
+    """Add the endpoints to an application, and let it accept bearer tokens."""
     bearer.prepare(app, app.login_manager)  # type: ignore[attr-defined]
     host: dict[str, Any] = {"host": f"<{HOST}>"} if app.url_map.host_matching else {}
     for methods, path, view in (

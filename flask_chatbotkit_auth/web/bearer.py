@@ -1,4 +1,4 @@
-"""Requests of apps: a bearer token in the header ``Authorization`` counts, and no cookie does."""
+"""Requests of apps: the bearer token in the header ``Authorization`` identifies the person, and cookies are ignored."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _FOR_ANYBODY = {
     f"{_OURS}.{name}"
     for name in ("app_sign_in", "app_verify", "app_resend", "app_sign_out", "static", "openapi", "passkey_endpoints")
 }
-"""The endpoints of ours that a dead token is no obstacle to."""
+"""Our endpoints that also work with an expired token."""
 
 
 class Fleeting(NullSession):
-    """The Flask session of one request of an app: it can be written to, and is forgotten with the answer.
+    """The Flask session of a request of an app. It can be written to, and is discarded after the answer.
 
-    Flask saves no null session, whatever keeps the sessions of browsers.
+    Flask saves no null session, whatever session interface the application uses.
     """
 
 
@@ -41,13 +41,13 @@ for _name in ("__setitem__", "__delitem__", "clear", "pop", "popitem", "setdefau
 
 
 def prepare(app: Flask, manager: LoginManager) -> None:
-    """Have an application take the tokens of apps in each of its requests.
+    """Let an application accept the tokens of apps in every request.
 
-    :param manager: its ``LoginManager``, which answers an app with JSON and never with a redirect.
+    :param manager: its ``LoginManager``, which is changed to answer apps with JSON instead of a redirect.
     """
-    # Before everything that may ask who is signed in, extensions that came first included.
+    # Before everything that may use the current user, including extensions that were initialised first.
     app.before_request_funcs.setdefault(None, []).insert(0, _begin)
-    # The first one registered is called last.
+    # Functions after a request are called in reverse order of registration.
     app.after_request_funcs.setdefault(None, []).insert(0, _without_cookies)
     to_sign_in, to_prove = manager.unauthorized, manager.needs_refresh
 
@@ -68,7 +68,7 @@ def prepare(app: Flask, manager: LoginManager) -> None:
 
 
 def refuse() -> AnyResponse:
-    """Answer a request of an app that needs a living session, and has none: with 401, unless the session may go on."""
+    """Answer a request of an app without a valid session: 401, or 403 if suspended, or 503 if it could not be checked."""
     unreachable = g.get("chatbotkit_auth_unreachable")
     if unreachable is not None:
         return problem(unreachable)
@@ -104,26 +104,26 @@ def _without_cookies(response: Response) -> Response:
 
 
 def _is_for_us(token: str) -> bool:
-    """Return whether a view of the application is asked with a token of ours, and not with one that it reads itself."""
+    """Return whether the request has a token of ours, and not one that the application reads itself."""
     manager: Any = current_app.login_manager  # type: ignore[attr-defined]
     return token.startswith((APP_TOKEN_PREFIX, TOKEN_PREFIX)) or manager._request_callback is None
 
 
 def _bearer() -> str | None:
-    """Return the token of the header, ``""`` where it cannot be read as one, and ``None`` where there is none."""
+    """Return the bearer token of the header, ``""`` if it is malformed, or ``None`` if there is none."""
     given = request.authorization
     return (given.token or "") if given is not None and given.type == "bearer" else None
 
 
 def _forget_cookies(token: str | None) -> None:
-    """Have the token stand where the cookies of a browser would, for Flask-Login and for everybody else."""
+    """Replace the cookies of the request with its token, for Flask-Login and all other code."""
     request.environ[APP_REQUEST] = True
     if (request.endpoint or "").startswith((f"{_OURS}.app_", f"{_OURS}.account")):
         request.environ[HOLDER] = App(lambda: text("challenge"))
     request.cookies = ImmutableMultiDict()
-    # Flask has no public way to give a request another session; the name is the one of Flask 3.1.3, or of those before.
+    # Flask has no public way to replace the session of a request. The attribute depends on its version (3.1.3).
     context: Any = request_ctx
     setattr(context, "_session" if hasattr(context, "_session") else "session", Fleeting())
     if token is not None and token.startswith(APP_TOKEN_PREFIX):
-        # Flask-Login writes a remember cookie where this key is missing, or says so.
+        # Without this key, Flask-Login would write a remember cookie.
         session.update(_user_id=token, _id=client_mark(), _fresh=False, _remember="")

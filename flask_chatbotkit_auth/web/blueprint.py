@@ -1,4 +1,4 @@
-"""What all our pages share: the blueprint, its safety, and what every template gets."""
+"""The blueprint: its checks and headers, and the values that every template gets."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from .redirects import mounted, opens
 from .templates import template
 
 MAX_BODY = 64 * 1024
-"""Bytes of a request's body; nothing that a person sends here comes near."""
+"""The most bytes of a request's body. Every legitimate request is much smaller."""
 
 HOST = "chatbotkit_auth_host"
-"""The part of our URLs that is any host, where the application matches hosts."""
+"""The variable for the host in our URLs, if the application uses host matching."""
 
 
 _HEADERS = (
@@ -54,7 +54,7 @@ _HEADERS = (
 
 
 class _State(BlueprintSetupState):
-    """Serves the pages under every host where the application matches hosts, since it knows no one of its own."""
+    """Serves the pages under every host if the application uses host matching."""
 
     def add_url_rule(self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any) -> None:
         if self.app.url_map.host_matching:
@@ -64,7 +64,7 @@ class _State(BlueprintSetupState):
 
 class _Blueprint(Blueprint):
     enable_openapi = False
-    """Of APIFlask: its document would need a schema for every page."""
+    """Read by APIFlask, whose document would otherwise need a schema for every page."""
 
     def make_setup_state(self, app: Any, options: dict[str, Any], first_registration: bool = False) -> _State:
         return _State(self, app, options, first_registration)
@@ -92,7 +92,7 @@ def _complete_url(endpoint: str, values: dict[str, Any]) -> None:
 
 @cache
 def _version(filename: str) -> str | None:
-    """Return what the file's URL changes with, so that a browser can keep it for ever."""
+    """Return the version of a file, which is part of its URL, so that browsers can cache it for ever."""
     try:
         return sha256((Path(__file__).parents[1] / "static" / filename).read_bytes()).hexdigest()[:12]
     except OSError:
@@ -106,10 +106,10 @@ def _measure() -> None:
 
 @blueprint.before_request
 def _wait_for_strict_cookie() -> Response | None:
-    """Answer a visit from another site with a page that reloads itself, where the session cookie is ``Strict``.
+    """Answer a visit from another site with a page that reloads itself, if the session cookie is ``Strict``.
 
-    The browser holds that cookie back now, and sends it with the reload. A session that began here without it would replace
-    the one that the person has, with the code that is pending in it.
+    The browser does not send the cookie now, but will with the reload. A new session without it would replace the person's
+    own session, and its pending challenge.
     """
     config = current_app.config
     if (
@@ -131,12 +131,14 @@ def _refuse_large_bodies() -> None:
     size = request.content_length or 0
     if "Transfer-Encoding" in request.headers:
         try:
-            # Of a body without a length Werkzeug reads as much as is allowed and drops the rest without a word: allow one
-            # byte more than is taken, which tells that there is more.
+            # If a body has no length, Werkzeug reads as much as is allowed and drops the rest silently. One byte more is
+            # allowed than is accepted, which shows whether the body is too large.
             request.max_content_length = MAX_BODY + 1
             size = len(request.get_data())
         except AttributeError:
-            size = MAX_BODY + 1  # Flask before 3.1 has no limit for a single request: there it must state its length
+            size = (
+                MAX_BODY + 1
+            )  # Flask before 3.1 has no limit for a single request, so a request must state its length
     if size > MAX_BODY:
         raise RequestEntityTooLarge
 
@@ -148,7 +150,7 @@ def _check_csrf() -> None:
 
 @blueprint.after_request
 def _no_silent_failure(response: Response) -> Response:
-    if not g.get("chatbotkit_auth_shown"):  # the request before, which failed, has told about it
+    if not g.get("chatbotkit_auth_shown"):  # the failure was already reported
         report_status(response.status_code)
     if request.endpoint and request.endpoint != "chatbotkit_auth.static":
         name = request.endpoint.rpartition(".")[2]
@@ -168,7 +170,7 @@ def _protect(response: Response) -> Response:
         return response
     headers["Cache-Control"] = "no-store"
     policy = current_auth.config.content_security_policy
-    # Each look for a header compares it with all of them: here they are read once.
+    # Each look-up of a header compares it with all headers, so they are read once.
     there = {name.lower() for name, _value in headers}
     for name, value in (*_HEADERS, ("Content-Security-Policy", policy)):
         if value is not None and name.lower() not in there:
@@ -177,9 +179,9 @@ def _protect(response: Response) -> Response:
 
 
 def page(name: str, shown: Flash | None = None, /, **context: Any) -> Response:
-    """Return a page of ours, or the application's own of the same name.
+    """Return a page, from the application's own template of this name or ours.
 
-    :param shown: what happened, which the page tells under the status that belongs to it.
+    :param shown: the message of the page, with its status.
     """
     shown = shown or Flash()
     config = current_auth.config
@@ -207,13 +209,13 @@ def page(name: str, shown: Flash | None = None, /, **context: Any) -> Response:
 
 
 def csrf_field() -> Markup:
-    """Return the hidden field that every form has, under the name that the application has set."""
+    """Return the hidden field with the CSRF token, under the name that the application has set."""
     name = current_app.config["WTF_CSRF_FIELD_NAME"]
     return Markup('<input type="hidden" name="{}" value="{}">').format(name, generate_csrf())
 
 
 def after_sign_in() -> str:
-    """Return where people go after signing in without a ``next``."""
+    """Return the URL after a sign-in without a ``next``."""
     target = current_auth.config.sign_in_redirect
     if target is None:
         target = "/" if opens("/") else None
@@ -221,18 +223,18 @@ def after_sign_in() -> str:
 
 
 def after_sign_out() -> str:
-    """Return where people go after signing out."""
+    """Return the URL after a sign-out."""
     target = current_auth.config.sign_out_redirect
     return mounted(target, request.script_root) if target else url_for("chatbotkit_auth.sign_in")
 
 
 def challenge_json(challenge: Challenge) -> Response:
-    """Return ``{"challenge": {"email", "expires_in", "resend_in"}}``, and for an app a ``token`` in it."""
+    """Return ``{"challenge": {"email", "expires_in", "resend_in"}}``, for an app with a ``token``."""
     return jsonify(challenge=challenge_facts(challenge))
 
 
 def challenge_facts(challenge: Challenge) -> dict[str, Any]:
-    """Return what its holder may know of a challenge: the masked address, and seconds; for an app its token as well."""
+    """Return the public fields of a challenge: the masked address, and seconds; for an app also its token."""
     facts: dict[str, Any] = {
         "email": mask(challenge.identifier),
         "expires_in": challenges.expires_in(challenge),

@@ -1,4 +1,4 @@
-"""What the answer to a form says: kept over one redirect, shown once (Post/Redirect/Get)."""
+"""The message after a form: kept over one redirect, and shown once (Post/Redirect/Get)."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from flask import current_app, g, request, session
 from flask_login import COOKIE_NAME
 
 MAX_TYPED = 320
-"""Characters of what a person typed that the session carries; where there is more, the page is rendered at once."""
+"""The most characters of input that the session keeps. With more, the page is rendered directly."""
 
 _MAX_BYTES = 1400
-"""Of all kept answers, compressed as Flask's session is. A browser drops a cookie above 4 kB."""
+"""The most bytes of all kept messages, compressed as Flask's session is. Browsers drop cookies above 4 kB."""
 
 _KEY = "chatbotkit_auth_flash"
 
 
 @dataclass(frozen=True)
 class Flash:
-    """What happened, as the page after the redirect shows it."""
+    """The message that the page after the redirect shows."""
 
     status: int = 200
     message: str = ""
     code: str = ""
-    """The machine-readable name of the error; ``""`` for good news."""
+    """The error code; ``""`` for a success."""
 
     title: str = ""
-    """The heading, where this fills a page of its own."""
+    """The heading, if the message has a page of its own."""
 
     action_url: str = ""
     action_label: str = ""
     retry_after: int | None = None
     attempts_left: int | None = None
     errors: dict[str, str] = field(default_factory=dict)
-    """Sentences by the name of the field that they are about."""
+    """Error sentences, by the name of the field."""
 
     typed: dict[str, str] = field(default_factory=dict)
-    """What the person typed, never a code."""
+    """The input of the person, without codes."""
 
 
 def keep(flash: Flash) -> str | None:
-    """Keep ``flash`` in the browser's session; return the value of ``m`` in the page's URL that shows it.
+    """Keep ``flash`` in the browser's session. Return the value of ``m`` in the URL of the page that shows it.
 
-    The random ``m`` binds it to its page, so that two tabs do not take each other's.
+    The random ``m`` binds the message to its page, so that two tabs do not mix their messages.
 
-    :returns: ``None`` where it cannot be kept: the browser sent no cookie of ours, so it probably takes none, or there is
-        too much of it. Then the page must be rendered at once.
+    :returns: ``None`` if it cannot be kept: the browser sent no cookie of ours, and so probably blocks cookies, or the
+        message is too large. Then the page must be rendered directly.
     """
     if not cookies_work() or sum(map(len, flash.typed.values())) > MAX_TYPED:
         return None
@@ -60,14 +60,14 @@ def keep(flash: Flash) -> str | None:
     before = session.get(_KEY)
     for each, value in reversed(before.items()) if isinstance(before, dict) else ():
         if _size({each: value, **kept}) > _MAX_BYTES:
-            break  # tabs that were closed before the redirect
+            break  # messages of tabs that were closed before the redirect
         kept = {each: value, **kept}
     session[_KEY] = kept
     return m
 
 
 def take() -> Flash | None:
-    """Return what this page is to show once, or ``None`` for the plain page."""
+    """Return the message that this page shows once, or ``None``."""
     if "chatbotkit_auth_flash" in g:
         flash: Flash = g.chatbotkit_auth_flash
         return flash
@@ -85,7 +85,7 @@ def take() -> Flash | None:
 
 
 def cookies_work() -> bool:
-    """Return whether this browser has sent a cookie of ours, so that it will send what is kept now, too."""
+    """Return whether this browser has sent a cookie of ours, and so accepts cookies."""
     config = current_app.config
     ours = (config["SESSION_COOKIE_NAME"], config.get("REMEMBER_COOKIE_NAME", COOKIE_NAME))
     return any(name in request.cookies for name in ours)

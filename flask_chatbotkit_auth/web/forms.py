@@ -1,4 +1,4 @@
-"""What a person sent: the fields of a form or of a JSON object, read one way."""
+"""The fields of a request, read the same way from a form and from a JSON object."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from flask import request
 
 from ..login import is_app_request
 
-# A page's `fetch` that says nothing else asks for anything, and reads JSON from there even when something is wrong.
+# A `fetch` without an Accept header asks for anything. These endpoints always answer it with JSON, even errors.
 _JSON_ALONE = frozenset(("chatbotkit_auth.session", "chatbotkit_auth.openapi"))
 
 
 def wants_json() -> bool:
-    """Return whether the answer is to be JSON: a JSON request, one that names it before or beside a wildcard, or no page."""
+    """Return whether to answer with JSON: to a JSON request, or if ``Accept`` names it with at least the weight of HTML."""
     if request.is_json or request.endpoint in _JSON_ALONE or is_app_request():
         return True
     if "application/json" not in request.environ.get("HTTP_ACCEPT", ""):
-        return False  # as a browser's pages say, before anything is parsed
+        return False  # this is so for the pages of a browser, and spares parsing the header
     accept = request.accept_mimetypes
     named = {kind for kind, _quality in accept}
     if "application/json" not in named:
@@ -27,7 +27,7 @@ def wants_json() -> bool:
 
 
 def given(name: str) -> str | None:
-    """Return the field ``name`` of the body, or ``None`` where it is missing or no text."""
+    """Return the field ``name`` of the body, or ``None`` if it is missing or not a text."""
     if request.is_json:
         value = _json().get(name)
         return value if isinstance(value, str) else None
@@ -35,18 +35,18 @@ def given(name: str) -> str | None:
 
 
 def field(name: str) -> Any:
-    """Return the field ``name`` of a JSON body, whatever it is; ``None`` where there is none."""
+    """Return the field ``name`` of a JSON body, of any type, or ``None`` if it is missing."""
     return _json().get(name) if request.is_json else None
 
 
 def text(name: str) -> str:
-    """Return the field ``name`` of the body, or ``""`` where it is missing or no text."""
+    """Return the field ``name`` of the body, or ``""`` if it is missing or not a text."""
     return given(name) or ""
 
 
 def remembered() -> bool | None:
-    """Return whether the browser is to stay signed in when it is closed; ``None`` where nothing was sent about it."""
-    # A box that is not ticked sends nothing: a hidden field before it says so.
+    """Return whether the browser should stay signed in after it is closed, or ``None`` if the request does not say."""
+    # A checkbox that is not ticked sends nothing, so a hidden field before it sends false.
     boxes = [_json().get("remember")] if request.is_json else request.form.getlist("remember")
     value = boxes[-1] if boxes else None
     return None if value is None else str(value).strip().lower() not in ("false", "0", "off", "no")
@@ -56,5 +56,5 @@ def _json() -> dict[str, Any]:
     try:
         body = request.get_json(silent=True)
     except RecursionError:
-        body = None  # nested so deeply that Python gives up reading it: as good as no JSON
+        body = None  # nested too deeply for the parser: treated as invalid JSON
     return body if isinstance(body, dict) else {}

@@ -1,4 +1,4 @@
-"""The page behind the link in the mail. Registered only where ``CHATBOTKIT_AUTH_MAIL_LINK`` is on.
+"""The page of the link in the mail. Registered only if ``CHATBOTKIT_AUTH_MAIL_LINK`` is on.
 
 A GET changes nothing, since mail scanners follow links. The button's POST signs in.
 """
@@ -40,7 +40,7 @@ def show() -> AnyResponse:
     except (NoChallenge, CodeExpired, TooManyAttempts):
         if wants_json():
             raise
-        return redirect(url_for("chatbotkit_auth.verify"))  # which says what has become of it
+        return redirect(url_for("chatbotkit_auth.verify"))  # it says what has happened to the challenge
     if wants_json():
         return challenge_json(challenge)
     return page("link", take(), email=mask(challenge.identifier), token=token)
@@ -70,6 +70,6 @@ def _elsewhere() -> AnyResponse:
     if wants_json():
         return failed(400, "no_challenge", sentence)
     if current_session() is not None:
-        # Most likely by this very link, which is opened once more. The page says as whom.
+        # Probably by this link, which was opened again. The page shows the address.
         return redirect(url_for("chatbotkit_auth.account"), 302 if request.method == "GET" else 303)
     return message_page(Flash(400, sentence, "no_challenge", title=_("Open it in the other browser")))

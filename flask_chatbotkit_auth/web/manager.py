@@ -1,4 +1,4 @@
-"""What answers a person whom a view of the application does not let in, where the ``LoginManager`` is ours."""
+"""The answers of ``login_required`` and ``fresh_login_required``, if the ``LoginManager`` is ours."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .redirects import came_from
 
 
 def sign_in_manager() -> Any:
-    """Return a ``LoginManager`` that answers as our own pages do."""
+    """Return a ``LoginManager`` that answers like our own pages."""
     return _SignInManager()
 
 
 class _SignInManager(LoginManager):  # type: ignore[misc]  # Flask-Login has no type information
-    """Flask-Login's, but JSON is answered in JSON, and a form that was sent leads back to the page that it is on."""
+    """Flask-Login's manager, but it answers JSON with JSON, and after a form it leads back to the page of the form."""
 
     def unauthorized(self) -> Any:
-        """Answer a request that needs somebody to be signed in."""
+        """Answer a request that needs a signed-in person."""
         if self.unauthorized_callback is None and wants_json():
             user_unauthorized.send(current_app._get_current_object())  # type: ignore[attr-defined]
             return failed(401, "not_signed_in", _("You are not signed in, or no longer. Sign in to go on."))
@@ -36,7 +36,7 @@ class _SignInManager(LoginManager):  # type: ignore[misc]  # Flask-Login has no 
         return super().unauthorized()
 
     def needs_refresh(self) -> Any:
-        """Answer a request that needs a fresh proof of who is signed in."""
+        """Answer a request that needs a fresh sign-in."""
         if self.needs_refresh_callback is None and wants_json():
             user_needs_refresh.send(current_app._get_current_object())  # type: ignore[attr-defined]
             return json_problem(NotFresh())

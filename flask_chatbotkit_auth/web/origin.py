@@ -1,4 +1,4 @@
-"""Whether a POST comes from our own pages: the browser's word about its origin, then Flask-WTF's token."""
+"""CSRF protection: the origin of a POST, as the browser states it, and then Flask-WTF's token."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ else:
 
 
 class OriginRefused(CSRFError):
-    """The browser says that the request comes from a page of somebody else.
+    """The browser says that the request comes from a page of another site.
 
-    :param detail: what it says, for the JSON in debug mode; no log holds what a client wrote.
+    :param detail: what the browser says, for the JSON in debug mode. It is not logged, since a client wrote it.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -30,19 +30,19 @@ class OriginRefused(CSRFError):
 
 
 def check_csrf() -> None:
-    """Let a state change through only if it comes from us, or from an origin that the configuration trusts.
+    """Raise unless a state-changing request comes from our own pages or a trusted origin.
 
-    A neighbouring host can plant a session cookie whose token it knows, and its forms are no cross-site requests to
-    ``SameSite``. So the token alone is not enough where the browser tells more.
+    A sibling domain can plant a session cookie whose token it knows, and its forms count as same-site for ``SameSite``. So
+    the token alone is not enough if the browser says more.
 
-    :raises CSRFError: it does not; the description says which check refused.
+    :raises CSRFError: the request comes from elsewhere. The description says which check refused it.
     """
     if request.method in ("GET", "HEAD", "OPTIONS") or not current_app.config.get("WTF_CSRF_ENABLED", True):
         return
-    if is_app_request():  # it carries no cookie that another site could make a browser send
+    if is_app_request():  # it does not use cookies, which another site could make a browser send
         return
     known = _check_origin()
-    if g.get("csrf_valid"):  # the application has checked the token itself
+    if g.get("csrf_valid"):  # the application has already checked the token
         return
     try:
         validate_csrf(_token(), secret_key=_keys())
@@ -53,16 +53,16 @@ def check_csrf() -> None:
 
 
 def take_over(app: Flask, blueprint: object) -> None:
-    """Have an application-wide ``CSRFProtect`` leave our pages to :func:`check_csrf`, which asks for no ``Referer``."""
+    """Exempt our pages from an application-wide ``CSRFProtect``. They use :func:`check_csrf`, which needs no ``Referer``."""
     csrf = app.extensions.get("csrf")
     if isinstance(csrf, CSRFProtect):
         csrf.exempt(blueprint)
 
 
 def exempt_app_requests(csrf: CSRFProtect) -> CSRFProtect:
-    """Have an application's own ``CSRFProtect`` let requests of apps through, which send a bearer token and no CSRF token.
+    """Exempt requests of apps from an application's own ``CSRFProtect``. They send a bearer token and no CSRF token.
 
-    It is safe, since no cookie counts in such a request. It changes nothing unless ``CHATBOTKIT_AUTH_APP_SESSIONS`` is on.
+    This is safe, since cookies are ignored in such a request. It has no effect unless ``CHATBOTKIT_AUTH_APP_SESSIONS`` is on.
 
     :returns: the same object.
     """
@@ -70,7 +70,7 @@ def exempt_app_requests(csrf: CSRFProtect) -> CSRFProtect:
 
     def protect_browsers(*arguments: Any, **options: Any) -> None:
         if is_app_request():
-            g.csrf_valid = True  # a form of Flask-WTF looks here before it asks for a token
+            g.csrf_valid = True  # forms of Flask-WTF read this before they check a token
         else:
             protect(*arguments, **options)
 
@@ -79,9 +79,9 @@ def exempt_app_requests(csrf: CSRFProtect) -> CSRFProtect:
 
 
 def _check_origin() -> bool:
-    """Return whether it is certain that the request comes from us or a trusted origin; ``False`` where nothing is known.
+    """Return whether the request certainly comes from us or a trusted origin; ``False`` if that is unknown.
 
-    :raises OriginRefused: it comes from somewhere else.
+    :raises OriginRefused: it comes from elsewhere.
     """
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     own = f"{request.scheme}://{request.host}".lower()
@@ -100,9 +100,9 @@ def _check_origin() -> bool:
 
 
 def _check_referer() -> None:
-    """Over HTTPS, ask for a ``Referer`` from here, as Flask-WTF does.
+    """Over HTTPS, require a ``Referer`` from this site, as Flask-WTF does.
 
-    :raises CSRFError: there is none, or it is somebody else's.
+    :raises CSRFError: it is missing, or from another site.
     """
     if not (request.is_secure and current_app.config["WTF_CSRF_SSL_STRICT"]):
         return
@@ -113,10 +113,10 @@ def _check_referer() -> None:
 
 
 def _keys() -> list[str | bytes] | None:
-    """Return the keys that a token may be signed under, the oldest first; ``None`` for the key of Flask-WTF's own.
+    """Return the keys with which a token can be signed, the oldest first, or ``None`` for the key of Flask-WTF.
 
-    While the key changes, one worker shows a form and another one, whose first key is the other, takes it. Flask-WTF knows
-    ``SECRET_KEY`` alone.
+    During a rotation of the key, one worker can render a form and another one, with another first key, receive it.
+    Flask-WTF uses only ``SECRET_KEY``.
     """
     if current_app.config.get("WTF_CSRF_SECRET_KEY") is not None:
         return None

@@ -1,4 +1,4 @@
-"""The pages and JSON of passkeys. Registered only where ``CHATBOTKIT_AUTH_PASSKEYS`` is on."""
+"""Passkeys: pages and JSON. Registered only if ``CHATBOTKIT_AUTH_PASSKEYS`` is on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .redirects import safe_next
 from .sign_in import new_token
 
 LATER = "chatbotkit_auth_passkey_later"
-"""The cookie of a browser in which somebody does not want a passkey now; it holds nothing about anybody."""
+"""The cookie of a browser in which somebody has declined a passkey. It contains nothing about a person."""
 
 
 def register(app: Flask, prefix: str, store: Store) -> None:
@@ -59,7 +59,7 @@ def options() -> Response:
 
 
 def options_json() -> str:
-    """Return the options of a sign-in for the page itself, which spares its script a request."""
+    """Return the options of a sign-in, to embed in the page, which saves a request of its script."""
     return json.dumps(flow.sign_in_options())
 
 
@@ -70,7 +70,7 @@ def sign_in() -> AnyResponse:
 
 
 def offer() -> AnyResponse:
-    """Show the offer of a passkey after a sign-in by code, once, to somebody who has none."""
+    """Offer a passkey once, after a sign-in with a code, to a person who has none."""
     target = safe_next() or after_sign_in()
     record = current_session()
     if record is None or not worth_offering(record):
@@ -79,7 +79,7 @@ def offer() -> AnyResponse:
 
 
 def after_code(target: str) -> str:
-    """Return where a person goes who has just signed in with a code on a device that can make a passkey."""
+    """Return the URL after a sign-in with a code, on a device that can create a passkey."""
     record = current_session()
     if record is None or not worth_offering(record):
         return target
@@ -87,12 +87,12 @@ def after_code(target: str) -> str:
 
 
 def may_be_offered() -> bool:
-    """Return whether this browser may be asked to make a passkey at all."""
+    """Return whether this browser can be offered a passkey."""
     return current_auth.config.passkey_offer and LATER not in request.cookies
 
 
 def worth_offering(record: SessionRecord) -> bool:
-    """Return whether this person, in this browser, should be asked to make a passkey."""
+    """Return whether to offer this person a passkey in this browser."""
     if not may_be_offered() or flow.of(record.user):
         return False
     try:
@@ -135,14 +135,14 @@ def remove(record: SessionRecord, passkey_id: str) -> AnyResponse:
 
 
 def endpoints() -> Response:
-    """Tell password managers where passkeys are made and looked after (W3C passkey endpoints)."""
+    """Answer the URLs at which password managers can create and manage passkeys (W3C passkey endpoints)."""
     origin = str(current_auth.config.origin)
     account = origin + url_for("chatbotkit_auth.account") + "#passkeys"
     return jsonify(enroll=account, manage=account)
 
 
 def on_account_page(record: SessionRecord) -> dict[str, Any]:
-    """Return what the account page shows of passkeys."""
+    """Return the passkeys for the account page."""
     own_passkeys = flow.of(record.user)
     return {
         "passkeys": [

@@ -1,4 +1,4 @@
-"""Where people are sent: by ``next`` to this host and nowhere else, by the configuration within the application."""
+"""Redirect targets: ``next``, which must be on this host, and those of the configuration."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from werkzeug.routing import RequestRedirect
 from .forms import text
 
 MAX_LENGTH = 1024
-"""Bytes; a longer target is dropped rather than carried in a cookie, which browsers drop above 4 kB."""
+"""The most bytes of a target. A longer one is ignored, since it is kept in a cookie, which browsers drop above 4 kB."""
 
 
 def safe_path(target: str | None, host: str) -> str | None:
-    """Return ``target`` as a path on this host, or ``None`` when it leads anywhere else (ASVS 5.0, 3.7.2).
+    """Return ``target`` as a path on this host, or ``None`` if it leads elsewhere (ASVS 5.0, 3.7.2).
 
-    A browser reads a URL more kindly than a parser does: in a path it takes a backslash for a slash,
-    and drops tabs and line ends.
-    So everything but a plain path is refused, but for a URL that names exactly this host. Halves of characters, which JSON
-    can name, fit into no ``Location`` header.
+    A browser reads URLs more tolerantly than a parser: in a path it treats a backslash as a slash, and it ignores tabs and
+    line ends. So only a plain path and a URL of exactly this host are accepted. Halves of characters, which JSON can
+    contain, cannot be written into a ``Location`` header.
 
     :param host: the request's host with its port, as the browser knows it.
     """
@@ -43,40 +42,40 @@ def safe_path(target: str | None, host: str) -> str | None:
             target = f"/{target}"
     if not target.startswith("/") or target.startswith("//") or "\\" in re.split("[?#]", target, maxsplit=1)[0]:
         return None
-    # In a query or a fragment a backslash leads nowhere; an address bar and Flask-Login write it as it is.
+    # In a query or a fragment a backslash is harmless, and browsers and Flask-Login do not escape it.
     return target.replace("\\", "%5C")
 
 
 def safe_next() -> str | None:
-    """Return where this request wants to go afterwards: the checked ``next`` of its body or else of its query.
+    """Return the checked ``next`` of this request, from its body or else from its query.
 
-    It is a path on this host that a GET can open, for a redirect in a view of your own; ``None`` where there is none.
+    It is a path on this host that a GET can open, for a redirect in your own view, or ``None``.
     """
     target = text("next") or request.args.get("next")
     if not target and current_app.config.get("USE_SESSION_FOR_NEXT"):
-        target = session.get("next")  # Flask-Login's own way
+        target = session.get("next")  # Flask-Login can keep `next` in the session
     path = safe_path(target, request.host) if isinstance(target, str) else None
     return path if path is None or opens(path) else came_from()
 
 
 def came_from() -> str | None:
-    """Return the page that this request comes from, if it is on this host, and none of the sign-in."""
+    """Return the page that this request comes from, if it is on this host and not a page of the sign-in."""
     path = safe_path(request.referrer, request.host)
     own = url_for("chatbotkit_auth.sign_in").rpartition("/")[0] + "/"
     return path if path is not None and opens(path) and not path.startswith(own) else None
 
 
 def opens(path: str) -> bool:
-    """Return whether a GET of ``path`` may be answered, as far as this application knows.
+    """Return whether this application has a route for a GET of ``path``, or cannot know.
 
-    :param path: as the browser knows it, or ``"/"`` for the application's own root.
+    :param path: the path in the browser, or ``"/"`` for the application's own root.
     """
     root = request.script_root
     own = urlsplit(path).path
     if root and own.startswith(f"{root}/"):
         own = own[len(root) :]
     elif root and path != "/":
-        return True  # another application's, which knows itself
+        return True  # it belongs to another application on this host
     adapter = current_app.create_url_adapter(request)
     try:
         if adapter is not None:
@@ -91,9 +90,7 @@ def opens(path: str) -> bool:
 
 
 def mounted(target: str, root: str) -> str:
-    """Return a configured ``target`` as the browser has to know it: a path is the application's own, as its routes are.
-
-    A whole URL leads where it says.
+    """Return the URL of a configured ``target``. A path is relative to the application's root, and a full URL is unchanged.
 
     :param root: the path that the application is mounted at, ``""`` for the whole of its host.
     """

@@ -1,4 +1,4 @@
-"""The pages and JSON of the sign-in. What happens is in ``flows``; here is only how it is asked for and answered."""
+"""Signing in and out: pages and JSON. The steps themselves are in ``flows``."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _REFUSED = "chatbotkit_auth_refused"
 
 @blueprint.after_app_request
 def _notice_refusal(response: Response) -> Response:
-    """Remember that a page of the application sends a person here who is signed in already, since it refuses them.
+    """Note that a page of the application has sent a signed-in person here, since it refuses them.
 
-    Sent back there, they would go in a circle.
+    Sending them back would cause a redirect loop.
     """
     if (
         response.status_code in (301, 302, 303)
@@ -51,8 +51,8 @@ def sign_in() -> AnyResponse:
     shown = take()
     if shown is not None and shown.title:
         return message_page(shown)
-    # A person whose session is no longer fresh comes here to prove themselves again, so only a fresh one is sent on.
-    # What takes a younger proof than that leads here with `again`.
+    # A person whose session is not fresh comes here to sign in again, so only a fresh session is redirected. Pages that
+    # need an even newer proof link here with `again`.
     record = current_session()
     if shown is None and record is not None and login_fresh() and "again" not in request.args:
         if browser.pop(_REFUSED, False):
@@ -70,10 +70,10 @@ def sign_in_post() -> AnyResponse:
     try:
         challenge = flows.request_code(text("email"), next=safe_next(), remember=remembered() is not False)
     except MailError as error:
-        # The challenge stays: the code page offers to send another code at once.
+        # The challenge stays, and its page offers to send another code.
         return problem(error, "verify")
     except RateLimited as error:
-        # A working code for the same address may be in the person's hands.
+        # The person may already have a valid code for this address.
         before = flows.pending()
         known = before is not None and same_identifier(text("email"), before.identifier)
         return problem(error, "verify" if known else None)
@@ -100,7 +100,7 @@ def verify() -> AnyResponse:
     if shown is None:
         return redirect(url_for("chatbotkit_auth.sign_in"))
     record = current_session()
-    if record is not None:  # in another tab, meanwhile
+    if record is not None:  # signed in meanwhile, in another tab
         return page("signed_in", shown, email=record.user.email, go_url=after_sign_in(), refused=False)
     return _sign_in_page(shown)
 
@@ -114,7 +114,7 @@ def verify_post() -> AnyResponse:
         challenge = flows.latest()
         if wants_json() or challenge is None or challenge.state is not State.COMPLETED:
             raise
-        # Another request was faster, and this browser may have its new cookie by now: leave that alone, and look again.
+        # Another request was faster, and this browser may already have its new cookie. Keep that, and redirect.
         browser.modified = False
         return redirect(url_for("chatbotkit_auth.verify"), 303)
     target = next or after_sign_in()
@@ -127,7 +127,7 @@ def verify_post() -> AnyResponse:
 
 @blueprint.get("/resend")
 def resend_get() -> AnyResponse:
-    # Whoever reloads the page after a refused resend.
+    # For a reload of the page after a refused resend.
     return redirect(url_for("chatbotkit_auth.verify"))
 
 
@@ -154,7 +154,7 @@ def sign_out_post() -> AnyResponse:
 @blueprint.get("/session")
 def session() -> Response:
     pending = None
-    with suppress(StoreError):  # the token is needed all the same, and whatever needs the store says so itself
+    with suppress(StoreError):  # the token is needed anyway, and what needs the store raises its own error
         pending = flows.pending()
     answer: dict[str, Any] = {"user": None, "expires_at": None}
     if current_user.is_authenticated and (record := current_session()) is not None:
@@ -167,14 +167,14 @@ def session() -> Response:
 
 
 def openapi() -> Response:
-    """Answer with the description of the JSON API; no page of the blueprint, since only some applications serve it."""
-    from .openapi import document  # only where somebody asks
+    """Answer the OpenAPI document. It is not part of the blueprint, since it is only served if the setting is on."""
+    from .openapi import document  # imported at the first request
 
     return jsonify(document(current_auth, cookie=current_app.config["SESSION_COOKIE_NAME"], root=request.script_root))
 
 
 def new_token() -> str:
-    """Return the token of the session that has just begun, and none that this request made before."""
+    """Return the CSRF token of the new session, not one that was made earlier in this request."""
     g.pop(current_app.config["WTF_CSRF_FIELD_NAME"], None)
     return str(generate_csrf())
 
@@ -182,7 +182,7 @@ def new_token() -> str:
 def _sign_in_page(shown: Flash | None) -> Response:
     pending, record = flows.pending(), current_session()
     before = pending or flows.latest()
-    # A person who is signed in comes here to prove themselves again: the page is about them and nobody else.
+    # A signed-in person signs in again here, so the page is only about their own address.
     fixed = record.user.email if record is not None else ""
     if fixed and pending is not None and not same_identifier(fixed, pending.identifier):
         pending = None
@@ -201,7 +201,7 @@ def _sign_in_page(shown: Flash | None) -> Response:
 
 
 def _is_another(email: str, record: SessionRecord) -> bool:
-    """Return whether this is not the address of the signed-in person, who may have none."""
+    """Return whether this is another address than that of the signed-in person, who may have none."""
     return bool(record.user.email) and not same_identifier(email, record.user.email)
 
 
@@ -212,23 +212,23 @@ def _passkeys() -> Any:
 
 
 def _email(shown: Flash | None, known: str) -> str:
-    """Return what the field for the address begins with."""
+    """Return the initial value of the field for the address."""
     if shown is not None and shown.typed:
         return shown.typed.get("email", "")
     if "email" in request.args:
         return request.args["email"][:MAX_LENGTH]
-    # "Use another address", or "Start again": it is there to be corrected, and in no URL, which a log would keep.
+    # "Use another address" or "Start again": shown to be corrected. It is not in the URL, which would be logged.
     return known
 
 
 def _used_page() -> Response:
-    """Return the page for a code that has signed somebody in, who may have pressed the button twice."""
+    """Return the page for a code that was already used, as when a person presses the button twice."""
     shown = Flash(
         NoChallenge.http_status,
         _("If that was you a moment ago, you're signed in. If not, send a new code."),
         NoChallenge.error_code,
         title=_("This code has been used"),
-        # Sends on who is signed in, and shows everybody else the form.
+        # That page redirects a signed-in person, and shows the form to everybody else.
         action_url=url_for("chatbotkit_auth.sign_in", next=flows.pending_next()),
         action_label=_("Continue"),
     )

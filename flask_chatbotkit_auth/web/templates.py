@@ -1,4 +1,4 @@
-"""Which template a page is made of: the application's own before ours, and ours beneath it when the two have one name."""
+"""Template loading: the application's own templates first, and then ours, also if both have the same name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ _KEY = "chatbotkit_auth_templates"
 
 
 def template(name: str) -> Template:
-    """Return the template ``chatbotkit_auth/<name>``: the application's, else ours.
+    """Return the template ``chatbotkit_auth/<name>``: the application's, or else ours.
 
-    One of the application that extends or includes the very name that it has itself gets ours, where Jinja would go round
-    for ever.
+    A template of the application can extend or include its own name, and gets ours. In Jinja this would be an endless loop.
     """
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     if _KEY not in app.extensions:
@@ -25,7 +24,7 @@ def template(name: str) -> Template:
 
 
 def _overlay(app: Flask) -> Environment:
-    # It shares filters, globals and extensions with the application's own, which stays as it is.
+    # It shares filters, globals and extensions with the application's environment, which is not changed.
     environment = app.jinja_env.overlay()
     usual = environment.join_path
     ours = FileSystemLoader(Path(__file__).parents[1] / "templates")
