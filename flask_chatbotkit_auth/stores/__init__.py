@@ -1,4 +1,4 @@
-"""Where challenges and sessions are kept: the contract, and one back end a file."""
+"""The stores of challenges and sessions: the contract, and one file for each back end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def open_store(url: str | URL, *, pool: int = 5) -> Store:
-    """Return the store behind ``url``. Only its own back end's libraries are imported.
+    """Return the store for ``url``. Only the libraries of its back end are imported.
 
     :param url: ``memory://``, ``redis://…``, or the URL of a SQL database.
-    :param pool: how many connections to a SQL database the store may hold at once.
-    :raises ConfigurationError: it is no such URL, or its driver is not installed.
+    :param pool: the most connections that the store opens to a SQL database.
+    :raises ConfigurationError: the URL is invalid, or its driver is not installed.
     """
     scheme = url.partition(":")[0] if isinstance(url, str) else ""
     if scheme == "memory":

@@ -1,4 +1,4 @@
-"""The store contract: which steps a store takes, and which of them must be atomic."""
+"""The store contract: the methods of a store, each of which is atomic."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ __all__ = ["MAX_CODES", "Attempt", "Challenge", "Outcome", "SessionRecord", "Sta
 
 
 class Store(ABC):
-    """Remembers challenges and sessions for as long as they last.
+    """Stores challenges and sessions.
 
-    To keep them elsewhere subclass :class:`~flask_chatbotkit_auth.stores.documents.DocumentStore`, which needs a read and a
-    compare-and-set, or this. :class:`flask_chatbotkit_auth.testing.StoreContract` holds the cases that every store meets.
-    A method may be called by any thread of any process at any time. Each one is atomic: it happens wholly or not at all.
-    Times are aware UTC and always given by the caller, so that a store has no clock of its own.
+    For another back end, subclass :class:`~flask_chatbotkit_auth.stores.documents.DocumentStore`, which needs only a read
+    and a compare-and-set, or this class. Test it with :class:`flask_chatbotkit_auth.testing.StoreContract`. Any thread of
+    any process can call a method at any time. Each method is atomic: it happens completely or not at all. Times are aware
+    UTC, and the caller passes them, so a store needs no clock.
 
-    Every method raises :exc:`~flask_chatbotkit_auth.exceptions.StoreError` when the back end cannot be reached.
+    Every method raises :exc:`~flask_chatbotkit_auth.exceptions.StoreError` if the back end cannot be reached.
     """
 
     # Challenges
 
     @abstractmethod
     def add_challenge(self, challenge: Challenge, digest: str) -> None:
-        """Remember a new challenge and the digest of its first code."""
+        """Add a challenge, and the digest of its first code."""
 
     @abstractmethod
     def get_challenge(self, challenge_id: str) -> Challenge | None:
-        """Return the challenge, even if it is past its lifetime, or ``None``."""
+        """Return the challenge, even if it has expired, or ``None``."""
 
     @abstractmethod
     def add_code(
@@ -52,64 +52,65 @@ class Store(ABC):
         max_sends: int,
         max_attempts: int,
     ) -> bool:
-        """Add one more code, unless the challenge may send none now. Attempts stay counted.
+        """Add another code, if the challenge can have one now. The attempts stay counted.
 
-        Of two calls at the same time at most one adds a code, provided ``sent_before`` is in the past. The newest
+        Of two calls at the same time, at most one adds a code, if ``sent_before`` is in the past. The newest
         :data:`MAX_CODES` codes work, each until its own expiry.
 
-        :param sent_before: the newest code must have been made at or before this time (now less the cooldown).
-        :param max_sends: how many codes the challenge may have after this one.
+        :param sent_before: the newest code must have been made at or before this time (now minus the cooldown).
+        :param max_sends: the most codes that the challenge can have, including this one.
         :param max_attempts: how many wrong codes end the challenge.
-        :returns: whether the code was added; ``False`` also when the challenge is not open, expired or unknown.
+        :returns: whether the code was added. ``False`` also if the challenge is not open, has expired, or is unknown.
         """
 
     @abstractmethod
     def withdraw_code(self, challenge_id: str) -> None:
-        """Take back the newest code's place in the count and its cooldown, since it could not be sent.
+        """Undo the count and the cooldown of the newest code, since it could not be sent.
 
-        The code itself keeps working: a mail server may have taken the mail and failed to say so.
+        The code itself still works: the mail server may have accepted the mail without confirming it.
         """
 
     @abstractmethod
     def try_code(self, challenge_id: str, digests: Sequence[str], *, now: datetime, max_attempts: int) -> Attempt:
-        """Count and compare a code in one step: the gate of the whole sign-in.
+        """Count and compare a code in one step. The security of the sign-in depends on this method.
 
-        Of any number of calls with a right code, wherever they run, exactly one is answered ``ACCEPTED``; it moves the
-        challenge from open to verified (ASVS 5.0, 6.5.1). A wrong one is counted, and at ``max_attempts`` the challenge has
-        ended (6.6.3).
+        Of any number of calls with a right code, on all workers, exactly one returns ``ACCEPTED``. It moves the challenge
+        from open to verified (ASVS 5.0, 6.5.1). A wrong code is counted, and at ``max_attempts`` the challenge ends
+        (6.6.3).
 
-        :param digests: the code's digest under each key that is in force (the secret key and its fallbacks).
+        :param digests: the digest of the code with each valid key (the secret key and its fallbacks).
         """
 
     @abstractmethod
     def accept_challenge(self, challenge_id: str, *, now: datetime, max_attempts: int) -> Attempt:
-        """Move the challenge from open to verified without a code, for a proof of another kind: the link in the mail.
+        """Move the challenge from open to verified without a code, for another proof: the link in the mail.
 
-        Under the conditions of :meth:`try_code`, and as often: of any number of calls one is answered ``ACCEPTED``.
-        ``WRONG`` is never answered. :attr:`Attempt.again` tells whether a ``SPENT`` challenge is verified and in time.
+        The conditions are those of :meth:`try_code`: of any number of calls, exactly one returns ``ACCEPTED``. ``WRONG`` is
+        never returned. :attr:`Attempt.again` says whether a ``SPENT`` challenge is verified and has not expired.
         """
 
     @abstractmethod
     def count_try(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
-        """Count one try to complete a verified challenge, before anything is asked of the API.
+        """Count one try to complete a verified challenge, before the API is called.
 
-        :returns: ``False``, with nothing counted, when ``max_tries`` were counted before, or when the challenge is not
-            verified (any more) or past its lifetime.
+        :returns: ``False``, without counting, if ``max_tries`` were counted already, or if the challenge is not verified or
+            has expired.
         """
 
     @abstractmethod
     def claim(self, challenge_id: str, *, now: datetime, max_tries: int) -> bool:
-        """Count a try, and move the challenge from verified to claimed: one caller may now do what the code was for.
+        """Count a try, and move the challenge from verified to claimed, so that only this caller does what the code is for.
 
-        Afterwards that caller calls :meth:`finish`, or :meth:`unclaim` when it failed and may be tried again. Where it never
-        does, as a worker that was killed, the challenge counts as verified again :data:`~.records.CLAIM_LASTS` later.
+        Afterwards the caller calls :meth:`finish`, or :meth:`unclaim` if it failed and can be tried again. If it does
+        neither, for example since the worker was killed, the challenge counts as verified again after
+        :data:`~.records.CLAIM_LASTS`.
 
         :returns: ``True`` to exactly one of the callers; ``False`` as :meth:`count_try`.
         """
 
     @abstractmethod
     def unclaim(self, challenge_id: str) -> None:
-        """Move the challenge from claimed back to verified. One that is not claimed stays as it is."""
+        """Move the challenge from claimed back to verified. Do nothing if it is not claimed."""
 
     @abstractmethod
     def finish(self, challenge_id: str) -> bool:
@@ -117,14 +118,14 @@ class Store(ABC):
 
     @abstractmethod
     def end_challenge(self, challenge_id: str) -> bool:
-        """Move the challenge to completed from wherever it is: nothing comes of it any more.
+        """Move the challenge to completed from any state, so that it cannot be used any more.
 
-        :returns: whether there was one that had not ended so before.
+        :returns: whether there was such a challenge that was not completed yet.
         """
 
     @abstractmethod
     def end_challenges(self, identifier: str, *, now: datetime) -> int:
-        """End every challenge of an address that is within its lifetime; return how many there were."""
+        """End every challenge of an address that has not expired. Return how many there were."""
 
     @abstractmethod
     def complete(
@@ -136,23 +137,23 @@ class Store(ABC):
         event: Event | None = None,
         max_sessions: int | None = None,
     ) -> bool:
-        """Move the challenge from verified to completed and remember the session it leads to, both or neither.
+        """Move the challenge from verified to completed, and add its session: both or neither.
 
-        :param event: remembered with them, where this is an :class:`~flask_chatbotkit_auth.stores.events.EventStore`.
-        :param max_sessions: how many sessions the user may have afterwards. Those that were opened first end, in the same
-            step, and never the new one. ``None``: any number.
-        :returns: ``False``, with no session made, when the challenge is not verified (any more) or past its lifetime.
+        :param event: added in the same step, if this is an :class:`~flask_chatbotkit_auth.stores.events.EventStore`.
+        :param max_sessions: the most sessions that the user can have afterwards. The ones that were opened first end in the
+            same step, but never the new one. ``None`` for no limit.
+        :returns: ``False``, without adding a session, if the challenge is not verified or has expired.
         """
 
     # Sessions
 
     @abstractmethod
     def get_session(self, session_id: str, *, now: datetime) -> SessionRecord | None:
-        """Return the session, or ``None`` when it is unknown, ended or past its lifetime."""
+        """Return the session, or ``None`` if it is unknown, has ended, or has expired."""
 
     @abstractmethod
     def add_session(self, session: SessionRecord, *, now: datetime) -> None:
-        """Remember a session that no challenge led to: one that the application opened itself."""
+        """Add a session without a challenge, which the application opened itself."""
 
     @abstractmethod
     def list_sessions(self, user_id: str, *, now: datetime, limit: int | None = None) -> list[SessionRecord]:
@@ -164,37 +165,37 @@ class Store(ABC):
 
     @abstractmethod
     def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime, ip: str | None = None) -> None:
-        """Note that the session was used. One that has ended, or was past its lifetime at ``seen_at``, stays so.
+        """Write the time of the last use. A session that has ended, or had expired at ``seen_at``, is not changed.
 
-        :param ip: the address it was used from; ``None`` keeps the one before.
+        :param ip: the client's address; ``None`` keeps the previous one.
         """
 
     @abstractmethod
     def stamp_session(self, session_id: str, *, audience: str, adapter: str) -> None:
-        """Write audience and adapter into a session that has none, such as one of 0.1. One that has them keeps them."""
+        """Set audience and adapter of a session that has none, such as one of 0.1."""
 
     @abstractmethod
     def claim_refresh(
         self, session_id: str, *, now: datetime, refreshed_before: datetime, claim_until: datetime
     ) -> bool:
-        """Give the task of refreshing the session's user to one caller.
+        """Assign the refresh of the session's user to one caller.
 
-        :param refreshed_before: only when the snapshot was last read before this time.
-        :param claim_until: when others may try, should this caller never come back with a user.
+        :param refreshed_before: only if the snapshot was last read before this time.
+        :param claim_until: when another caller can try, if this one never saves a user.
         :returns: ``True`` to exactly one of the callers.
         """
 
     @abstractmethod
     def save_user(self, user: User, *, now: datetime) -> None:
-        """Replace the snapshot in every session of the user by ``user``, read from the API at ``now``."""
+        """Replace the snapshot in every session of the user with ``user``, which was read from the API at ``now``."""
 
     @abstractmethod
     def end_session(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """End one session, or none if ``user_id`` is given and it is another user's; return whether one has ended."""
+        """End a session. If ``user_id`` is given, it must be that user's. Return whether it was ended."""
 
     @abstractmethod
     def end_sessions(self, user_id: str, *, keep: str | None = None) -> list[str]:
-        """End every session of the user but the one whose id is ``keep``; return the ids of those that ended."""
+        """End every session of the user except the one with the id ``keep``. Return the ids of those that were ended."""
 
     @abstractmethod
     def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:
@@ -202,51 +203,51 @@ class Store(ABC):
 
     @abstractmethod
     def end_all_sessions(self) -> int:
-        """End every session of everybody; return how many there were."""
+        """End every session of every user. Return how many there were."""
 
-    # What may happen once, or by one at a time
+    # Leases, and things that work once
 
     @abstractmethod
     def lease(self, name: str, *, now: datetime, until: datetime) -> bool:
-        """Take a name that nobody holds, until then.
+        """Lease a name until then, if nobody holds it.
 
-        :returns: ``True`` to exactly one of the callers, until the time is over or the name was released.
+        :returns: ``True`` to exactly one of the callers, until the time is over or the name is released.
         """
 
     @abstractmethod
     def release(self, name: str, *, until: datetime) -> None:
-        """Give back a name that was leased until exactly then. A later lease, of somebody else, stays."""
+        """Release a name that was leased until exactly then. A later lease of another caller is not changed."""
 
     def spend(self, nonce: str, *, now: datetime, until: datetime) -> bool:
-        """Use something that works once; return whether this was the first time. It is remembered until then."""
+        """Mark a name as used. Return whether this was the first time. It is remembered until then."""
         return self.lease(nonce, now=now, until=until)
 
-    # Care
+    # Maintenance
 
     def connected(self) -> AbstractContextManager[None]:
-        """Let the steps that this thread takes inside share one connection, where the back end has connections to share.
+        """Let the calls of this thread inside share one connection, if the back end supports it.
 
-        Each of them stays atomic, and no two become one. Nothing that waits for anybody else belongs inside.
+        Each call is still atomic on its own. Do not wait for anything else inside.
         """
         return nullcontext()
 
     def setup(self) -> None:  # noqa: B027  # most back ends need nothing made
-        """Make what the back end needs, such as tables. Safe to call again, and from many processes at once."""
+        """Create what the back end needs, such as tables. It can be called again, and by many processes at once."""
 
     def close(self) -> None:  # noqa: B027  # most back ends hold nothing open
-        """Close the connections that the store has opened itself. The next use opens new ones."""
+        """Close the connections that the store opened itself. The next use opens new ones."""
 
     @abstractmethod
     def ping(self) -> None:
-        """Ask the back end for a sign of life.
+        """Check that the back end answers.
 
-        :raises StoreError: there is none. The text says what is wrong and the cure.
+        :raises StoreError: it does not. The text says the cause and the cure.
         """
 
     @abstractmethod
     def purge(self, *, now: datetime, limit: int = 1000) -> int:
-        """Forget at most ``limit`` things that are past their lifetime; return how many there were."""
+        """Delete at most ``limit`` expired records. Return how many were deleted."""
 
     @abstractmethod
     def limits_storage(self) -> LimitsStorage:
-        """Return where the *limits* library counts by default: in this store's own back end."""
+        """Return the default storage of the *limits* library: this store's own back end."""

@@ -1,4 +1,4 @@
-"""Passkeys over read and compare-and-set, for memory and for any back end of one's own."""
+"""Passkeys over read and compare-and-set, for memory and for your own back end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class DocumentPasskeys(DocumentStore, PasskeyStore):
-    """A store of documents that keeps passkeys, too: one document each, and a list of ids for each account."""
+    """A document store that also keeps passkeys: one document for each, and a list of ids for each account."""
 
     def add_passkey(self, passkey: Passkey, *, nonce: str, nonce_until: datetime, now: datetime, limit: int) -> Added:
         def decide(step: Step) -> Added:

@@ -1,4 +1,4 @@
-"""A store over read and compare-and-set: what decides each step, for memory and for any back end of one's own."""
+"""``DocumentStore``: the decisions of every method, over read and compare-and-set. For memory, and for your own back end."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 KEPT = timedelta(hours=1)
-"""How long a challenge is kept past its lifetime, so that a late visitor reads "expired" and not "unknown"."""
+"""How long an expired challenge is kept, so that a late visitor reads "expired" and not "unknown"."""
 
 _ROUNDS = 1000
 
 
 class Change(NamedTuple):
-    """What becomes of one document."""
+    """A change of one document."""
 
     old: str | None
-    """The text that it must have for the change to be made; ``None``: there must be none."""
+    """The text that the document must have; ``None`` if it must not exist."""
 
     new: str | None
-    """Its text afterwards; ``None``: there is none."""
+    """The text afterwards; ``None`` to delete the document."""
 
     expires_at: datetime
-    """When the back end may forget it."""
+    """When the back end can delete it."""
 
 
 class DocumentStore(Store):
-    """Keeps texts under keys. A subclass says how to read one, and how to change several at once if none has changed.
+    """Stores texts under keys. A subclass reads a text, and changes several texts at once if none has changed meanwhile.
 
-    The keys of one step may be any; what a back end can change at once must include them all. In a back end that changes
-    one key at a time only, a step that is torn would leave a used challenge and no session, or a session that nobody was
-    proved for: give such a back end a lock, or do not use it.
+    A step can use any keys, and the back end must change them all at once. If it can change only one key at a time, an
+    interrupted step would leave a used challenge without a session, or a session without a proof. Such a back end needs a
+    lock.
     """
 
     @abstractmethod
@@ -54,11 +54,14 @@ class DocumentStore(Store):
 
     @abstractmethod
     def swap(self, changes: Mapping[str, Change]) -> bool:
-        """Make all these changes if every key has the text that is expected; else make none, and return ``False``."""
+        """Make all changes and return ``True`` if every key has the expected text.
+
+        Otherwise change nothing and return ``False``.
+        """
 
     @abstractmethod
     def keys(self, prefix: str) -> Iterable[str]:
-        """Return the keys that begin so. Only an administrator's commands ask."""
+        """Return the keys with this prefix. Only the commands for administrators use it."""
 
     # Challenges
 
@@ -120,7 +123,7 @@ class DocumentStore(Store):
         return self._open(challenge_id, None, now, max_attempts)
 
     def _open(self, challenge_id: str, digests: Sequence[str] | None, now: datetime, max_attempts: int) -> Attempt:
-        """Count and compare a code; without ``digests`` the proof is of another kind, and right."""
+        """Count and compare a code. Without ``digests``, the proof is of another kind, and valid."""
 
         def decide(step: Step) -> Attempt:
             challenge, codes = step.challenge(challenge_id)
@@ -214,8 +217,8 @@ class DocumentStore(Store):
 
         return self.take(decide)
 
-    def remember(self, step: Step, event: Event | None) -> None:  # a store need not keep events
-        """Add an event to a step, in a store that keeps events."""
+    def remember(self, step: Step, event: Event | None) -> None:  # a store does not have to keep events
+        """Add an event to a step, if the store keeps events."""
 
     # Sessions
 
@@ -290,7 +293,7 @@ class DocumentStore(Store):
     def end_all_sessions(self) -> int:
         return sum(self.end_session(key.removeprefix("session:")) for key in list(self.keys("session:")))
 
-    # What may happen once, or by one at a time
+    # Leases, and things that work once
 
     def lease(self, name: str, *, now: datetime, until: datetime) -> bool:
         return self.take(lambda step: step.spend(name, now, until))
@@ -303,7 +306,7 @@ class DocumentStore(Store):
         self.take(decide)
 
     def take(self, decide: Callable[[Step], Result]) -> Result:
-        """Decide on what is there and write what follows, again and again until nothing has changed in between."""
+        """Run a step: decide on the current documents, and write the changes. Repeat if a document has changed meanwhile."""
         for _ in range(_ROUNDS):
             step = Step(self)
             result = decide(step)
@@ -313,17 +316,17 @@ class DocumentStore(Store):
 
 
 def spent_key(name: str) -> str:
-    """Return the key of what is spent or leased: whatever the name is, 64 characters of it."""
+    """Return the key of a name that is used or leased, which has a fixed length."""
     return f"spent:{spent_id(name)}"
 
 
 def spent_id(name: str) -> str:
-    """Return the id under which a name is spent: its SHA-256, in hexadecimal."""
+    """Return the id of a name that is used or leased: its SHA-256 in hexadecimal."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 
 class Step:
-    """One step: the documents that it has read, and what it wants them to be."""
+    """One step: the documents that it has read, and its changes."""
 
     def __init__(self, store: DocumentStore) -> None:
         self.changes: dict[str, Change] = {}
@@ -331,7 +334,7 @@ class Step:
         self._found: dict[str, str | None] = {}
 
     def read(self, key: str) -> Any:
-        """Return the document under a key as this step sees it, or ``None``."""
+        """Return the document under a key, with the changes of this step, or ``None``."""
         if key in self.changes:
             text = self.changes[key].new
         else:
@@ -341,16 +344,16 @@ class Step:
         return None if text is None else json.loads(text)
 
     def ids(self, key: str) -> list[str]:
-        """Return the list under a key; none is an empty one."""
+        """Return the list under a key; an empty list if there is none."""
         return list(self.read(key) or ())
 
     def write(self, key: str, document: object, expires_at: datetime) -> None:
-        """Change the document under a key, in the end and if nobody else has done so."""
+        """Change the document under a key at the end of the step, if nobody else has changed it."""
         self.read(key)
         self.changes[key] = Change(self._found.get(key), json.dumps(document, separators=(",", ":")), expires_at)
 
     def remove(self, key: str) -> None:
-        """Remove the document under a key, likewise."""
+        """Delete the document under a key at the end of the step, if nobody else has changed it."""
         self.read(key)
         self.changes[key] = Change(self._found.get(key), None, EPOCH)
 
@@ -360,7 +363,7 @@ class Step:
         return (Challenge.from_json(record), record["codes"]) if record else (None, [])
 
     def verified(self, id: str, now: datetime) -> tuple[Challenge | None, Sequence[Any]]:
-        """Return a challenge that is verified, not claimed and within its lifetime, and its codes."""
+        """Return a challenge that is verified, not claimed and not expired, and its codes."""
         challenge, codes = self.challenge(id)
         if challenge is None or not challenge.is_verified(now) or challenge.expires_at <= now:
             return None, []
@@ -371,7 +374,7 @@ class Step:
         self.write(f"challenge:{challenge.id}", {**challenge.to_json(), "codes": codes}, challenge.expires_at + KEPT)
 
     def session(self, id: str) -> tuple[SessionRecord | None, int]:
-        """Return a session and until when its refresh is claimed."""
+        """Return a session, and the time until which its refresh is claimed."""
         record = self.read(f"session:{id}")
         return (SessionRecord.from_json(record), record["claimed_until"]) if record else (None, 0)
 
@@ -386,7 +389,7 @@ class Step:
         self.write(f"session:{record.id}", document, record.expires_at)
 
     def spend(self, name: str, now: datetime, until: datetime) -> bool:
-        """Write until when a name is spent; return whether it was not."""
+        """Mark a name as used until then. Return whether it was unused."""
         held = self.read(spent_key(name))
         if held is not None and from_milliseconds(held) > now:
             return False
@@ -394,7 +397,7 @@ class Step:
         return True
 
     def add_session(self, record: SessionRecord) -> None:
-        """Write a new session, and add it to its user's."""
+        """Write a new session, and add it to the list of its user."""
         self.save_session(record)
         key = f"user:{record.user.id}"
         others = [each for each in self.sessions(record.user.id) if each.id != record.id]

@@ -1,4 +1,4 @@
-"""The event contract: what a store remembers of what has happened."""
+"""The contract of a store that keeps events."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _made = count()
 
 
 def event_id(at: datetime) -> str:
-    """Return a new id for something that happened then: ids sort as their times do.
+    """Return a new id for an event at that time. Ids sort by time.
 
-    Within one millisecond those of one process sort as they were made.
+    Ids of the same millisecond and process sort in the order in which they were made.
     """
     return f"{to_milliseconds(at):013d}{next(_made) % 0x10000:04x}{secrets.token_hex(6)}"
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that has happened. It holds no code, token or whole address. Times are aware UTC."""
+    """An event. It contains no code, no token and no whole address. Times are aware UTC."""
 
     id: str
     """From :func:`event_id`."""
@@ -38,14 +38,14 @@ class Event:
 
     user_id: str | None = None
     address_key: str | None = field(default=None, repr=False)
-    """HMAC of the address."""
+    """The HMAC of the address."""
 
     address: str | None = None
     """The address, masked."""
 
     ip: str | None = field(default=None, repr=False)
     device: str | None = None
-    """Browser and system in our words."""
+    """The name of browser and system."""
 
     method: str | None = None
     session_id: str | None = field(default=None, repr=False)
@@ -64,14 +64,14 @@ class Event:
 
 
 class EventStore(ABC):
-    """Remembers events. A store that is one of these, too, can be used with ``CHATBOTKIT_AUTH_EVENTS``.
+    """Stores events. A store that also inherits from this class can be used with ``CHATBOTKIT_AUTH_EVENTS``.
 
-    Nothing updates an event, and only age deletes it.
+    Events are never updated, and only deleted by age.
     """
 
     @abstractmethod
     def add_event(self, event: Event) -> None:
-        """Remember an event."""
+        """Add an event."""
 
     @abstractmethod
     def events(
@@ -84,12 +84,12 @@ class EventStore(ABC):
         before: str | None = None,
         limit: int = 100,
     ) -> list[Event]:
-        """Return at most ``limit`` events for which all that is given holds, the newest first.
+        """Return at most ``limit`` events that match every argument, the newest first.
 
-        :param since: at this time or later.
-        :param before: the id of an event; only older ones are returned, as the next page.
+        :param since: only events at this time or later.
+        :param before: the id of an event. Only older events are returned, for the next page.
         """
 
     @abstractmethod
     def purge_events(self, *, before: datetime, limit: int = 1000) -> int:
-        """Forget at most ``limit`` events that happened before then; return how many there were."""
+        """Delete at most ``limit`` events from before then. Return how many were deleted."""

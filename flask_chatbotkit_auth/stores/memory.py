@@ -1,4 +1,4 @@
-"""A store in this process's memory: for tests, and for a look around."""
+"""A store in the memory of the process, for tests and for trying things out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class MemoryStore(DocumentPasskeys, EventStore):
-    """Remembers in this process alone: nothing is shared between workers, nothing outlives a restart."""
+    """Stores everything in this process. It is not shared between workers, and is lost at a restart."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -33,7 +33,7 @@ class MemoryStore(DocumentPasskeys, EventStore):
         with self._lock:
             if any(self.read(key) != change.old for key, change in changes.items()):
                 return False
-            # All at once: whoever reads takes no lock.
+            # All changes at once, since readers take no lock.
             self._documents.update({key: (change.new, change.expires_at) for key, change in changes.items()})
             for key in [key for key, change in changes.items() if change.new is None]:
                 del self._documents[key]
@@ -44,11 +44,11 @@ class MemoryStore(DocumentPasskeys, EventStore):
             return [key for key in self._documents if key.startswith(prefix)]
 
     def ping(self) -> None:
-        """Memory is always there."""
+        """Do nothing: memory always answers."""
 
     def purge(self, *, now: datetime, limit: int = 1000) -> int:
         with self._lock:
-            # Of a challenge it is the caller who says how long it is kept.
+            # The caller decides how long a challenge is kept.
             ended = [
                 key
                 for key, (_, expires_at) in self._documents.items()
@@ -101,6 +101,6 @@ class MemoryStore(DocumentPasskeys, EventStore):
         return sum(self._documents.pop(f"event:{id}", None) is not None for id in old)
 
     def _all_events(self) -> list[Event]:
-        """Return all of them, the newest first."""
+        """Return all events, the newest first."""
         texts = [self.read(key) for key in sorted(self.keys("event:"), reverse=True)]
         return [Event.from_json(json.loads(text)) for text in texts if text]

@@ -1,4 +1,4 @@
-"""The passkey contract: what a store remembers of passkeys, beside challenges and sessions."""
+"""The contract of a store that keeps passkeys."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Passkey:
     """SHA-256 of the credential id, in hexadecimal."""
 
     credential_id: str = field(repr=False)
-    """The authenticator's own id of it, base64url."""
+    """The id that the authenticator gave it, in base64url."""
 
     user_id: str
     public_key: str = field(repr=False)
-    """COSE, base64url."""
+    """The public key in COSE, in base64url."""
 
     created_at: datetime
     sign_count: int = 0
@@ -40,15 +40,15 @@ class Passkey:
 
     transports: tuple[str, ...] = ()
     synced: bool = False
-    """Whether it may be copied to other devices (backup eligible). One that is not is bound to its device."""
+    """Whether it can be synced to other devices (backup eligible). Otherwise it is bound to its device."""
 
     backed_up: bool = False
     used_at: datetime | None = None
     gone_at: datetime | None = None
-    """When the API first said that the account is gone; ``None`` again after any fetch that succeeds."""
+    """When the API first answered that the account does not exist; ``None`` again after a successful fetch."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return every field, times in milliseconds since the epoch, transports with commas between."""
+        """Return every field, with times in milliseconds since the epoch and transports separated by commas."""
         record = vars(self).copy()
         for key in ("created_at", "used_at", "gone_at"):
             record[key] = record[key] and to_milliseconds(record[key])
@@ -56,7 +56,7 @@ class Passkey:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Passkey:
-        """Return the passkey that :meth:`to_json` wrote. Numbers may be text, and ``None`` may be empty."""
+        """Return the passkey that :meth:`to_json` wrote. Numbers can be texts, and ``None`` can be empty."""
         times = {
             key: from_milliseconds(int(record[key])) if record.get(key) else None for key in ("used_at", "gone_at")
         }
@@ -77,41 +77,41 @@ class Passkey:
 
 
 class Added(Enum):
-    """The answer of :meth:`PasskeyStore.add_passkey`."""
+    """The result of :meth:`PasskeyStore.add_passkey`."""
 
     ADDED = "added"
     REPLAYED = "replayed"
-    """The challenge has been used before."""
+    """The challenge was used before."""
     TAKEN = "taken"
-    """There is such a passkey already."""
+    """This passkey exists already."""
     FULL = "full"
-    """The person has as many as one may have."""
+    """The account has the maximum number of passkeys."""
 
 
 class Used(Enum):
-    """The answer of :meth:`PasskeyStore.use_passkey`."""
+    """The result of :meth:`PasskeyStore.use_passkey`."""
 
     ACCEPTED = "accepted"
     REPLAYED = "replayed"
-    """The challenge has been used before."""
+    """The challenge was used before."""
     CLONED = "cloned"
-    """The counter of a device-bound passkey did not go up: there may be two of it."""
+    """The counter of a device-bound passkey has not increased: it may have been copied."""
     MISSING = "missing"
-    """There is no such passkey (any more), or it is another account's."""
+    """The passkey does not exist, or belongs to another account."""
 
 
 class PasskeyStore(ABC):
-    """Remembers passkeys. A store that is one of these, too, can be used with ``CHATBOTKIT_AUTH_PASSKEYS``.
+    """Stores passkeys. A store that also inherits from this class can be used with ``CHATBOTKIT_AUTH_PASSKEYS``.
 
-    Each method is atomic, as those of :class:`~flask_chatbotkit_auth.stores.base.Store` are.
+    Each method is atomic, like those of :class:`~flask_chatbotkit_auth.stores.base.Store`.
     """
 
     @abstractmethod
     def add_passkey(self, passkey: Passkey, *, nonce: str, nonce_until: datetime, now: datetime, limit: int) -> Added:
-        """Remember a new passkey, once for each nonce.
+        """Add a passkey, once for each nonce.
 
-        :param nonce: the digest of the registration's challenge. It is spent whatever the answer is.
-        :param limit: how many passkeys an account may have, this one included.
+        :param nonce: the digest of the challenge of the registration. It is marked as used, whatever the result is.
+        :param limit: the most passkeys of an account, including this one.
         """
 
     @abstractmethod
@@ -127,13 +127,13 @@ class PasskeyStore(ABC):
         now: datetime,
         event: Event | None = None,
     ) -> Used:
-        """Note that the passkey was used, and remember the session it leads to: both, or neither.
+        """Write the use of a passkey, and add its session: both or neither.
 
-        Only ``ACCEPTED`` makes a session. Every answer spends the nonce. The counter must have gone up, or be zero on both
-        sides; that of a synced passkey is written and not compared.
+        Only ``ACCEPTED`` adds a session. Every result marks the nonce as used. The counter must have increased, or be zero
+        on both sides. The counter of a synced passkey is written, but not compared.
 
         :param nonce: the digest of the challenge.
-        :param session: its user must be the passkey's.
+        :param session: the session. Its user must own the passkey.
         """
 
     @abstractmethod
@@ -146,20 +146,20 @@ class PasskeyStore(ABC):
 
     @abstractmethod
     def rename_passkey(self, passkey_id: str, name: str, *, user_id: str) -> bool:
-        """Rename a passkey of this user; return whether there was one."""
+        """Rename a passkey of this user. Return whether it exists."""
 
     @abstractmethod
     def remove_passkey(self, passkey_id: str, *, user_id: str) -> bool:
-        """Remove a passkey of this user; return whether there was one."""
+        """Remove a passkey of this user. Return whether it existed."""
 
     @abstractmethod
     def remove_passkeys(self, user_id: str) -> int:
-        """Remove every passkey of this user; return how many there were."""
+        """Remove every passkey of this user. Return how many there were."""
 
     @abstractmethod
     def mark_passkeys(self, user_id: str, *, gone_at: datetime | None) -> None:
-        """Note that the API knows the account no more since then, or with ``None`` that it does. The first time stays."""
+        """Note since when the account does not exist at the API; ``None`` if it exists. The first time is kept."""
 
     @abstractmethod
     def gone_passkeys(self, *, before: datetime, limit: int = 100) -> list[str]:
-        """Return the ids of accounts that have been gone since before then and still have passkeys."""
+        """Return the ids of accounts with passkeys that have not existed since before then."""

@@ -1,4 +1,4 @@
-"""What a store remembers: challenges and sessions, and each of them as JSON."""
+"""The records of a store: challenges and sessions, with their JSON."""
 
 from __future__ import annotations
 
@@ -13,69 +13,71 @@ from ..clock import from_milliseconds, to_milliseconds
 from ..user import User
 
 MAX_CODES = 2
-"""How many codes of one challenge work at the same time: the newest two, since mail arrives late."""
+"""How many codes of a challenge work at the same time: the newest two, since mail can be late."""
 
 CLAIM_LASTS = timedelta(minutes=1)
-"""How long a claim keeps others off, should the one who made it never come back: longer than what it is for takes."""
+"""How long a claim excludes other callers if its caller never finishes. It is longer than the work takes."""
 
 Purpose = Literal["sign_in", "deletion", "address"]
-"""What a challenge proves the address for."""
+"""The purpose of a challenge."""
 
 Client = Literal["browser", "app"]
-"""Who holds the token of a session."""
+"""The kind of client that holds the token of a session."""
 
 
 class State(StrEnum):
-    """The life of a challenge. It moves forward only, but for a claim that is given back."""
+    """The states of a challenge. It only moves forward, except when a claim is released."""
 
     OPEN = "open"
     VERIFIED = "verified"
     CLAIMED = "claimed"
-    """Verified, and one request is at work on what the code was for. See :meth:`Store.claim`. Kept as ``verified``, with
-    the end of the claim beside it, so that 0.1, which knows no such state, can read it."""
+    """Verified, and one request is doing what the code is for. See :meth:`Store.claim`.
+
+    It is stored as ``verified`` with the end of the claim, so that 0.1, which does not have this state, can read it.
+    """
     COMPLETED = "completed"
 
 
 @dataclass(frozen=True)
 class Challenge:
-    """One attempt of one browser to prove one address. Times are aware UTC."""
+    """An attempt of one browser to prove one address. Times are aware UTC."""
 
     id: str = field(repr=False)
-    """128 random bits as text; the browser's signed cookie holds it, no URL ever does."""
+    """128 random bits as text. It is in the browser's signed cookie, and never in a URL."""
 
     identifier: str = field(repr=False)
     sent_at: datetime
     """When the newest code was made."""
 
     expires_at: datetime
-    """When the newest code stops working, and with it the challenge."""
+    """When the newest code expires, and the challenge with it."""
 
     state: State = State.OPEN
     attempts: int = 0
-    """Wrong codes so far."""
+    """The number of wrong codes so far."""
 
     sends: int = 1
-    """Codes made so far."""
+    """The number of codes so far."""
 
     purpose: Purpose = "sign_in"
 
     user_id: str | None = None
-    """Whose account it is about, where that is known before the code is typed: for deletion and a new address."""
+    """The account, if it is known before the code is typed: for deletion and a new address."""
 
     tries: int = 0
-    """How often completing was begun. See :meth:`Store.count_try`."""
+    """How often completing was tried. See :meth:`Store.count_try`."""
 
     claimed_until: datetime | None = None
-    """When a claim is over, whether or not the one who made it came back; only in the state ``CLAIMED``."""
+    """When a claim expires; only in the state ``CLAIMED``."""
 
     def is_verified(self, now: datetime) -> bool:
-        """Return whether it is verified, and nobody is at work on it."""
+        """Return whether it is verified, and not claimed."""
         if self.state is State.CLAIMED:
             return self.claimed_until is not None and self.claimed_until <= now
         return self.state is State.VERIFIED
 
     def to_json(self) -> dict[str, Any]:
-        """Return every field, times in milliseconds since the epoch, 0 for no claim."""
+        """Return every field, with times in milliseconds since the epoch, and 0 for no claim."""
         return {
             **vars(self),
             "state": State.VERIFIED if self.state is State.CLAIMED else self.state,
@@ -86,9 +88,9 @@ class Challenge:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Challenge:
-        """Return the challenge that :meth:`to_json` wrote. A row of 0.1 lacks the newer fields; others are left out.
+        """Return the challenge that :meth:`to_json` wrote. A row of 0.1 lacks the newer fields. Unknown fields are ignored.
 
-        Numbers may be text, and what is absent may be ``None`` or empty, as stores keep them.
+        Numbers can be texts, and absent values can be ``None`` or empty, as stores keep them.
         """
         state = State(record["state"])
         claimed_until = int(record.get("claimed_until") or 0) if state is State.VERIFIED else 0
@@ -108,59 +110,61 @@ class Challenge:
 
 
 class Outcome(Enum):
-    """What became of a code that was tried."""
+    """The outcome of trying a code."""
 
     ACCEPTED = "accepted"
-    """The code was right, and this call is the one that used it."""
+    """The code was right, and this call has used it."""
 
     WRONG = "wrong"
-    """The code was wrong, and has been counted."""
+    """The code was wrong, and was counted."""
 
     EXHAUSTED = "exhausted"
-    """Not compared: too many wrong codes before."""
+    """Not compared: there were too many wrong codes before."""
 
     EXPIRED = "expired"
-    """Not compared: the challenge is past its lifetime."""
+    """Not compared: the challenge has expired."""
 
     SPENT = "spent"
-    """Too late: another call has used the challenge. See :attr:`Attempt.again`."""
+    """Another call has already used the challenge. See :attr:`Attempt.again`."""
 
     MISSING = "missing"
-    """Not compared: there is no such challenge."""
+    """Not compared: the challenge does not exist."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The answer of :meth:`Store.try_code` and :meth:`Store.accept_challenge`."""
+    """The result of :meth:`Store.try_code` and :meth:`Store.accept_challenge`."""
 
     outcome: Outcome
     attempts: int = 0
-    """Wrong codes so far, this one included."""
+    """The number of wrong codes so far, including this one."""
 
     again: bool = False
-    """Only where the challenge is verified, and waits to be completed: whether this code, too, is one of its own and in
-    time. Who typed it has proved the address as well, and may have missed the answer to the first try."""
+    """For a verified challenge that is not completed yet: whether this code is right as well, and has not expired.
+
+    The person who typed it has proved the address, too, and may not have received the first answer.
+    """
 
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """One signed-in browser or app. Times are aware UTC."""
+    """The session of a browser or an app. Times are aware UTC."""
 
     id: str = field(repr=False)
-    """SHA-256 of the session's token, in hexadecimal: who reads the store cannot become the person."""
+    """The SHA-256 of the session's token, in hexadecimal. Somebody who reads the store cannot use the session."""
 
     user: User
     """The snapshot of the account."""
 
     created_at: datetime
     seen_at: datetime
-    """Last use, as it was last written."""
+    """The last use that was written."""
 
     refreshed_at: datetime
     """When the snapshot was last read from the API."""
 
     ends_at: datetime
-    """The end of the session, however much it is used (ASVS 5.0, 7.3.2)."""
+    """The latest end of the session, even if it is used (ASVS 5.0, 7.3.2)."""
 
     expires_at: datetime
     """The end of the session if it is not used again (ASVS 5.0, 7.3.1); never after :attr:`ends_at`."""
@@ -169,10 +173,10 @@ class SessionRecord:
     user_agent: str | None = None
 
     identifier: str | None = field(default=None, repr=False)
-    """The address that was proved. ``None`` in a row of 0.1, and where the application opened the session itself."""
+    """The address that was proved. ``None`` in a row of 0.1, and if the application opened the session itself."""
 
     audience: str | None = None
-    """Which application the session is for. ``None`` in a row of 0.1, which is accepted and then stamped."""
+    """The application that the session is for. ``None`` in a row of 0.1, which is accepted and then stamped."""
 
     adapter: str | None = None
     """``"partner"`` or ``"contact"``. ``None`` in a row of 0.1."""
@@ -180,16 +184,16 @@ class SessionRecord:
     client: Client = "browser"
 
     name: str | None = None
-    """What an app called itself."""
+    """The name that an app gave itself."""
 
     method: str | None = None
     """How the person signed in: ``"code"``, ``"link"``, ``"passkey"`` or ``"application"``."""
 
     proved_at: datetime | None = None
-    """When the person last proved to be the owner; ``None`` where nothing was proved."""
+    """When the person last proved the address; ``None`` if they did not."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return every field, times in milliseconds since the epoch, the user as :attr:`snapshot`, with ``user_id``."""
+        """Return every field, with times in milliseconds since the epoch, and the user as ``snapshot`` and ``user_id``."""
         record = {key: value for key, value in vars(self).items() if key != "user"}
         for key in _SESSION_TIMES:
             record[key] = record[key] and to_milliseconds(record[key])
@@ -198,16 +202,16 @@ class SessionRecord:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> SessionRecord:
         """Return the session that :meth:`to_json` wrote, as :meth:`Challenge.from_json` does."""
-        given: dict[str, Any] = {key: record.get(key) or None for key in _SESSION_TEXTS}
+        values: dict[str, Any] = {key: record.get(key) or None for key in _SESSION_TEXTS}
         for key in _SESSION_TIMES:
             value = record.get(key)
-            given[key] = None if value in (None, "") else from_milliseconds(int(value))
-        given["client"] = record.get("client") or "browser"
-        return cls(id=record["id"], user=user_from(record["snapshot"]), **given)
+            values[key] = None if value in (None, "") else from_milliseconds(int(value))
+        values["client"] = record.get("client") or "browser"
+        return cls(id=record["id"], user=user_from(record["snapshot"]), **values)
 
     @property
     def snapshot(self) -> str:
-        """The user as the text that a store keeps."""
+        """The user as a text, for the store."""
         return snapshot_of(self.user)
 
 
@@ -216,11 +220,10 @@ _SESSION_TEXTS = ("ip", "user_agent", "identifier", "audience", "adapter", "name
 
 
 def snapshot_of(user: User) -> str:
-    """Return a user as the text that a store keeps."""
+    """Return a user as a text, for the store."""
     record = user.to_json()
     if limits := record.pop("limits"):
-        # Kept where the release before, which refuses a field that it does not know, looks for nothing: no account's
-        # meta can have such a key.
+        # Stored in meta, under a key that no account can have: the previous release refuses fields that it does not know.
         record["meta"]["$limits"] = limits
     return json.dumps(record, separators=(",", ":"))
 
