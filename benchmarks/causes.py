@@ -36,6 +36,7 @@ CAUSES: Mapping[str, Sequence[str]] = {
         "flask_chatbotkit_auth.ratelimit:RateLimiter.hit",
         "flask_chatbotkit_auth.ratelimit:RateLimiter.hit_client",
         "flask_chatbotkit_auth.ratelimit:RateLimiter.refund",
+        "flask_chatbotkit_auth.ratelimit:RateLimiter.refund_all",
         "flask_chatbotkit_auth.ratelimit:RateLimiter.refund_client",
     ),
     "SQL": (

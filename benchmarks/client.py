@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from multiprocessing.connection import Connection
 
 import requests
 import urllib3
 
 from flask_chatbotkit_auth import ChatBotKitClient
-from flask_chatbotkit_auth.testing import Sandbox
 
 from .report import compare, in_turns, milliseconds, show
+from .sandboxes import sandbox_apart
 
 CALLS = 100
 ROUNDS = 15
@@ -26,10 +23,10 @@ AIMS = {"this": "≤ 1.00×"}
 
 def run() -> None:
     """Print the table."""
-    with _sandbox() as url:
-        client = ChatBotKitClient("sk-test", url)
+    with sandbox_apart("ada@example.com") as sandbox:
+        client = ChatBotKitClient("sk-test", sandbox.url)
         headers = {"Authorization": "Bearer sk-test", "Accept": "application/json"}
-        address = f"{url}/api/v1/user/list?email=ada%40example.com"
+        address = f"{sandbox.url}/api/v1/user/list?email=ada%40example.com"
         session = requests.Session()
         pool = urllib3.PoolManager()
         contenders: dict[str, Callable[[], object]] = {
@@ -50,24 +47,3 @@ def _cpu(call: Callable[[], object]) -> float:
     for _ in range(CALLS):
         call()
     return (time.process_time() - begun) / CALLS
-
-
-@contextmanager
-def _sandbox() -> Iterator[str]:
-    """Serve the sandbox in a process of its own, whose CPU is not ours."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), daemon=True)
-    process.start()
-    try:
-        yield ours.recv()
-    finally:
-        ours.send("enough")
-        process.join(10)
-
-
-def _serve(pipe: Connection) -> None:
-    with Sandbox() as sandbox:
-        sandbox.add_user("ada@example.com", name="Ada")
-        pipe.send(sandbox.url)
-        pipe.recv()

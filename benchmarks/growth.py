@@ -140,20 +140,29 @@ def sqlite() -> Iterator[Store]:
 
 
 @contextmanager
-def server(url: str) -> Iterator[Store]:
+def database(url: str) -> Iterator[sa.URL]:
+    """Make a database on a server, and drop it at the end."""
     name = f"chatbotkit_auth_{uuid.uuid4().hex[:12]}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    store = SQLAlchemyStore(sa.make_url(url).set(database=name))
     try:
-        store.setup()
-        yield store
+        yield sa.make_url(url).set(database=name)
     finally:
-        store.close()
         with engine.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE {name}")
         engine.dispose()
+
+
+@contextmanager
+def server(url: str) -> Iterator[Store]:
+    with database(url) as own:
+        store = SQLAlchemyStore(own)
+        try:
+            store.setup()
+            yield store
+        finally:
+            store.close()
 
 
 @contextmanager
@@ -174,11 +183,10 @@ def redis(url: str) -> Iterator[Store]:
         store.close()
 
 
+POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/test")
 ENGINES: dict[str, Callable[[], AbstractContextManager[Store]]] = {
     "SQLite": sqlite,
-    "PostgreSQL": lambda: server(
-        os.environ.get("TEST_POSTGRESQL_URL", "postgresql+psycopg://root@127.0.0.1:5432/test")
-    ),
+    "PostgreSQL": lambda: server(POSTGRESQL),
     "MariaDB": lambda: server(os.environ.get("TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")),
     "Redis": lambda: redis(os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/0")),
 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 from flask_login import current_user, login_required
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_chatbotkit_auth import ChatBotKitAuth
 
@@ -36,9 +37,11 @@ if "BENCHMARK_HOOK" in os.environ:
         g.code = code
 
     @app.after_request
-    def tell_code(answer: Response) -> Response:
+    def tell(answer: Response) -> Response:
         if "code" in g:
             answer.headers["X-Code"] = g.code
+        if "X-Sign-In" in request.headers:
+            answer.headers["X-Sign-In"] = request.headers["X-Sign-In"]
         return answer
 
 
@@ -48,4 +51,4 @@ def page() -> str:
     return f"Hello {current_user.email}"
 
 
-application = instrumented(app)
+application = instrumented(ProxyFix(app) if "BENCHMARK_PROXY" in os.environ else app)
