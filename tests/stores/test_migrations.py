@@ -138,3 +138,40 @@ def test_the_revision_of_the_documentation_upgrades_the_tables_of_0_1(store_url:
         assert old.get_session(connection, "signed in") == "usr_1"
         store.database.metadata.drop_all(connection)
     engine.dispose()
+
+
+def shape(connection: sa.Connection) -> dict[str, Any]:
+    """What the tables are made of."""
+    inspector, found = sa.inspect(connection), {}
+    for name in sorted(OURS):
+        columns = {
+            each["name"]: (str(each["type"]), each["nullable"], each["default"]) for each in inspector.get_columns(name)
+        }
+        indexes = {each["name"]: (each["column_names"], bool(each["unique"])) for each in inspector.get_indexes(name)}
+        found[name] = {"columns": columns, "indexes": indexes, "key": inspector.get_pk_constraint(name)}
+        if connection.dialect.name == "postgresql":
+            options = sa.text("SELECT reloptions FROM pg_class WHERE relname = :name")
+            found[name]["options"] = connection.execute(options, {"name": name}).scalar()
+    return found
+
+
+def test_the_revision_of_the_documentation_makes_what_init_db_makes(store_url: str) -> None:
+    engine = sa.create_engine(store_url)
+    revision: dict[str, Any] = {}
+    exec(sample("upgrade-revision").code, revision)  # noqa: S102  # our own page
+    with engine.begin() as connection:
+        old.make_tables(connection)
+    store = SQLAlchemyStore(store_url)
+    store.setup()
+    with engine.begin() as connection:
+        by_init_db = shape(connection)
+        store.database.metadata.drop_all(connection)
+    store.close()
+    with engine.begin() as connection:
+        old.make_tables(connection)
+        with Operations.context(MigrationContext.configure(connection)):
+            revision["upgrade"]()
+    with engine.begin() as connection:
+        assert shape(connection) == by_init_db
+        store.database.metadata.drop_all(connection)
+    engine.dispose()
