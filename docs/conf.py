@@ -61,6 +61,7 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["docs.css"]
 html_js_files = ["docs.js"]
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_title = f"{project} {release}"
 html_show_sphinx = False
 html_show_copyright = False
