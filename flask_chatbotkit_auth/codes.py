@@ -39,6 +39,7 @@ class EmailCodeProvider:
         self.attempts = attempts
         self._check()
         self._folds = _folds(alphabet)
+        self._characters = frozenset(alphabet)
 
     @property
     def bits(self) -> float:
@@ -62,6 +63,8 @@ class EmailCodeProvider:
         if the alphabet has the digit and not the letter. In a longer text, such as ``Code: 123456`` or the subject of the
         mail, the one word with the form of a code is taken. Check the result with :meth:`has_form`.
         """
+        if self.has_form(typed):
+            return typed
         text = unicodedata.normalize("NFKC", typed[:256])
         whole = self._fold(text)
         if self.has_form(whole):
@@ -76,7 +79,7 @@ class EmailCodeProvider:
 
     def has_form(self, code: str) -> bool:
         """Return whether a normalised ``code`` has the right length, and only characters of the alphabet."""
-        return self.has_length(code) and all(each in self.alphabet for each in code)
+        return self.has_length(code) and self._characters.issuperset(code)
 
     def has_length(self, code: str) -> bool:
         """Return whether a normalised ``code`` has the right length. A text with another length does not count as a try."""

@@ -320,8 +320,8 @@ def _on_logout(app: Flask, **_more: object) -> None:
 def _on_protection(app: Flask, **_more: object) -> None:
     # session_protection="strong" has emptied the session, since the cookie came from another browser: a copy, perhaps.
     find: Find | None = app.extensions.get("chatbotkit_auth_login")
-    if find is None or "_user_id" in session:
-        return
+    if find is None or "_user_id" in session or session.get("_remember") != "clear":
+        return  # "basic", which empties nothing, tells of every visitor who has a session and nobody signed in
     before = app.session_interface.open_session(app, request._get_current_object())  # type: ignore[attr-defined]
     token = None if before is None else before.get("_user_id")
     if isinstance(token, str) and token.startswith(TOKEN_PREFIX):

@@ -170,7 +170,7 @@ def try_code(challenge: Challenge, typed: str) -> None:
         _count_repetition(challenge)
     elif not auth.provider.has_length(code):
         raise InvalidCode(attempts_left(challenge))
-    with auth.store.connected():
+    with auth.limiter.together():
         # Counted before the code is compared, so that no number of workers tries more than the limit allows.
         counted = counting.count("verify", challenge.identifier)
         attempt = auth.store.try_code(

@@ -31,7 +31,7 @@ def count(step: str, identifier: str) -> list[Hit]:
     _warn_if_clients_share_an_address(auth)
     of_client = [(f"{step}:ip", network, times) for network, times in client_networks(request.remote_addr)]
     hits = [_bucket(auth, step, identifier), *of_client]
-    with telling_limits(identifier), auth.store.connected():
+    with telling_limits(identifier), auth.limiter.together():
         # The client first: one that is over its own limit must not use up somebody else's.
         for name, key, times in (*of_client, hits[0]):
             auth.limiter.hit(name, key, times=times)

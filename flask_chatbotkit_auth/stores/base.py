@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -223,13 +222,6 @@ class Store(ABC):
         return self.lease(nonce, now=now, until=until)
 
     # Maintenance
-
-    def connected(self) -> AbstractContextManager[None]:
-        """Let the calls of this thread inside share one connection, if the back end supports it.
-
-        Each call is still atomic on its own. Do not wait for anything else inside.
-        """
-        return nullcontext()
 
     def setup(self) -> None:  # noqa: B027  # most back ends need nothing made
         """Create what the back end needs, such as tables. It can be called again, and by many processes at once."""

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -152,17 +152,18 @@ class Database:
             self._shared.wanted = False
             self._shared.release()
 
-    @contextmanager
-    def _transaction(self, single: bool) -> Iterator[Connection]:
+    def _transaction(self, single: bool) -> AbstractContextManager[Connection]:
         engine, transactional = self._engines()
         # Where they differ, the one for single statements commits by itself, and has nothing to begin or end.
         alone = single and engine is not transactional
+        if self._shared.wanted and (alone or engine is transactional):
+            return self._shared_transaction(engine, alone)
+        self._shared.release()  # a pool of one has no second connection
+        return engine.connect() if alone else transactional.begin()
+
+    @contextmanager
+    def _shared_transaction(self, engine: Engine, alone: bool) -> Iterator[Connection]:
         shared = self._shared
-        if not shared.wanted or not (alone or engine is transactional):
-            shared.release()  # a pool of one has no second connection
-            with engine.connect() if alone else transactional.begin() as connection:
-                yield connection
-            return
         try:
             if shared.connection is None:
                 shared.connection = engine.connect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache, partial
 from typing import Any
 
@@ -104,6 +105,10 @@ class SQLAlchemyStorage(Storage):
         values = {f"_key_{number}": key for number, key in enumerate(keys)}
         less = self._less(len(keys), self._database.engine.dialect.name == "postgresql")
         self._database.change(less, {**values, "now": int(self._clock() * 1000)})
+
+    def together(self) -> AbstractContextManager[None]:
+        """Let what this thread counts inside, and asks of the store, go over one connection."""
+        return self._database.connected()
 
     def get(self, key: str) -> int:
         row = self._row(key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -337,9 +336,6 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         self.database.change(sa.delete(table).where(mine))
 
     # Care
-
-    def connected(self) -> AbstractContextManager[None]:
-        return self.database.connected()
 
     def setup(self) -> None:
         self.database.create_tables()

@@ -59,7 +59,7 @@ PROGRAM = """
             print(name, repr(error), file=sys.stderr, flush=True)
             os._exit(1)
 
-    with store.connected():
+    with store.database.connected():
         store.get_challenge("x")  # this thread holds a connection while it forks
         children = [child(f"child{number}") for number in range(3)]
         use("parent")
