@@ -294,9 +294,10 @@ class SessionRegistry:
         rows = self._store.list_sessions(user_id, now=self._clock(), limit=1)
         return rows[0].user if rows else None
 
-    def list(self, user_id: str) -> list[SessionRecord]:
-        """Return the sessions of a user that are in use, the most recently used first."""
-        return [each for each in self._store.list_sessions(user_id, now=self._clock()) if not _unused(each)]
+    def list(self, user_id: str, *, limit: int | None = None) -> list[SessionRecord]:
+        """Return the sessions of a user that are in use, the most recently used first, at most ``limit``."""
+        rows = self._store.list_sessions(user_id, now=self._clock(), limit=limit)
+        return [each for each in rows if not _unused(each)]
 
     # Ended
 

@@ -140,11 +140,17 @@ SCRIPTS = {
             if place > 1 then redis.call('ZREMRANGEBYRANK', key, 0, -ARGV[3] - 1) end
         end
     """,
+    # ARGV: 1 what begins the key of one, 2 now, 3 how many at most, or nothing. Read whole are only those that are returned.
     "list_sessions": """
-        local found = {}
+        local live, found = {}, {}
         for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-            table.insert(found, id)
-            table.insert(found, redis.call('HGETALL', ARGV[1] .. id))
+            local s = redis.call('HMGET', ARGV[1] .. id, 'seen_at', 'expires_at')
+            if s[1] and tonumber(s[2]) > tonumber(ARGV[2]) then table.insert(live, {tonumber(s[1]), id}) end
+        end
+        table.sort(live, function(a, b) return a[1] > b[1] or a[1] == b[1] and a[2] < b[2] end)
+        for place = 1, math.min(#live, tonumber(ARGV[3]) or #live) do
+            table.insert(found, live[place][2])
+            table.insert(found, redis.call('HGETALL', ARGV[1] .. live[place][2]))
         end
         return found
     """,

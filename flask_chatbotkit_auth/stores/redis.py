@@ -182,10 +182,10 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
         self._run("add_session", [keys[0], *keys], *arguments)
 
     def list_sessions(self, user_id: str, *, now: datetime, limit: int | None = None) -> list[SessionRecord]:
-        found = self._run("list_sessions", [self._user_key(user_id)], self._session_key(""))
+        prefix, most = self._session_key(""), "" if limit is None else limit
+        found = self._run("list_sessions", [self._user_key(user_id)], prefix, to_milliseconds(now), most)
         records = [_session(text(id), answer) for id, answer in zip(found[::2], found[1::2], strict=True)]
-        live = [record for record in records if record and record.expires_at > now]
-        return sorted(live, key=lambda record: record.seen_at, reverse=True)[:limit]
+        return [record for record in records if record]
 
     def count_sessions(self, user_id: str, *, now: datetime) -> int:
         return int(self._ask("zcount", self._user_key(user_id), f"({to_milliseconds(now)}", "+inf"))

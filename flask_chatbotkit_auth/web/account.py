@@ -28,6 +28,9 @@ from .forms import given, text, wants_json
 
 View = Callable[..., AnyResponse]
 
+MAX_SESSIONS = 50
+"""How many sessions are listed: this one, and those that were used last. "Sign out all others" ends the rest as well."""
+
 
 def own(view: View) -> View:
     """Require a signed-in person, and pass their session to ``view``."""
@@ -190,7 +193,8 @@ def account_delete_post(record: SessionRecord) -> AnyResponse:
 
 
 def _sessions(record: SessionRecord) -> list[dict[str, Any]]:
-    language = current_language()
+    language, with_apps = current_language(), current_auth.config.app_sessions
+    others = [each for each in current_auth.registry.list(record.user.id, limit=MAX_SESSIONS) if each.id != record.id]
     return [
         {
             "id": each.id,
@@ -199,10 +203,10 @@ def _sessions(record: SessionRecord) -> list[dict[str, Any]]:
             "created_at": each.created_at,
             "last_seen_at": each.seen_at,
             "current": each.id == record.id,
-            **({"client": each.client, "name": each.name} if current_auth.config.app_sessions else {}),
+            **({"client": each.client, "name": each.name} if with_apps else {}),
         }
         # This device first: the time of the last use is written only from time to time.
-        for each in sorted(current_auth.sessions(record.user), key=lambda each: each.id != record.id)
+        for each in (record, *others[: MAX_SESSIONS - 1])
     ]
 
 

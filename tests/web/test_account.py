@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -154,6 +155,20 @@ def test_the_page_shows_devices_and_marks_this_one(app: Flask, ada: FlaskClient,
         assert text in page.text
     assert page.text.count("This device") == 1
     assert "An unknown thing" not in ada.get("/auth/account?done=An unknown thing").text
+
+
+def test_of_many_sessions_this_one_and_those_used_last_are_listed(app: Flask, ada: FlaskClient, clock: Clock) -> None:
+    auth = app.extensions["chatbotkit_auth"]
+    (mine,) = auth.store.list_sessions(ada.get("/auth/session").get_json()["user"]["id"], now=clock())
+    for number in range(60):
+        used = clock() + timedelta(seconds=number + 1)
+        auth.store.add_session(replace(mine, id=f"{number:064}", seen_at=used), now=clock())
+    listed = ada.get("/auth/account", headers={"Accept": "application/json"}).get_json()["sessions"]
+    assert [int(each["id"], 16) for each in listed[1:]] == [int(f"{number:064}", 16) for number in range(59, 10, -1)]
+    assert [each["current"] for each in listed] == [True] + [False] * 49
+    assert ada.get("/auth/account").text.count('class="auth-device-form"') == 49
+    with app.app_context():
+        assert len(auth.sessions(mine.user)) == 61
 
 
 def test_switches_that_are_off_leave_their_parts_out(make_app: MakeApp, sign_in: SignIn) -> None:
