@@ -1,6 +1,6 @@
-"""Flask-Login: how it learns who a browser's cookie stands for, and how a browser comes and goes.
+"""Flask-Login: loading the user from the cookies, starting and ending the session of a browser, the remember cookie.
 
-All that touches Flask-Login, its private names included, is here.
+Everything that uses Flask-Login, including its private names, is in this file.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from .user import User
 
 
 class Auth(Protocol):
-    """What is needed here of :class:`~flask_chatbotkit_auth.state.AuthState`."""
+    """The part of :class:`~flask_chatbotkit_auth.state.AuthState` that this file uses."""
 
     config: Config
     registry: SessionRegistry
 
     @property
     def clock(self) -> Callable[[], datetime]:
-        """Returns the time now."""
+        """Returns the current time."""
 
     def present(self, user: User) -> Any | None:
-        """Return what ``current_user`` is for ``user``, or ``None`` while they are suspended."""
+        """Return the ``current_user`` for ``user``, or ``None`` while they are suspended."""
 
     def prepared(self, user: User) -> User:
-        """Return the user once the application's ``provision`` hook has returned for them."""
+        """Return the user after the application's ``provision`` hook has returned for them."""
 
     def adopt(self, user: Any) -> tuple[str, SessionRecord]:
-        """Open a session for somebody whom the application signs in itself; return its token and its row."""
+        """Open a session for a person whom the application signs in itself. Return its token and its row."""
 
 
 Find = Callable[[], Auth]
@@ -59,26 +59,26 @@ Find = Callable[[], Auth]
 _log = logging.getLogger("flask_chatbotkit_auth")
 
 APP_REQUEST = "flask_chatbotkit_auth.app_request"
-"""The key of the WSGI environment that marks a request of an app; no client can set it."""
+"""The key of the WSGI environment that marks a request of an app. No client can set it."""
 
 _SESSION_KEYS = ("_user_id", "_fresh", "_id")
 
 
-# Set up
+# Setting up
 
 
 def prepare(
     app: Flask, manager: LoginManager | None, find: Find, *, make: Callable[[], LoginManager] = LoginManager
 ) -> None:
-    """Have Flask-Login ask us about our sessions, with the application's own ``LoginManager`` where it has one.
+    """Register our user loader, with the application's own ``LoginManager`` if it has one.
 
-    :param find: returns the state of the running application; one ``LoginManager`` may serve several.
-    :param make: makes the ``LoginManager`` where the application has none.
+    :param find: returns the state of the running application, since several can share one ``LoginManager``.
+    :param make: creates the ``LoginManager`` if the application has none.
     """
     chosen: Any = manager or getattr(app, "login_manager", None)
     if chosen is None:
         chosen = make()
-        # Our sign-in page needs no flashed sentence, which would turn up on the application's next page instead.
+        # Our sign-in page shows no flashed message, which would then appear on the application's next page.
         chosen.login_message = None
         chosen.needs_refresh_message = None
     if getattr(app, "login_manager", None) is not chosen:
@@ -88,19 +88,19 @@ def prepare(
     if not asks_us(app):
         chosen.user_loader(_Loader(chosen, find))
     app.extensions["chatbotkit_auth_login"] = find
-    # Connected once for all applications; each is asked whether it is one of ours.
+    # Connected once for all applications. The receivers check whether an application uses this extension.
     user_logged_in.connect(_on_login)
     user_logged_out.connect(_on_logout)
     session_protected.connect(_on_protection)
 
 
 def asks_us(app: Flask) -> bool:
-    """Return whether the application's ``LoginManager`` asks us who is signed in."""
+    """Return whether the application's ``LoginManager`` uses our user loader."""
     return isinstance(getattr(getattr(app, "login_manager", None), "_user_callback", None), _Loader)
 
 
 class _Loader:
-    """The ``user_loader``. Ids that are no tokens of ours are the application's own, and go to its own loader."""
+    """The ``user_loader``. Ids that are not our tokens are passed to the application's own loader."""
 
     def __init__(self, manager: Any, find: Find) -> None:
         self._manager = manager
@@ -109,7 +109,7 @@ class _Loader:
 
     def __call__(self, user_id: Any) -> Any:
         if isinstance(user_id, str) and user_id.startswith(APP_TOKEN_PREFIX) and not is_app_request():
-            return None  # a token of an app is nothing in a cookie
+            return None  # the token of an app is not valid in a cookie
         if not isinstance(user_id, str) or not user_id.startswith((TOKEN_PREFIX, APP_TOKEN_PREFIX)):
             if self.own is not None:
                 return self.own(user_id)
@@ -117,14 +117,14 @@ class _Loader:
         try:
             return _load(self._find(), user_id)
         except (StoreError, NotReady):
-            # The page about it is rendered with a `current_user`, too, and must not ask once more.
+            # The error page also uses `current_user`, and must not load it again.
             self._manager._update_request_context_with_user()
             raise
 
     def _adopt(self, user_id: Any) -> Any:
-        """Sign in whom ``FlaskLoginClient(user=…)`` of Flask-Login has put into the session of a test.
+        """Sign in the user of Flask-Login's test client ``FlaskLoginClient(user=…)``.
 
-        It writes an id, and not what Flask-Login's own ``login_user`` writes beside it.
+        It writes only the id into the session, without the other keys that ``login_user`` writes.
         """
         if not current_app.testing or "_id" in session or "_remember" in session:
             return None
@@ -143,7 +143,7 @@ def _load(auth: Auth, token: str) -> Any:
         record = auth.registry.load(token)
     except APIError as error:
         g.chatbotkit_auth_unreachable = error
-        return None  # nobody for now; the cookies stay, since the session does
+        return None  # signed out for now; the cookies stay, since the session may work again
     except ForeignSession:
         return None  # nobody here
     if record is None:
@@ -155,8 +155,8 @@ def _load(auth: Auth, token: str) -> Any:
     if shown is None:
         g.chatbotkit_auth_suspended = record
         return None
-    # Flask-Login leaves this out where it loads from the remember cookie, and session_protection="strong" would take that
-    # for another browser at the next request.
+    # Flask-Login does not set this when it loads from the remember cookie. Then session_protection="strong" would see another
+    # browser at the next request.
     if "_id" not in session:
         session["_id"] = client_mark()
     if is_app_request():
@@ -173,9 +173,9 @@ def _load(auth: Auth, token: str) -> Any:
 
 
 def _drop(token: str) -> None:
-    """Have the browser forget a token whose session has ended, or it would ask anew at every request.
+    """Delete the token of a session that has ended from the cookies, so that it is not looked up at every request.
 
-    The remember cookie stays where it holds another token: whoever planted a dead session must not sign the person out.
+    A remember cookie with another token stays, so that somebody who plants an ended session cannot sign the person out.
     """
     session.pop("_user_id", None)
     if is_app_request():
@@ -186,16 +186,16 @@ def _drop(token: str) -> None:
         session["_remember"] = "clear"
 
 
-# Coming and going
+# Starting and ending sessions
 
 
 def is_app_request() -> bool:
-    """Return whether this request is an app's, with a bearer token or about to get one: it reads and sets no cookie."""
+    """Return whether this request is from an app, with a bearer token or without one yet. It uses no cookies."""
     return APP_REQUEST in request.environ
 
 
 def current_session() -> SessionRecord | None:
-    """Return the session of this request, or ``None`` when nobody of ours is signed in.
+    """Return the session of this request, or ``None`` if nobody is signed in with this extension.
 
     :raises StoreError: the store cannot be reached.
     """
@@ -205,27 +205,27 @@ def current_session() -> SessionRecord | None:
 
 
 def is_fresh(record: SessionRecord, now: datetime, max_age: timedelta) -> bool:
-    """Return whether the holder of a session has proved the address in the last ``max_age``.
+    """Return whether the holder of a session has proved the address within ``max_age``.
 
-    A browser that was restarted since, or that Flask-Login no longer takes for the same one, is not fresh either.
+    A browser that was restarted since then, or that Flask-Login considers another one, is not fresh either.
     """
     return _proved_lately(record, now, max_age) and (record.client != "browser" or bool(login_fresh()))
 
 
 def enter(auth: Auth, user: object, token: str, record: SessionRecord, *, remember: bool = True) -> None:
-    """Drop the browser's old session and begin a new one for ``user``, against session fixation (ASVS 7.2.4).
+    """End the browser's old session and begin a new one for ``user``, against session fixation (ASVS 7.2.4).
 
-    It holds the token, never anything about the person. Flask-Login's remember cookie carries the token past the end of
-    the browser's own session; then the person is signed in, but no longer fresh.
+    The cookie contains the token, and nothing about the person. Flask-Login's remember cookie keeps the token after the
+    browser is closed. Then the person is still signed in, but not fresh.
 
-    :param remember: whether the browser stays signed in when it is closed.
+    :param remember: whether the browser stays signed in after it is closed.
     """
     try:
         before = current_session()
         if before is not None:
             auth.registry.end(before.id)
     except StoreError as error:
-        # The new session is stored, and the proof is used up: the person must come in all the same.
+        # The new session is stored, and the proof was used, so the person must be signed in even if this fails.
         _log.warning("the session before could not be ended (%s)", error)
     kept = {key: session[key] for key in auth.config.session_keep if key in session}
     session.clear()
@@ -245,9 +245,9 @@ def enter(auth: Auth, user: object, token: str, record: SessionRecord, *, rememb
 
 
 def go_on(auth: Auth, token: str, record: SessionRecord) -> None:
-    """Have the browser go on in another session of the same person. What the application keeps in its own stays.
+    """Switch the browser to another session of the same person. The application's own keys in the Flask session stay.
 
-    Its token is new, so that a copy of the one before is worth nothing (ASVS 7.2.4).
+    The token is new, so that a copy of the old one is useless (ASVS 7.2.4).
     """
     cookie = request.cookies.get(_cookie_name())
     if cookie and _decode(cookie) == session.get("_user_id"):
@@ -262,20 +262,20 @@ def go_on(auth: Auth, token: str, record: SessionRecord) -> None:
 
 
 def renew() -> None:
-    """Have a session that is kept on the server go on under a new id: whoever knows the one before has nothing."""
+    """Give a server-side Flask session a new id, so that the old id is useless."""
     regenerate = getattr(current_app.session_interface, "regenerate", None)
     if regenerate is not None and not is_app_request():
         regenerate(session)
 
 
 def held_session() -> SessionRecord | None:
-    """Return the session that this browser holds, be its person suspended or not."""
+    """Return the session of this browser, even if its person is suspended."""
     record: SessionRecord | None = current_session() or g.get("chatbotkit_auth_suspended")
     return record
 
 
 def leave() -> None:
-    """Empty the browser's Flask session and have it drop the remember cookie."""
+    """Clear the browser's Flask session, and delete the remember cookie."""
     session.clear()
     g.pop("chatbotkit_auth_session", None)
     g.pop("chatbotkit_auth_suspended", None)
@@ -283,7 +283,7 @@ def leave() -> None:
 
 
 def _on_login(app: Flask, user: Any, **_more: object) -> None:
-    # The application called Flask-Login's login_user itself: what that wrote into the session would sign nobody in.
+    # The application called Flask-Login's login_user itself. What that writes into the session would sign nobody in.
     find: Find | None = app.extensions.get("chatbotkit_auth_login")
     if find is None or g.get("chatbotkit_auth_entering") or not asks_us(app):
         return
@@ -309,7 +309,8 @@ def _on_login(app: Flask, user: Any, **_more: object) -> None:
 
 
 def _on_logout(app: Flask, **_more: object) -> None:
-    # The application called Flask-Login's logout_user itself: a copy of the cookie must be as dead as after our own.
+    # The application called Flask-Login's logout_user itself. A copy of the cookie must be as useless as after our own
+    # sign-out.
     find: Find | None = app.extensions.get("chatbotkit_auth_login")
     record: SessionRecord | None = g.pop("chatbotkit_auth_session", None) or g.pop("chatbotkit_auth_suspended", None)
     if find is not None and record is not None:
@@ -318,7 +319,7 @@ def _on_logout(app: Flask, **_more: object) -> None:
 
 
 def _on_protection(app: Flask, **_more: object) -> None:
-    # session_protection="strong" has emptied the session, since the cookie came from another browser: a copy, perhaps.
+    # session_protection="strong" has cleared the session, since the cookie came from another browser and may be a copy.
     find: Find | None = app.extensions.get("chatbotkit_auth_login")
     if find is None or "_user_id" in session or session.get("_remember") != "clear":
         return  # "basic", which empties nothing, tells of every visitor who has a session and nobody signed in
@@ -328,7 +329,7 @@ def _on_protection(app: Flask, **_more: object) -> None:
         try:
             find().registry.end(session_id(token))
         except StoreError:
-            pass  # reported where the page is made; the browser is signed out all the same
+            pass  # it is reported when the page is rendered; the browser is still signed out
 
 
 def _proved_lately(record: SessionRecord, now: datetime, max_age: timedelta) -> bool:
@@ -339,9 +340,9 @@ def _proved_lately(record: SessionRecord, now: datetime, max_age: timedelta) -> 
 
 
 def guard_cookies(app: Flask, find: Find) -> None:
-    """Have the remember cookie follow the session cookie, and the keys, in what the application has left open."""
+    """Give the remember cookie the attributes and keys of the session cookie, unless the application has set its own."""
     names = ("SECURE", "HTTPONLY", "SAMESITE", "DOMAIN", "PATH")
-    # Flask-Login writes its own defaults into no configuration: what is there is the application's.
+    # Flask-Login does not write its defaults into the configuration, so what is there is set by the application.
     ours = [name for name in names if app.config.get(f"REMEMBER_COOKIE_{name}") is None]
 
     def follow() -> None:
@@ -361,7 +362,7 @@ def guard_cookies(app: Flask, find: Find) -> None:
 
     def before() -> None:
         if not app.extensions.get("chatbotkit_auth_cookies"):
-            # Once more at the first request: an application may go on setting its session cookie up after init_app.
+            # Again at the first request, since an application may configure its session cookie after init_app.
             app.extensions["chatbotkit_auth_cookies"] = True
             follow()
         _use_key_as_bytes(app)
@@ -369,7 +370,8 @@ def guard_cookies(app: Flask, find: Find) -> None:
 
     follow()
     app.before_request(before)
-    # The first one registered is called last, after Flask-Login has written its cookie.
+    # Functions after a request run in reverse order of registration, so this one runs after Flask-Login has written its
+    # cookie.
     app.after_request_funcs.setdefault(None, []).insert(0, _complete_remember_cookie)
 
 
@@ -381,7 +383,7 @@ def _use_key_as_bytes(app: Flask) -> None:
 
 
 def _complete_remember_cookie(response: Response) -> Response:
-    """Add to Flask-Login's cookie what it does not know of: ``Partitioned``, and ``Secure`` where it deletes one."""
+    """Add to Flask-Login's cookie what it does not support: ``Partitioned``, and ``Secure`` on deletion."""
     config = current_app.config
     secure, partitioned = config.get("REMEMBER_COOKIE_SECURE"), config.get("SESSION_COOKIE_PARTITIONED")
     if not (secure or partitioned) or "Set-Cookie" not in response.headers:
@@ -399,9 +401,9 @@ def _complete_remember_cookie(response: Response) -> Response:
 
 
 def renew_remember_cookie(find: Find) -> None:
-    """Sign this browser's remember cookie anew where it was signed under a key of ``SECRET_KEY_FALLBACKS``.
+    """Sign this browser's remember cookie again if it was signed with a key of ``SECRET_KEY_FALLBACKS``.
 
-    Flask reads its own session under those keys; Flask-Login does not, and would forget the person.
+    Flask accepts its own session with those keys, but Flask-Login does not, and would sign the person out.
     """
     name = _cookie_name()
     cookie = request.cookies.get(name)
@@ -425,7 +427,7 @@ def renew_remember_cookie(find: Find) -> None:
 
 
 def _decode(cookie: str) -> str | None:
-    """Return what the remember cookie holds, if it was signed under the key or one of its fallbacks."""
+    """Return the content of the remember cookie, if it was signed with the key or one of its fallbacks."""
     if not cookie.rpartition("|")[2].isascii():
         return None
     keys = (current_app.secret_key, *(current_app.config.get("SECRET_KEY_FALLBACKS") or ()))
@@ -442,6 +444,6 @@ def _cookie_name() -> str:
 
 
 def client_mark() -> str:
-    """Return what Flask-Login's session protection knows the client by."""
+    """Return the identifier of the client in Flask-Login's session protection."""
     identifier: str = current_app.login_manager._session_identifier_generator()  # type: ignore[attr-defined]
     return identifier

@@ -1,6 +1,6 @@
-"""Rate limits, counted by the *limits* library.
+"""Rate limits, counted with the *limits* library.
 
-It is imported by the first limiter and not with the package: it takes as long as all that the package itself imports.
+The library is imported with the first limiter, since that takes as long as importing the package itself.
 """
 
 from __future__ import annotations
@@ -22,23 +22,26 @@ if TYPE_CHECKING:
 
 
 FIXED_LIMITS: Mapping[str, str] = {"verify:again": "5/hour", "profile:user": "30/hour"}
-"""What no configuration changes: how often a challenge that is verified takes a code again, by the challenge's id, and how
-often a person may change the own profile, by the user's id."""
+"""The limits that cannot be configured.
+
+They are how often a verified challenge accepts a code again, by the id of the challenge, and how often a person can change
+their profile, by the id of the user.
+"""
 
 SecretKeys = Callable[[], Sequence[str | bytes]]
-"""Returns the application's secret key and, after it, its fallbacks."""
+"""Returns the application's secret key, and after it its fallbacks."""
 
 
 class RateLimiter:
-    """The limits of one application, by name: the configured ones, such as ``request:email``, and :data:`FIXED_LIMITS`.
+    """The rate limits of an application: the configured ones, such as ``request:email``, and :data:`FIXED_LIMITS`.
 
-    A name that has no limit lets everything pass. Keys are counted under an HMAC, so that nobody who reads the storage
-    finds an address by trying all of them.
+    A name without a limit is never refused. Keys are stored as HMACs, so that somebody who reads the storage cannot find
+    addresses by trying them.
 
-    :param rates: limits by name, in the notation of the *limits* library; several are separated by ``;``.
-    :param storage: where to count, an object or URI of the *limits* library.
-    :param secret_keys: returns the keys from which that of the HMAC is derived.
-    :raises ConfigurationError: a limit or the URI is not one that the library knows.
+    :param rates: the limits by name, in the notation of the *limits* library. Several are separated by ``;``.
+    :param storage: where to count: a storage of the *limits* library, or its URI.
+    :param secret_keys: returns the keys from which the key of the HMAC is derived.
+    :raises ConfigurationError: the library does not accept a limit or the URI.
     """
 
     def __init__(self, rates: Mapping[str, str | None], storage: Storage | str, secret_keys: SecretKeys) -> None:
@@ -52,13 +55,13 @@ class RateLimiter:
         self._secret_keys = secret_keys
 
     def hit(self, name: str, key: str, *, times: int = 1) -> None:
-        """Count one against the limit ``name`` for ``key``, such as an identifier.
+        """Count one hit against the limit ``name`` for ``key``, such as an identifier.
 
-        Counting and checking are one step, so that any number of workers together never exceed the limit.
+        Counting and checking are one step, so that all workers together never exceed the limit.
 
-        :param times: how many times the limit holds for this key.
-        :raises RateLimited: the limit is reached; ``retry_after`` says for how long.
-        :raises StoreError: it cannot be counted.
+        :param times: the factor by which the limit is multiplied for this key.
+        :raises RateLimited: the limit is reached. ``retry_after`` says for how long.
+        :raises StoreError: the storage failed.
         """
         for item in self._items.get(name, ()):
             item = _multiplied(item, times)
@@ -69,7 +72,7 @@ class RateLimiter:
                 reset = self._limiter.get_window_stats(item, name, digest).reset_time
                 count = self._storage.get(item.key_for(name, digest))
             except StoreError:
-                raise  # which says what is wrong, and the cure
+                raise  # its text has the cause and the cure
             except self._errors as error:
                 raise StoreError(
                     f"the rate limits cannot be counted ({type(error).__name__}): check that what "
@@ -87,7 +90,7 @@ class RateLimiter:
         return nullcontext() if together is None else cast("AbstractContextManager[None]", together())
 
     def hit_client(self, name: str, address: str | None) -> None:
-        """Count one for a client, and for the networks that an IPv6 client may have whole.
+        """Count one hit for a client, and for the networks of an IPv6 client.
 
         :param address: the request's ``remote_addr``.
         :raises RateLimited: as :meth:`hit`.
@@ -97,20 +100,20 @@ class RateLimiter:
             self.hit(name, network, times=times)
 
     def refund(self, name: str, key: str, *, times: int = 1) -> None:
-        """Take back one :meth:`hit`, where the storage can (Memcached cannot) and the window it fell into still lasts."""
+        """Undo one :meth:`hit`, if its window still lasts and the storage supports it (Memcached does not)."""
         self.refund_all([(name, key, times)])
 
     def refund_all(self, hits: Iterable[tuple[str, str, int]]) -> None:
-        """Take back several hits, in one step where the storage is a store of ours.
+        """Undo several hits, in one step if the storage is one of our stores.
 
-        :param hits: of each the name of the limit, the key, and how many times the limit holds for it.
+        :param hits: for each the name of the limit, the key, and the factor of the limit.
         """
         items = [
             (_multiplied(item, times), name, self._digest(key))
             for name, key, times in hits
             for item in self._items.get(name, ())
         ]
-        # Called after a success, which a count that stays too high must not turn into a failure.
+        # Called after a success. A failure here must not make it fail: a count only stays too high.
         with suppress(*self._errors):
             if not hasattr(self._storage, "take_back"):
                 for item, name, digest in items:
@@ -120,12 +123,12 @@ class RateLimiter:
 
     def _take_back(self, item: RateLimitItem, name: str, digest: str) -> None:
         with suppress(*self._errors):
-            # A new window must not begin below zero: it would let one more pass than the limit.
+            # A new window must not begin below zero, which would allow one hit too many.
             if self._storage.get(item.key_for(name, digest)) > 0:
                 self._limiter.hit(item, name, digest, cost=-1)
 
     def clear(self, name: str, key: str) -> None:
-        """Forget every hit of ``key`` against the limit ``name``, those counted under an earlier secret key as well.
+        """Delete the hits of ``key`` against the limit ``name``, including those under an earlier secret key.
 
         :raises StoreError: the storage cannot be reached.
         """
@@ -140,7 +143,7 @@ class RateLimiter:
 
     @property
     def shared(self) -> bool:
-        """Whether other processes see the same counts."""
+        """Whether other processes share the counts."""
         from limits.storage import MemoryStorage
 
         return not isinstance(self._storage, MemoryStorage)

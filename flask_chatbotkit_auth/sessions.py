@@ -1,4 +1,4 @@
-"""The session registry: who is signed in where, looked up at every request, ended from anywhere."""
+"""The session registry: opens, loads, refreshes and ends sessions."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger("flask_chatbotkit_auth")
 
 TOKEN_PREFIX = "cbk-"  # noqa: S105  # marks a token, is none
-"""Begins every token of a browser's session, so that an application's own user ids are never taken for one."""
+"""The prefix of the token of a browser's session. It distinguishes tokens from an application's own user ids."""
 
 APP_TOKEN_PREFIX = "cba-"  # noqa: S105  # marks a token, is none
-"""Begins every token of an app's session. It tells the two kinds apart: a cookie's token is no bearer, and the reverse."""
+"""The prefix of the token of an app's session. A cookie's token is no bearer token, and the reverse."""
 
 _TOUCH = timedelta(minutes=10)
 _TOUCH_NEW_ADDRESS = timedelta(minutes=1)
 _CLAIM = timedelta(seconds=15)
 _UNUSED = timedelta(milliseconds=1)
-"""How long before its own beginning a session was seen that its client has not been given yet."""
+"""How far ``seen_at`` is before ``created_at`` while the client has not received its token."""
 
 Found = TypeVar("Found")
 
@@ -65,8 +65,8 @@ def look_twice(look: Callable[[], Found | None]) -> Found | None:
 _CACHE_SIZE = 10_000
 
 
-class ForeignSession(Exception):  # an answer, no error
-    """The session is another application's, or of the other kind of account: nobody's here, and left alone."""
+class ForeignSession(Exception):  # an answer, not an error
+    """The session belongs to another application, or to the other kind of account. It is ignored here, and not changed."""
 
 
 @dataclass
@@ -76,13 +76,13 @@ class _Cached:
 
 
 class SessionRegistry:
-    """The sessions of one application: opened at sign-in, looked up at every request, ended from anywhere.
+    """The sessions of an application. They are opened at sign-in and looked up at every request, and any worker can end them.
 
-    A worker trusts a row that it read within ``CHATBOTKIT_AUTH_SESSION_CHECK``, and no longer. So what is ended on one
-    worker is ended on each other one within that time.
+    A worker reuses a row for ``CHATBOTKIT_AUTH_SESSION_CHECK`` after it has read it. So a session that ends on one worker
+    ends on every other worker within that time.
 
-    :param audience: which application it is; a session of another one opens nothing here.
-    :param approve: asks the application whether a person may (still) come in, with the address that was proved; it raises
+    :param audience: the application. A session of another one is not accepted here.
+    :param approve: asks the application whether a person can (still) sign in, with the address that was proved. It raises
         :exc:`~flask_chatbotkit_auth.exceptions.SignInDenied` to refuse.
     """
 
@@ -103,7 +103,7 @@ class SessionRegistry:
         self._kind = adapter.kind
         self._approve = approve
         self._directory = Directory(adapter, clock)
-        # However rarely the store is asked, a session in use must be noted as used before it counts as idle.
+        # Even if the store is rarely asked, the use of a session must be written before it counts as idle.
         self._check = min(config.session_check, config.session_idle / 4)
         self._touch_after = min(_TOUCH, config.session_idle / 4)
         taken = signature(store.complete).parameters.values()
@@ -111,7 +111,7 @@ class SessionRegistry:
         self._lock = Lock()
         self._cache: dict[str, _Cached] = {}
 
-    # Opened
+    # Opening
 
     def open(
         self,
@@ -123,18 +123,18 @@ class SessionRegistry:
         name: str | None = None,
         event: Callable[[SessionRecord], Event | None] | None = None,
     ) -> tuple[str, SessionRecord]:
-        """Complete a verified challenge, once, and open the session that it leads to.
+        """Complete a verified challenge, once, and open its session.
 
         :param method: how the address was proved: ``"code"`` or ``"link"``.
-        :param client: who is to hold the token.
-        :param name: what an app calls itself.
-        :param event: returns what is to be remembered with the session, if anything.
-        :returns: the token, which only the client gets to know, and the row.
-        :raises NoChallenge: another request has completed the challenge, or it is past its lifetime.
+        :param client: the kind of client that holds the token.
+        :param name: the name that an app gives itself.
+        :param event: returns the event that is written with the session, or ``None``.
+        :returns: the token, which only the client receives, and the row.
+        :raises NoChallenge: another request has completed the challenge, or it has expired.
         """
         token, record = self.draft(user, identifier=challenge.identifier, method=method, client=client, name=name)
         told = None if event is None else event(record)
-        # A store that was written for an earlier release ends the oldest sessions in a step of its own.
+        # A store that was written for an earlier release ends the oldest sessions in a separate step.
         cap = {"max_sessions": self._config.sessions_max} if self._completes_with_cap else {}
         if not self._store.complete(challenge.id, record, now=record.created_at, event=told, **cap):
             raise NoChallenge("this challenge was used before")
@@ -144,7 +144,7 @@ class SessionRegistry:
         return token, record
 
     def add(self, user: User) -> tuple[str, SessionRecord]:
-        """Open a session that the application vouches for; return the token and the row. Nobody has proved anything."""
+        """Open a session for a person whom the application has identified, without a proof. Return the token and the row."""
         token, record = self.draft(user, identifier=None, method="application")
         self._store.add_session(record, now=record.created_at)
         self.opened(record)
@@ -153,12 +153,12 @@ class SessionRegistry:
     def move(
         self, user: User, identifier: str, *, client: Client = "browser", name: str | None = None
     ) -> tuple[str, SessionRecord]:
-        """Open a session for the address that an account has by now and that was proved just now; end every other one.
+        """Open a session for the new address of an account, which was just proved. End every other session.
 
-        :param client: who is to hold the token.
-        :param name: what an app calls itself.
-        :returns: the token, which only the client gets to know, and the row.
-        :raises StoreError: the store cannot be reached. This may be called again.
+        :param client: the kind of client that holds the token.
+        :param name: the name that an app gives itself.
+        :returns: the token, which only the client receives, and the row.
+        :raises StoreError: the store cannot be reached. This can be called again.
         """
         token, record = self.draft(user, identifier=identifier, method="code", client=client, name=name)
         self._store.add_session(record, now=record.created_at)
@@ -175,9 +175,9 @@ class SessionRegistry:
         client: Client = "browser",
         name: str | None = None,
     ) -> tuple[str, SessionRecord]:
-        """Return a new token of 128 random bits and the row for it, which is not stored yet.
+        """Return a new token of 128 random bits, and its row, which is not stored yet.
 
-        :param identifier: the address that was proved just now; ``None`` where none was.
+        :param identifier: the address that was just proved, or ``None``.
         """
         now = self._clock()
         token = (APP_TOKEN_PREFIX if client == "app" else TOKEN_PREFIX) + secrets.token_hex(16)
@@ -203,7 +203,7 @@ class SessionRegistry:
         return token, record
 
     def opened(self, record: SessionRecord) -> None:
-        """Note a row that was just stored, and end the oldest ones of its account where there are too many."""
+        """Keep a row that was just stored, and end the oldest sessions of its account if there are too many."""
         self._note(record)
         self._end_oldest(record)
 
@@ -219,9 +219,9 @@ class SessionRegistry:
                 _log.warning("the oldest sessions of user %s could not be ended (%s)", record.user.id, error)
 
     def confirm(self, record: SessionRecord) -> None:
-        """Note that the client has its token: only now the session shows among the person's devices.
+        """Note that the client has received its token. Only now the session is shown among the person's devices.
 
-        A worker that is killed before leaves a session that nobody holds, and that nobody should wonder about.
+        If a worker is killed before this, the session has no holder, and must not confuse the person.
         """
         self._remember(replace(record, seen_at=record.created_at), record.created_at)
         try:
@@ -229,14 +229,14 @@ class SessionRegistry:
         except StoreError as error:
             _log.warning("a new session could not be confirmed (%s)", error)
 
-    # Looked up
+    # Loading
 
     def load(self, token: str) -> SessionRecord | None:
-        """Return the session of ``token`` with its user, refreshed from the API when it is time; ``None`` when it ended.
+        """Return the session of ``token`` with its user, refreshed from the API if that is due, or ``None`` if it has ended.
 
-        :raises ForeignSession: it is another application's.
-        :raises APIError: the user is older than ``CHATBOTKIT_AUTH_USER_STALE`` and cannot be fetched. The session goes on
-            once that works again.
+        :raises ForeignSession: it belongs to another application.
+        :raises APIError: the snapshot is older than ``CHATBOTKIT_AUTH_USER_STALE``, and the user cannot be fetched. The
+            session works again when the API does.
         :raises StoreError: the store cannot be reached.
         """
         now = self._clock()
@@ -261,9 +261,9 @@ class SessionRegistry:
         return record if user is record.user else replace(record, user=user)
 
     def user(self, user_id: str) -> User | None:
-        """Return a person by id as their sessions see them; ``None`` when there is no such account.
+        """Return a person by id, as in their sessions, or ``None`` if the account does not exist.
 
-        :raises APIError: nothing that is young enough is known of them, and the API cannot be reached.
+        :raises APIError: there is no snapshot that is new enough, and the API cannot be reached.
         """
         now = self._clock()
         known = self._directory.known(user_id)
@@ -287,7 +287,7 @@ class SessionRegistry:
         return newest.user if newest else None
 
     def last_known(self, user_id: str) -> User | None:
-        """Return the last that is known here of a person, without asking the API; ``None`` where nothing is."""
+        """Return the newest snapshot of a person without asking the API, or ``None``."""
         known = self._directory.known(user_id)
         if known is not None:
             return known.user
@@ -299,18 +299,18 @@ class SessionRegistry:
         rows = self._store.list_sessions(user_id, now=self._clock(), limit=limit)
         return [each for each in rows if not _unused(each)]
 
-    # Ended
+    # Ending
 
     def end(self, id: str, *, user_id: str | None = None) -> bool:
-        """End one session by its id, only if it is that user's where one is named; return whether there was one."""
+        """End a session by its id. If a user is given, it must be theirs. Return whether it existed."""
         ended = is_digest(id) and self._store.end_session(id, user_id=user_id)
         if ended or user_id is None:
-            # Afterwards, or another request could read the row in between and keep it.
+            # After the store, since another request could otherwise read the row again and keep it.
             self._forget(id)
         return ended
 
     def end_all(self, user_id: str, *, reason: str, keep: str | None = None) -> int:
-        """End every session of a user but ``keep``, in every application; return how many there were."""
+        """End every session of a user except ``keep``, in every application. Return how many there were."""
         ended = self._store.end_sessions(user_id, keep=keep)
         self._forget(*ended)
         if reason in ("gone", "deleted"):
@@ -320,14 +320,14 @@ class SessionRegistry:
         return len(ended)
 
     def end_everybody(self) -> int:
-        """End every session of every user, in every application; return how many there were."""
+        """End every session of every user, in every application. Return how many there were."""
         ended = self._store.end_all_sessions()
         with self._lock:
             self._cache.clear()
         return ended
 
     def save(self, user: User) -> None:
-        """Make ``user`` the snapshot in every session of theirs; end those that were opened for another address."""
+        """Write the snapshot ``user`` to all their sessions. End those that were opened for another address."""
         now = self._clock()
         self._end_moved(user)
         self._store.save_user(user, now=now)
@@ -340,9 +340,9 @@ class SessionRegistry:
     # What is left to steps of their own
 
     def _stamp(self, record: SessionRecord) -> SessionRecord:
-        """Return the row if it is this application's; one of 0.1, which does not say, becomes so.
+        """Return the row if it belongs to this application. A row of 0.1, which has no audience, gets one.
 
-        :raises ForeignSession: it is not.
+        :raises ForeignSession: it belongs to another application.
         """
         if record.audience is None:
             try:
@@ -355,7 +355,7 @@ class SessionRegistry:
 
     def _touch(self, record: SessionRecord, now: datetime) -> SessionRecord:
         ip = _client_address()
-        # From another address sooner: a copied cookie should show among the person's devices while it is used.
+        # Sooner from another address: a copied cookie should be visible among the person's devices while it is used.
         after = self._touch_after if ip in (None, record.ip) else min(self._touch_after, _TOUCH_NEW_ADDRESS)
         if not _unused(record) and now - record.seen_at < after:
             return record
@@ -370,7 +370,7 @@ class SessionRegistry:
         return used
 
     def _current(self, cached: _Cached, now: datetime) -> SessionRecord | None:
-        """Return the row with the newest user that this worker knows, fetched where that is due."""
+        """Return the row with the newest snapshot in this worker, fetched from the API if that is due."""
         record = cached.record
         known = self._directory.known(record.user.id)
         since = record.refreshed_at if known is None else max(record.refreshed_at, known.refreshed_at)
@@ -401,17 +401,17 @@ class SessionRegistry:
             self._forget(record.id)
             return None
         if user is not record.user and known is not None:
-            # Still as of when the row was read: what the API says of the person tells nothing of the session.
+            # The time of the row is kept: the answer of the API says nothing about the session.
             record = cached.record = replace(record, user=user, refreshed_at=known.refreshed_at)
         return record
 
     def _claim(self, record: SessionRecord, now: datetime) -> bool:
-        """Take the task of fetching the user for this worker; of all workers' requests one has it."""
+        """Claim the refresh of the user. Of the requests of all workers, one succeeds."""
         if self._config.user_refresh <= timedelta(0):
             return True
         due = now - self._config.user_refresh
         try:
-            # Due is what was read at `due` or earlier.
+            # A snapshot is due if it was read at `due` or earlier.
             return self._store.claim_refresh(
                 record.id,
                 now=now,
@@ -423,10 +423,10 @@ class SessionRegistry:
             return False
 
     def _take(self, user: User, before: Known | None, record: SessionRecord | None = None) -> datetime | None:
-        """Ask the application about a user who was fetched, and store what has changed.
+        """Ask the application about a user who was fetched, and write what has changed.
 
-        :returns: when the rows were last written; ``None`` where the application cannot say, and nothing was.
-        :raises SignInDenied: the application refuses the person by now. Their sessions here have ended.
+        :returns: when the rows were last written; ``None`` if a hook of the application failed, and nothing was written.
+        :raises SignInDenied: the application now refuses the person. Their sessions here have ended.
         """
         proved = (record and record.identifier) or user.email
         try:
@@ -440,7 +440,7 @@ class SessionRegistry:
         if before is not None and before.user.email != user.email:
             self._end_moved(user)
         now = self._clock()
-        # The time alone is written rarely, and early enough for an outage to begin at any time.
+        # If only the time has changed, it is written rarely, but early enough for an outage to begin at any time.
         due = before is None or now - before.written_at >= self._config.user_stale / 8
         if before is None or due or before.user.to_json() != user.to_json():
             try:
@@ -451,7 +451,7 @@ class SessionRegistry:
         return before.written_at
 
     def _end_moved(self, user: User) -> None:
-        """End the sessions that were opened for another address than the account has by now."""
+        """End the sessions that were opened for another address than the account has now."""
         moved = [each for each in self._store.list_sessions(user.id, now=self._clock()) if _moved(each, user)]
         self._end_each(moved, user.id, "address_changed")
 
@@ -485,18 +485,18 @@ class SessionRegistry:
 
 
 def session_id(token: str) -> str:
-    """Return the id under which the store knows the session of ``token``: its SHA-256, in hexadecimal.
+    """Return the id of the session of ``token`` in the store: its SHA-256 in hexadecimal.
 
-    A fast hash is enough, since the token has 128 random bits and cannot be guessed.
+    A fast hash is enough, since a token of 128 random bits cannot be guessed.
     """
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def shown(record: SessionRecord) -> User:
-    """Return the user of a session, with when their address was proved: the API's word, else what the session knows.
+    """Return the user of a session, with the time at which the address was proved, from the API or else from the session.
 
-    Nothing is written to a sub-account at a sign-in. So the API does not know it of one that was made by an administrator or
-    a webhook.
+    A sign-in writes nothing to a sub-account. So the API does not have this time for one that an administrator or a webhook
+    created.
     """
     user = record.user
     proved = record.method in ("code", "link") and record.identifier and same_identifier(record.identifier, user.email)
@@ -510,15 +510,15 @@ def _is_token(token: str) -> bool:
 
 
 def _unused(record: SessionRecord) -> bool:
-    """Return whether the client has never come with its token."""
+    """Return whether the client has never used its token."""
     return record.seen_at < record.created_at
 
 
 def _moved(record: SessionRecord, user: User) -> bool:
     """Return whether the account has another address than the one that the session was opened for.
 
-    A session of 0.1 was opened for the address of its first snapshot; one that the application opened itself for none. An
-    account without an address has not moved.
+    A session of 0.1 counts as opened for the address in its first snapshot. A session that the application opened itself
+    has no address to compare. An account without an address counts as unchanged.
     """
     proved = record.identifier or (record.user.email if record.method is None else None)
     return bool(proved and user.email and user.email != proved and not same_identifier(user.email, proved))

@@ -1,4 +1,4 @@
-"""What runs for one application: the parts, and what an application does with its users."""
+"""``current_auth``: the parts that run for an application, and what it can do with its users."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _log = logging.getLogger("flask_chatbotkit_auth")
 
 _SWEEP_EVERY = 64
 _ROWS_OF_A_SIGN_IN = 8
-"""More than one leaves behind: the challenge, the session and a few counts."""
+"""At least the number of rows that a sign-in leaves: the challenge, the session and a few counts."""
 
 
 @dataclass
 class AuthState:
-    """Reached as ``current_auth`` while a request or an application context is active."""
+    """The state of an application. Use it as ``current_auth``, in a request or an application context."""
 
     config: Config
     provider: EmailCodeProvider
@@ -56,19 +56,19 @@ class AuthState:
     mailer: Mailer
     notices: Notices
     audience: str
-    """Which application sessions are for (``CHATBOTKIT_AUTH_AUDIENCE``)."""
+    """The audience of sessions (``CHATBOTKIT_AUTH_AUDIENCE``)."""
 
     clock: Callable[[], datetime]
-    """Returns the time now, aware, in UTC. Codes, sessions and the refresh of users all use it."""
+    """Returns the current time, aware, in UTC. Codes, sessions and the refresh of users use it."""
 
     trail: Trail | None = None
-    """Keeps what has happened, where ``CHATBOTKIT_AUTH_EVENTS`` is on."""
+    """The audit trail; ``None`` unless ``CHATBOTKIT_AUTH_EVENTS`` is on."""
 
     hooks: Hooks = field(default_factory=Hooks)
     pace: Pace = field(default_factory=Pace)
     registry: SessionRegistry = field(init=False)
     admin: Administration = field(init=False)
-    """What an administrator, a job or a webhook does with accounts, whatever the switches say."""
+    """Creates, updates and deletes accounts, for administrators, jobs and webhooks. The switches do not apply."""
 
     provisioning: Provisioning = field(init=False)
     _made: int = field(default=0, init=False)
@@ -82,31 +82,31 @@ class AuthState:
         self.provisioning = Provisioning(self.hooks, self.adapter, self.store, self.registry, self.clock)
 
     def update_user(self, user: User | str, **fields: Any) -> User:
-        """Change ``name``, ``image``, ``email``, ``limits`` or ``meta`` of an account; every session of theirs sees it.
+        """Change ``name``, ``image``, ``email``, ``limits`` or ``meta`` of an account, in all its sessions.
 
-        Only what is given is changed; ``meta`` is merged key by key, ``limits`` are replaced.
+        Other fields stay as they are. ``meta`` is merged key by key, and ``limits`` are replaced.
 
         :param user: the user or its id.
         :returns: the user as it is afterwards.
         :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_UPDATE`` is off.
-        :raises TypeError: a field is not one of those.
-        :raises InvalidEmail: that is no address.
+        :raises TypeError: it is another field.
+        :raises InvalidEmail: it is not an address.
         :raises EmailTaken: another account has the address.
         :raises APIError: the API could not be reached or refused.
-        :raises StoreError: the account was changed, but its sessions do not know before their next refresh.
+        :raises StoreError: the account was changed, but its sessions show that only after their next refresh.
         """
         if not self.adapter.auto_update:
             raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_UPDATE")
         return self.admin.update(user, **fields)
 
     def delete_user(self, user: User | str) -> None:
-        """Delete an account with all that is in it, for good, and end its sessions.
+        """Delete an account and everything in it, permanently, and end its sessions.
 
         :param user: the user or its id.
         :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_DELETE`` is off.
         :raises DeletionDenied: your ``delete_callback`` refused.
         :raises APIError: the API could not be reached or refused.
-        :raises StoreError: the account is gone; its sessions end at their next refresh.
+        :raises StoreError: the account was deleted, and its sessions end at their next refresh.
         """
         if not self.adapter.auto_delete:
             raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_DELETE")
@@ -120,26 +120,26 @@ class AuthState:
         self.admin.delete(known)
 
     def user(self, user_id: str) -> Any | None:
-        """Return a person by id, just as a request of theirs sees them: mapped through your ``user_callback``.
+        """Return a user by id, as ``current_user`` would be: passed through your ``user_callback``.
 
-        For jobs, API keys and the like. What a worker has read is used for ``CHATBOTKIT_AUTH_USER_REFRESH``.
+        For jobs, API keys and the like. A worker uses its snapshot for ``CHATBOTKIT_AUTH_USER_REFRESH``.
 
-        :returns: ``None`` where there is no such account, or where it is suspended.
-        :raises APIError: the API could not be reached, and nothing that is young enough is known.
+        :returns: ``None`` if the account does not exist or is suspended.
+        :raises APIError: the API could not be reached, and there is no snapshot that is new enough.
         """
         found = self.registry.user(id_of(user_id))
         return None if found is None else self.present(found)
 
     def sign_in(self, user: Any, *, remember: bool = True) -> User:
-        """Sign this browser in as ``user``, for another way in of the application's own. The old session ends.
+        """Sign this browser in as ``user``, after your application's own way to sign in. The old session ends.
 
-        Nobody proves an address here, so that the session is not fresh, and no device is remembered. Your
-        ``sign_in_callback`` and ``provision`` hooks run as ever.
+        Nobody has proved an address, so the session is not fresh, and the device does not become known. Your
+        ``sign_in_callback`` and ``provision`` hooks are called.
 
-        :param user: a user, or the id of one; they are fetched.
-        :param remember: whether the browser stays signed in when it is closed.
+        :param user: a user or its id. The account is fetched.
+        :param remember: whether the browser stays signed in after it is closed.
         :raises LookupError: there is no such account.
-        :raises RuntimeError: the request is an app's, with a bearer token; its session goes on.
+        :raises RuntimeError: the request is from an app, with a bearer token. Its session is not changed.
         :raises SignInDenied: your ``sign_in_callback`` refused, or the account is suspended.
         :raises NotReady: your ``provision`` hook failed.
         :raises APIError: the API could not be reached.
@@ -152,7 +152,7 @@ class AuthState:
         return record.user
 
     def adopt(self, user: Any) -> tuple[str, SessionRecord]:
-        """Open a session for somebody whom the application vouches for; :meth:`sign_in` gives it to the browser.
+        """Open a session for a person whom the application has identified. :meth:`sign_in` gives it to the browser.
 
         :returns: the token and the row.
         """
@@ -162,7 +162,7 @@ class AuthState:
                 "token, and takes no cookie."
             )
         id = id_of(user)
-        # As the API has them now: what the application holds may be a copy from long ago.
+        # Fetched again, since the object of the application may be an old copy.
         found = self.adapter.get(id)
         if found is None:
             raise LookupError(
@@ -177,9 +177,9 @@ class AuthState:
         return self.registry.add(found)
 
     def approve(self, identifier: str, user: User | None) -> None:
-        """Ask the application whether a person may come in.
+        """Ask the ``sign_in_callback`` whether a person can sign in.
 
-        :param user: ``None`` where they have no account yet.
+        :param user: ``None`` if they have no account yet.
         :raises SignInDenied: it refused.
         """
         if self.hooks.sign_in is None:
@@ -191,9 +191,9 @@ class AuthState:
             raise SignInDenied(answer)
 
     def new_user_fields(self, identifier: str) -> dict[str, Any]:
-        """Return what the account of a new person begins with, as your ``new_user_callback`` says.
+        """Return the first fields of a new account, from your ``new_user_callback``.
 
-        :raises TypeError: it returns a field that it cannot set.
+        :raises TypeError: it returns another field.
         """
         fields = dict((self.hooks.new_user(identifier) if self.hooks.new_user else None) or {})
         if strange := fields.keys() - {"name", "image", "limits", "meta"}:
@@ -203,7 +203,7 @@ class AuthState:
         return fields
 
     def present(self, user: User) -> Any | None:
-        """Return what ``current_user`` is for a user; ``None`` while they are suspended, here or by your own user."""
+        """Return the ``current_user`` for a user, or ``None`` while the account or your own user is inactive."""
         if not user.is_active:
             return None
         mapped = self.hooks.user(user) if self.hooks.user else None
@@ -211,35 +211,35 @@ class AuthState:
         return shown if shown.is_active else None
 
     def prepared(self, user: User) -> User:
-        """Return the user as they are once your ``provision`` hook has returned for them.
+        """Return the user after your ``provision`` hook has returned for them.
 
-        :raises NotReady: it failed, or runs for another request just now.
+        :raises NotReady: it has failed, or is running for another request.
         """
         return self.provisioning.prepared(user)
 
     def require_fresh(self, record: SessionRecord, *, max_age: timedelta | None = None) -> None:
-        """Raise unless the holder of a session has proved the address lately.
+        """Raise unless the holder of a session has recently proved the address.
 
-        :param max_age: how old the proof may be, ``CHATBOTKIT_AUTH_FRESH`` unless given.
+        :param max_age: how old the proof can be; by default ``CHATBOTKIT_AUTH_FRESH``.
         :raises NotFresh: it is older, or there is none.
         """
         if not is_fresh(record, self.clock(), max_age or self.config.fresh):
             raise NotFresh
 
     def sign_in_event(self, record: SessionRecord) -> Event | None:
-        """Return the event of a sign-in, for the transaction that writes its session; ``None`` where none are kept."""
+        """Return the event of a sign-in, for the transaction that writes its session, or ``None`` if no events are kept."""
         return None if self.trail is None else self.trail.of_sign_in(record)
 
     def suspend(self, user: User | str) -> User:
-        """Let nobody into an account: not at sign-in, and not in its sessions. See :meth:`resume`."""
+        """Suspend an account: nobody can sign in to it or use its sessions until :meth:`resume`."""
         return self.admin.suspend(user)
 
     def resume(self, user: User | str) -> User:
-        """Let a suspended person in again. Sessions that have not ended meanwhile go on."""
+        """End the suspension of an account. Sessions that have not expired meanwhile work again."""
         return self.admin.resume(user)
 
     def sessions(self, user: User | str) -> list[SessionRecord]:
-        """Return where the user is signed in, the most recently used session first.
+        """Return the sessions of a user, the most recently used first.
 
         :param user: the user or its id.
         :raises StoreError: the store cannot be reached.
@@ -247,22 +247,22 @@ class AuthState:
         return self.registry.list(id_of(user))
 
     def end_sessions(self, user: User | str, *, keep: str | None = None) -> int:
-        """Sign the user out everywhere; each worker knows within ``CHATBOTKIT_AUTH_SESSION_CHECK``.
+        """End all sessions of a user. Each worker applies this within ``CHATBOTKIT_AUTH_SESSION_CHECK``.
 
         :param user: the user or its id.
-        :param keep: the id of a session that goes on.
+        :param keep: the id of a session that is not ended.
         :returns: how many sessions were ended.
-        :raises StoreError: the store cannot be reached; nothing was ended.
+        :raises StoreError: the store cannot be reached, and nothing was ended.
         """
         return self.registry.end_all(id_of(user), reason="ended", keep=keep)
 
     def end_session(self, user: User | str, session_id: str) -> bool:
-        """Sign the user out of one browser; another person's session is left alone.
+        """End one session of a user. A session of another person is not ended.
 
         :param user: the user or its id.
-        :param session_id: the id of a session, as :meth:`sessions` tells it.
+        :param session_id: the id of a session from :meth:`sessions`.
         :returns: whether the user had such a session.
-        :raises StoreError: the store cannot be reached; nothing was ended.
+        :raises StoreError: the store cannot be reached, and nothing was ended.
         """
         if not self.registry.end(session_id, user_id=id_of(user)):
             return False
@@ -270,26 +270,26 @@ class AuthState:
         return True
 
     def client_for(self, user: User | str) -> ChatBotKitClient:
-        """Return a client of the API for what is this user's: one that runs as the sub-account.
+        """Return a client of the API for this user, which runs as the sub-account.
 
-        A contact has no account of its own: for one the client is the account's, and the contact's id goes into each call
-        as ``contactId``.
+        A contact has no account of its own, so its client is that of the account. Pass the contact's id as ``contactId`` in
+        each call.
 
-        :raises ConfigurationError: the extension was given an adapter of its own and no client.
+        :raises ConfigurationError: the extension has your own adapter, and no client.
         """
         return self.client.run_as(id_of(user)) if self.kind == "partner" else self.client
 
     def browser_token(
         self, user: User | str, *, seconds: int = 900, allowed_routes: list[str] | None = None
     ) -> dict[str, Any]:
-        """Return a short-lived token that acts as a sub-account, fit for its own browser.
+        """Return a short-lived token that acts as a sub-account, for the browser of its user.
 
-        It cannot be revoked: not by signing out, and not by ending the session. Keep its life short and its routes few.
+        It cannot be revoked, not even by signing out or ending the session. Use a short lifetime and few routes.
 
-        :param seconds: how long it can be used, in whole seconds.
-        :param allowed_routes: patterns of the API's routes that it may be used for, such as ``/v1/conversation/*``: ``*``
-            stops at a slash, ``**`` does not, ``!`` excludes, and an empty list allows nothing. ``None`` allows all that the
-            sub-account may.
+        :param seconds: how long the token works, in whole seconds.
+        :param allowed_routes: patterns of the API's routes that the token opens, such as ``/v1/conversation/*``. ``*``
+            stops at a slash, ``**`` does not, ``!`` excludes, and an empty list allows nothing. ``None`` allows everything
+            that the sub-account can do.
         :returns: ``{"id": …, "token": …, "expiresAt": milliseconds since the epoch}``.
         :raises ConfigurationError: users are contacts, which have no tokens.
         :raises APIError: the API could not be reached or refused.
@@ -302,9 +302,9 @@ class AuthState:
         return self.client.post(f"/user/{path_segment(id_of(user))}/session/create", body)
 
     def send_mail(self, message: flask_mail.Message) -> None:
-        """Hand a mail that ``@auth.queue_mail`` has queued to the mail server, which may take some seconds.
+        """Hand a mail from ``@auth.queue_mail`` to the mail server. This can take some seconds.
 
-        :raises MailError: the server did not take it. It may be tried again for as long as a code lives.
+        :raises MailError: the server did not accept it. Try again until the code has expired.
         """
         self.mailer.send(message)
 
@@ -312,7 +312,7 @@ class AuthState:
     def client(self) -> ChatBotKitClient:
         """The client that acts as the account itself.
 
-        :raises ConfigurationError: the extension was given an adapter of its own and no client.
+        :raises ConfigurationError: the extension has your own adapter, and no client.
         """
         if self.optional_client is None:
             raise ConfigurationError("This needs the ChatBotKit API: set CHATBOTKIT_API_SECRET, or pass client=.")
@@ -320,7 +320,7 @@ class AuthState:
 
     @property
     def special_domains(self) -> bool:
-        """Whether an address may have a domain such as ``.local``: as configured, else in debug mode and in tests."""
+        """Whether addresses under domains such as ``.local`` are accepted; by default in debug mode and in tests."""
         configured = self.config.special_domains
         return (current_app.debug or current_app.testing) if configured is None else configured
 
@@ -332,33 +332,33 @@ class AuthState:
 
     @property
     def kind(self) -> Kind:
-        """``"partner"`` or ``"contact"``: what a user is here."""
+        """The kind of the users: ``"partner"`` or ``"contact"``."""
         return self.adapter.kind
 
     def check(self, *, deep: bool = False) -> None:
-        """Return where sign-in can work; raise where it cannot. For a health view, or a job before traffic is let in.
+        """Raise unless sign-in can work. For a health check, or a job before a deployment gets traffic.
 
-        :param deep: write as well: a challenge, a wrong and a right code, a session and a count, all taken away again. It
-            notices what reading does not, such as a database that is read-only. By default it only reads.
-        :raises StoreError: sign-in cannot work; the text says what is wrong.
+        :param deep: also write a challenge, a wrong and a right code, a session and a count, and delete them again. This
+            detects problems that reading does not, such as a read-only database. By default, it only reads.
+        :raises StoreError: sign-in cannot work. The text says why.
         """
         health.check(self.store, self.limiter, self.registry, self.clock(), deep=deep)
 
     def sweep(self) -> None:
-        """Forget a few things that are past their lifetime, now and then: called once for each new challenge.
+        """Delete a few expired records from time to time. It is called for each new challenge.
 
-        So a store never grows without end, even where nobody runs ``flask chatbotkit-auth purge``.
+        So the store does not grow for ever, even if nobody runs ``flask chatbotkit-auth purge``.
         """
         self._made += 1
         if self._made % _SWEEP_EVERY == 0:
             self.purge(limit=_ROWS_OF_A_SIGN_IN * _SWEEP_EVERY)
 
     def purge(self, *, limit: int = 1000) -> int:
-        """Forget at most ``limit`` challenges, sessions and counts that ended an hour ago or more; return how many.
+        """Delete at most ``limit`` challenges, sessions and counts that expired at least an hour ago. Return how many.
 
-        Where events are kept: as many again of those that are older than ``CHATBOTKIT_AUTH_EVENTS_KEEP``.
+        If events are kept, also delete at most ``limit`` events that are older than ``CHATBOTKIT_AUTH_EVENTS_KEEP``.
 
-        The hour lets a late visitor read "expired" instead of "unknown".
+        Because of the hour, a late visitor reads "expired" instead of "unknown".
 
         :raises StoreError: the store cannot be reached.
         """
@@ -371,7 +371,7 @@ def _app() -> object:
 
 
 def current_state() -> AuthState:
-    """Return what :data:`current_auth` stands for. A function that uses it more than once looks it up once, by this.
+    """Return the object behind :data:`current_auth`. A function that uses it several times calls this once.
 
     :raises RuntimeError: the running application has no ``ChatBotKitAuth``.
     """
@@ -384,4 +384,4 @@ def current_state() -> AuthState:
 
 
 current_auth: AuthState = cast(AuthState, LocalProxy(current_state))
-"""The running application's state, from anywhere in a request or an application context."""
+"""The state of the running application, in a request or an application context."""

@@ -1,1 +1,1 @@
-"""What happens, one use case a file, whatever the answer looks like."""
+"""The use cases, one in each file, without their pages and JSON."""

@@ -1,4 +1,4 @@
-"""Changing the address: a fresh proof of who it is, a code to the new address, then the change, at the very end."""
+"""Changing the email address: a fresh sign-in, a code to the new address, and then the change."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from .pending import Pending
 _log = logging.getLogger("flask_chatbotkit_auth")
 
 FRESH = timedelta(minutes=10)
-"""How old the last proof may be, at most, when a change begins."""
+"""How old the last proof can be when a change begins."""
 
 _LEASE = timedelta(minutes=1)
 
 
 def require_fresh(record: SessionRecord) -> None:
-    """Raise unless the person has proved lately who they are: by a code, or by a passkey.
+    """Raise unless the person has recently signed in with a code or a passkey.
 
-    :raises NotFresh: they have not.
+    :raises NotFresh: the last proof is too old.
     """
     current_auth.require_fresh(record, max_age=min(FRESH, current_auth.config.fresh))
 
 
 def request_code(record: SessionRecord, email: str) -> Challenge:
-    """Send a code to the new address, or another one: the one before keeps working, and wrong attempts stay counted.
+    """Send a code to the new address, or another code. Earlier codes still work, and wrong codes stay counted.
 
-    Whether the address has an account is not told before it is proved.
+    Nobody learns whether the address has an account before it is proved.
 
-    :raises InvalidEmail: it is not one address.
-    :raises NotFresh: the last proof of who it is is too old to begin a change.
+    :raises InvalidEmail: it is not an address.
+    :raises NotFresh: the last proof is too old to begin a change.
     :raises RateLimited: too many changes of this person, or too many codes for this address or from this client.
-    :raises MailError: the code could not be sent; this works again at once.
+    :raises MailError: the code could not be sent. Another can be sent at once.
     """
     user = record.user
     challenge = pending(user)
-    # One that another browser has verified, or that a request claimed and never gave back, is of no use here.
+    # A challenge that another browser has verified, or that a request has claimed and not released, cannot be used here.
     usable = challenge is not None and (challenge.state is State.OPEN or proved(user))
     if challenge is not None and usable and same_identifier(email.strip(), challenge.identifier):
         return _pending(user).resend_code(lambda _identifier: Recipient(user=user))
@@ -68,21 +68,21 @@ def request_code(record: SessionRecord, email: str) -> Challenge:
 
 
 def change_address(record: SessionRecord, typed: str) -> User:
-    """Give the person's account the new address, end their other sessions, and have this browser go on in a new one.
+    """Change the address of the person's account, end their other sessions, and give this browser a new session.
 
-    A right code is remembered: while the API fails, none is needed to try again for as long as the challenge lasts.
-    However often one code is sent at once, the address is changed once. The old address gets a notice.
+    A right code is remembered: if the API fails, the person can try again without a code until the challenge expires. If a
+    code is sent several times at once, the address is changed once. The old address gets a notice.
 
     :param typed: the code.
     :returns: the user as it is afterwards.
-    :raises NoChallenge: no code was sent to this person in this browser, or another request has used it.
-    :raises InvalidCode: it is wrong, and counted; one of another length than codes have is not counted.
-    :raises CodeExpired: it is past its lifetime.
+    :raises NoChallenge: this browser has no challenge of this person, or another request has used it.
+    :raises InvalidCode: the code is wrong, and was counted. A code of the wrong length is not counted.
+    :raises CodeExpired: the challenge has expired.
     :raises TooManyAttempts: too many wrong codes have ended the challenge.
-    :raises RateLimited: too many wrong codes, or another change of this person is at work just now.
-    :raises EmailTaken: the new address has an account. The challenge has ended.
-    :raises SignInDenied: the application would not let in a person with this address. The challenge has ended.
-    :raises APIError: the API could not be reached or refused; the address is as it was.
+    :raises RateLimited: too many wrong codes, or another change of this person is in progress.
+    :raises EmailTaken: the new address already has an account. The challenge has ended.
+    :raises SignInDenied: the application refuses a person with this address. The challenge has ended.
+    :raises APIError: the API could not be reached, or refused. The address is unchanged.
     """
     auth, user = current_state(), record.user
     challenge = _pending(user).prove(typed)
@@ -92,7 +92,7 @@ def change_address(record: SessionRecord, typed: str) -> User:
         with _one_at_a_time(user):
             token, moved = _move(record, challenge.identifier)
     except (EmailTaken, SignInDenied):
-        # Another try would ask the same again.
+        # Trying again would give the same result.
         auth.store.end_challenge(challenge.id)
         raise
     except BaseException:
@@ -107,7 +107,7 @@ def change_address(record: SessionRecord, typed: str) -> User:
 
 
 def pending(user: User) -> Challenge | None:
-    """Return the person's challenge in this browser if it can still lead to the end, or ``None``."""
+    """Return the person's challenge in this browser if it can still be used, or ``None``."""
     try:
         return _pending(user).find_open()
     except (NoChallenge, CodeExpired, TooManyAttempts):
@@ -115,7 +115,7 @@ def pending(user: User) -> Challenge | None:
 
 
 def proved(user: User) -> bool:
-    """Return whether this browser has typed the right code, and needs none to change the address."""
+    """Return whether this browser has typed the right code, and needs no other one to change the address."""
     challenge = pending(user)
     return challenge is not None and challenge.state is State.VERIFIED and _pending(user).proved(challenge)
 
@@ -126,7 +126,7 @@ def _pending(user: User) -> Pending:
 
 @contextmanager
 def _one_at_a_time(user: User) -> Iterator[None]:
-    """Let no other change of the same account in: of two at once, each would end the other's session."""
+    """Allow one change of an account at a time. Two at once would end each other's session."""
     auth = current_state()
     now = auth.clock()
     name, until = f"address:{user.id}", now + _LEASE
@@ -141,9 +141,9 @@ def _one_at_a_time(user: User) -> Iterator[None]:
 def _move(record: SessionRecord, identifier: str) -> tuple[str, SessionRecord]:
     auth, user = current_state(), record.user
     if auth.store.get_session(record.id, now=auth.clock()) is None:
-        # Another change was faster, or somebody has signed this browser out meanwhile.
+        # Another change was faster, or this browser was signed out meanwhile.
         raise challenges.used_error()
-    # At the next refresh the application is asked about the new address: it had better refuse now.
+    # The next refresh asks the application about the new address, so a refusal must come now.
     auth.approve(identifier, replace(user, email=identifier))
     updated = auth.adapter.update(user.id, email=identifier, email_verified=auth.clock())
     return auth.registry.move(updated, identifier, client=record.client, name=record.name)
@@ -155,6 +155,6 @@ def _tell(before: User, user: User) -> None:
     _log.info("address changed: user %s, from %s to %s", user.id, mask(before.email), mask(user.email))
     emit(user_updated, app, user=user, fields=["email"])
     emit(email_changed, app, user=user, before=before.email)
-    # To the old address, and about the user as they were: their mailbox is the one that has to know.
+    # To the old address, with the user as they were: the owner of that mailbox must know.
     device = device_name(request.user_agent.string, current_language())
     auth.notices.send("email_changed", before, device=device, email=mask(user.email))

@@ -1,6 +1,6 @@
-"""The sign-in of an app, which holds no cookie: its pending challenge in a signed token, then a session in another one.
+"""Sign-in of an app, which has no cookies: a signed token holds its challenge, and another token its session.
 
-The steps are those of a browser; only what holds the challenge and the session differs.
+The steps are the same as in a browser.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _MAX_TOKEN = 1024
 
 
 class App:
-    """This request's app, which holds one challenge by a signed token. It sends the one that it has.
+    """The app of this request. It holds its challenge with a signed token, which it sends.
 
-    :param sent: returns the token that the request carries, or ``""``.
+    :param sent: returns the token in the request, or ``""``.
     """
 
     def __init__(self, sent: Callable[[], str]) -> None:
         self._sent = sent
         self._entry: Mapping[str, Any] | None = None
         self.name: str | None = None
-        """What the app calls itself, where it says so in this request."""
+        """The name that the app gives itself in this request, or ``None``."""
 
         self.changed: bool = False
-        """Whether the app has to hold another token from now on."""
+        """Whether the app needs the new token."""
 
     def read(self) -> Mapping[str, Any]:
         if self._entry is None:
@@ -53,20 +53,20 @@ class App:
         self.changed = True
 
     def renew(self) -> None:
-        """Do nothing: the token of before was not written to by this code, so that it opens nothing."""
+        """Do nothing: the earlier token does not prove that the code was typed, so it is useless."""
 
     @property
     def token(self) -> str | None:
-        """What the app is to hold from now on."""
+        """The token that the app must keep now."""
         entry = self.read()
         return str(_serializer().dumps(dict(entry))) if entry else None
 
 
 def sign_in_by_code(typed: str, holder: App) -> tuple[str, SessionRecord]:
-    """Sign this app in by a code; return the token, which only the app gets to know, and the row of its session.
+    """Sign this app in with a code. Return its token, which only the app receives, and the row of its session.
 
-    As with a browser, a code that was right is not needed again while the API fails: ``holder`` has a token then that says
-    so. The person gets a notice by mail.
+    As in a browser, a right code is not needed again while the API fails: then ``holder`` has a token that says so. The
+    person gets a notice by email.
 
     :raises ChatBotKitAuthError: as :func:`~flask_chatbotkit_auth.flows.sign_in.sign_in_by_code`.
     """
@@ -86,7 +86,7 @@ def sign_in_by_code(typed: str, holder: App) -> tuple[str, SessionRecord]:
 
 
 def sign_out() -> bool:
-    """End the session of this request's app; return whether there was one.
+    """End the session of this request's app. Return whether there was one.
 
     :raises StoreError: it could not be ended.
     """
@@ -108,8 +108,9 @@ def _read(token: str) -> Mapping[str, Any]:
 
 
 def _serializer() -> URLSafeSerializer:
+    # itsdangerous signs with the last key, so the current one comes last.
     return URLSafeSerializer(
-        [_bytes(key) for key in reversed(secret_keys(current_app.config))],  # the newest, which signs, is the last here
+        [_bytes(key) for key in reversed(secret_keys(current_app.config))],
         salt=f"flask-chatbotkit-auth: challenge of an app, version 1, {current_auth.audience}",
         signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
     )

@@ -1,4 +1,4 @@
-"""What happens where somebody has just signed in by a proof: the browser becomes known, and a new one is told about."""
+"""After a sign-in with a proof: the browser becomes known, and the owner gets a notice about a new browser."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..user import User
 
 
 def arrived(identifier: str, user: User, *, created: bool) -> None:
-    """Have the browser be known for the address from now on; tell its owner by mail where it was not known before.
+    """Mark the browser as known for the address. If it was not known before, send the owner a notice.
 
-    Nobody is told about the sign-in that made the account.
+    The sign-in that created the account causes no notice.
 
-    :param created: whether the account was made just now.
+    :param created: whether the account was just created.
     """
     auth = current_state()
     lifetime, now = auth.config.device_lifetime, auth.clock()

@@ -1,4 +1,4 @@
-"""A challenge on its way: made, sent, sent again, tried. What it is for makes no difference here."""
+"""Challenges of every purpose: creating them, sending and resending codes, trying codes."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ _log = logging.getLogger("flask_chatbotkit_auth")
 
 @dataclass(frozen=True)
 class Recipient:
-    """Whom a code goes to."""
+    """The recipient of a code."""
 
     gets_code: bool = True
-    """Whether a code is sent; without one everything else looks the same."""
+    """Whether a code is sent. Without a code, everything else looks the same."""
 
     user: User | None = None
-    """The account, where it was looked up."""
+    """The account, if it was looked up."""
 
     hidden: bool = False
-    """Whether nobody may learn from the answer whether a code was sent."""
+    """Whether the answer must not reveal if a code was sent."""
 
 
 MAX_TRIES = 10
-"""How often completing a challenge may be begun: each try asks the API for the account."""
+"""How often completing a challenge can be tried. Each try fetches the account from the API."""
 
 
 def create(identifier: str, purpose: Purpose, user_id: str | None = None) -> tuple[Challenge, str]:
-    """Make a challenge; return it with its first code, which is to be sent.
+    """Create a challenge. Return it with its first code, which must be sent.
 
-    :param user_id: whose account it is about, where the flow is a signed-in person's.
+    :param user_id: the account of the signed-in person, if the flow is about it.
     """
     auth = current_state()
     now = auth.clock()
@@ -75,11 +75,11 @@ def create(identifier: str, purpose: Purpose, user_id: str | None = None) -> tup
 
 
 def require_open(challenge: Challenge) -> Challenge:
-    """Return the challenge if a code, or a second try without one, can still do something.
+    """Return the challenge if it is open, or can be completed without another code.
 
-    :raises NoChallenge: it has been used.
-    :raises CodeExpired: it is past its lifetime.
-    :raises TooManyAttempts: too many wrong codes have ended it.
+    :raises NoChallenge: it was used.
+    :raises CodeExpired: the challenge has expired.
+    :raises TooManyAttempts: too many wrong codes have ended the challenge.
     """
     if challenge.state is State.COMPLETED:
         raise used_error()
@@ -91,9 +91,9 @@ def require_open(challenge: Challenge) -> Challenge:
 
 
 def require_resend(challenge: Challenge) -> None:
-    """Raise unless the challenge may send another code now.
+    """Raise unless the challenge can send another code now.
 
-    :raises RateLimited: too soon after the last one, or too many of them.
+    :raises RateLimited: it is too soon after the last code, or there were too many.
     """
     wait = resend_in(challenge)
     if resends_left(challenge) <= 0:
@@ -103,9 +103,9 @@ def require_resend(challenge: Challenge) -> None:
 
 
 def add_code(challenge: Challenge) -> tuple[str, datetime]:
-    """Add one more code; return it, to be sent, and when it stops working. The one before keeps working.
+    """Add another code. Return it, and when it expires. Earlier codes still work.
 
-    :raises RateLimited: since our look another request of the same browser was faster.
+    :raises RateLimited: another request of the same browser was faster.
     """
     auth = current_state()
     now = auth.clock()
@@ -128,14 +128,14 @@ def add_code(challenge: Challenge) -> tuple[str, datetime]:
 def deliver(
     challenge: Challenge, code: str, expires_at: datetime, recipient: Recipient, *, in_browser: bool = True
 ) -> None:
-    """Send a code to the challenge's address, or only seem to, as the recipient has it.
+    """Send a code to the challenge's address, or take as long as that if ``recipient`` gets no code.
 
-    :param in_browser: whether a browser holds the challenge, in which a link can be opened.
-    :raises MailError: it could not be sent. The challenge stays, and may send another at once.
+    :param in_browser: whether a browser holds the challenge, which can open a link.
+    :raises MailError: it could not be sent. The challenge stays, and can send another code at once.
     """
     url = None
     if in_browser and challenge.purpose == "sign_in" and current_auth.config.mail_link:
-        from .link import link_to  # only where it is on
+        from .link import link_to  # imported only if it is on
 
         url = link_to(challenge)
     about = VerificationRequest.of(challenge, code, expires_at, user=recipient.user, url=url)
@@ -145,19 +145,19 @@ def deliver(
         else:
             _send(about)
     except MailError:
-        # The answer of 5xx is logged with its cause. The code takes no place among those that may be asked for.
+        # The 5xx answer is logged with its cause. The code does not count as one that was sent.
         current_auth.store.withdraw_code(challenge.id)
         raise
 
 
 def try_code(challenge: Challenge, typed: str) -> None:
-    """Verify an open challenge by a code, or raise. A wrong one is counted; one of the wrong length is not.
+    """Verify an open challenge with a code, or raise. A wrong code is counted; one of the wrong length is not.
 
-    One that is verified takes a right code again: the answer to the first may have been lost on the way.
+    A verified challenge accepts a right code again, since the first answer may have been lost.
 
-    :raises InvalidCode: it is wrong.
-    :raises CodeExpired: the challenge is past its lifetime.
-    :raises TooManyAttempts: too many wrong codes have ended it.
+    :raises InvalidCode: the code is wrong.
+    :raises CodeExpired: the challenge has expired.
+    :raises TooManyAttempts: too many wrong codes have ended the challenge.
     :raises RateLimited: too many wrong codes for this address or from this client, over all challenges.
     :raises NoChallenge: another request has used it.
     """
@@ -171,13 +171,13 @@ def try_code(challenge: Challenge, typed: str) -> None:
     elif not auth.provider.has_length(code):
         raise InvalidCode(attempts_left(challenge))
     with auth.limiter.together():
-        # Counted before the code is compared, so that no number of workers tries more than the limit allows.
+        # Counted before the code is compared, so that all workers together never exceed the limit.
         counted = counting.count("verify", challenge.identifier)
         attempt = auth.store.try_code(
             challenge.id, _digests(auth, challenge, code), now=auth.clock(), max_attempts=auth.provider.attempts
         )
         if attempt.outcome is Outcome.ACCEPTED or (was_verified and attempt.again):
-            # Its own count alone: an owner who signs in gives whoever guesses meanwhile no new tries.
+            # Only its own count: when the owner signs in, somebody who guesses gets no further tries.
             auth.limiter.refund_all(counted)
             return
     raise _refusal(challenge, attempt.outcome, attempt.attempts)
@@ -185,10 +185,10 @@ def try_code(challenge: Challenge, typed: str) -> None:
 
 @contextmanager
 def refusals_told(stage: str, identifier: str) -> Iterator[None]:
-    """Log and signal each refusal that is raised inside: of a request for a code, or of a code.
+    """Log and signal each refusal of a request or a code that is raised inside.
 
     :param stage: ``"request"`` or ``"verify"``.
-    :param identifier: the address, ``""`` where there is none.
+    :param identifier: the address, or ``""``.
     """
     try:
         yield
@@ -200,33 +200,33 @@ def refusals_told(stage: str, identifier: str) -> Iterator[None]:
 
 
 def expired(challenge: Challenge) -> bool:
-    """Return whether every code of the challenge is past its lifetime."""
+    """Return whether the challenge has expired."""
     return challenge.expires_at <= current_auth.clock()
 
 
 def expires_in(challenge: Challenge) -> int:
-    """Return in how many seconds the challenge's newest code stops working."""
+    """Return the seconds until the newest code of the challenge expires."""
     return _seconds(challenge.expires_at - current_auth.clock())
 
 
 def resend_in(challenge: Challenge) -> int:
-    """Return in how many seconds another code may be asked for, 0 when now."""
+    """Return the seconds until another code can be sent; 0 for now."""
     auth = current_state()
     return _seconds(challenge.sent_at + auth.config.resend_cooldown - auth.clock(), least=0)
 
 
 def resends_left(challenge: Challenge) -> int:
-    """Return how many more codes may be asked for."""
+    """Return how many more codes can be sent."""
     return max(0, current_auth.config.resend_max + 1 - challenge.sends)
 
 
 def attempts_left(challenge: Challenge) -> int:
-    """Return how many more wrong codes the challenge takes."""
+    """Return how many more wrong codes the challenge allows."""
     return max(0, current_auth.provider.attempts - challenge.attempts)
 
 
 def used_error() -> NoChallenge:
-    """Return the exception about a challenge that another request has used."""
+    """Return the exception for a challenge that another request has used."""
     return NoChallenge("this challenge was used before")
 
 
@@ -245,8 +245,8 @@ def _deliver_hidden(about: VerificationRequest, recipient: Recipient) -> None:
 
 @contextmanager
 def _failures_hidden() -> Iterator[None]:
-    # An application's own sender or queue is not asked about an address without an account, so that its failure would tell
-    # that there is one. Our own mail is rehearsed, and fails alike for everybody.
+    # An application's own sender or queue is not called for an address without an account, so its failure would reveal that
+    # there is one. Our own mail is rehearsed, and fails the same way for every address.
     if not current_auth.mailer.hands_over:
         yield
         return
@@ -263,7 +263,7 @@ def _send(about: VerificationRequest) -> None:
 
 
 def _count_repetition(challenge: Challenge) -> None:
-    # The store counts no wrong codes of a challenge that is verified, and its cookie may be in a guesser's hands, too.
+    # The store does not count wrong codes of a verified challenge, and an attacker may have its cookie.
     try:
         current_auth.limiter.hit("verify:again", challenge.id)
     except RateLimited:
@@ -271,12 +271,12 @@ def _count_repetition(challenge: Challenge) -> None:
 
 
 def accept(challenge: Challenge) -> None:
-    """Verify an open challenge without a code, for whoever has the link of its mail, or raise.
+    """Verify an open challenge with the link of its mail, without a code, or raise.
 
-    One that is verified is accepted again: the answer to the first may have been lost on the way.
+    A verified challenge is accepted again, since the first answer may have been lost.
 
-    :raises CodeExpired: the challenge is past its lifetime.
-    :raises TooManyAttempts: too many wrong codes have ended it.
+    :raises CodeExpired: the challenge has expired.
+    :raises TooManyAttempts: too many wrong codes have ended the challenge.
     :raises NoChallenge: another request has used it.
     """
     auth = current_state()
@@ -299,7 +299,7 @@ def _refusal(challenge: Challenge, outcome: Outcome, attempts: int) -> ChatBotKi
 
 
 def _digests(auth: AuthState, challenge: Challenge, code: str) -> list[str]:
-    """Return the digest of ``code`` under the secret key, then under each key that was in force before."""
+    """Return the digest of ``code`` with the secret key, and with each earlier key."""
     provider = auth.provider
     return [provider.digest(key, challenge.id, challenge.identifier, code) for key in secret_keys(current_app.config)]
 

@@ -1,4 +1,4 @@
-"""What each step of a flow counts against the rate limits, and what is taken back."""
+"""What each step of a flow counts against the rate limits, and what it refunds."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ..signals import emit, limit_reached
 from ..state import AuthState, current_auth, current_state
 
 Hit = tuple[str, str, int]
-"""One count: the name of the limit, the key, and how many times the limit holds for it."""
+"""One count: the name of the limit, the key, and the factor of the limit."""
 
 
 def count(step: str, identifier: str) -> list[Hit]:
-    """Count one request for a code, or one code that was typed.
+    """Count a request for a code, or a code that was typed.
 
-    A browser that has proved the address before is counted apart, so that nobody else can use up its limit; where its own
-    is used up it is refused, and does not fall back to the shared one.
+    A browser that has proved the address before has its own limit, which nobody else can use up. When it is used up, the
+    browser is refused, and does not use the shared limit.
 
     :param step: ``"request"`` or ``"verify"``.
-    :returns: what was counted, that of the address or the device first, as ``RateLimiter.refund_all`` takes it.
-    :raises RateLimited: there were too many, for this address (or this device) or from this client.
+    :returns: the counts for ``RateLimiter.refund_all``, that of the address or the device first.
+    :raises RateLimited: a limit of this address, this device or this client is reached.
     """
     auth = current_state()
     _warn_if_clients_share_an_address(auth)
     of_client = [(f"{step}:ip", network, times) for network, times in client_networks(request.remote_addr)]
     hits = [_bucket(auth, step, identifier), *of_client]
     with telling_limits(identifier), auth.limiter.together():
-        # The client first: one that is over its own limit must not use up somebody else's.
+        # The client first: a client over its own limit must not use up the limit of an address.
         for name, key, times in (*of_client, hits[0]):
             auth.limiter.hit(name, key, times=times)
     return hits
@@ -40,12 +40,12 @@ def count(step: str, identifier: str) -> list[Hit]:
 
 @contextmanager
 def request_refunded(counted: Sequence[Hit]) -> Iterator[None]:
-    """Take the count of a request back when what happens inside fails, and the failure is ours and everybody's.
+    """Refund the count of a request if the code inside fails with a failure that affects everybody.
 
-    What fails for this address alone stays counted, or whoever makes mails fail on purpose would have no limit. The
-    client's count stays in any case.
+    A failure for only this address stays counted. Otherwise somebody who makes mails fail on purpose would have no limit. The
+    count of the client is never refunded.
 
-    :param counted: what :func:`count` returned.
+    :param counted: the result of :func:`count`.
     """
     try:
         yield
@@ -57,7 +57,7 @@ def request_refunded(counted: Sequence[Hit]) -> Iterator[None]:
 
 @contextmanager
 def telling_limits(identifier: str = "") -> Iterator[None]:
-    """Signal ``limit_reached`` when a limit refuses inside for the first time in its window."""
+    """Send ``limit_reached`` if a limit refuses for the first time in its window inside."""
     try:
         yield
     except RateLimited as error:

@@ -1,4 +1,4 @@
-"""Account deletion: the signed-in person proves the address with a code, then the account is deleted for good."""
+"""Account deletion: the signed-in person proves the address with a code, and then the account is deleted."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from .pending import Pending
 
 
 def request_code(user: User) -> Challenge:
-    """Send the person a code, or another one: the one before keeps working, and wrong attempts stay counted.
+    """Send the person a code, or another code. Earlier codes still work, and wrong codes stay counted.
 
     :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_DELETE`` is off.
-    :raises InvalidEmail: the account has no address (any more) that a mail can be sent to.
-    :raises RateLimited: too soon after the last code, or too many of them for this address or from this client.
-    :raises MailError: the code could not be sent; this works again at once.
+    :raises InvalidEmail: the account has no address that can receive mail.
+    :raises RateLimited: it is too soon after the last code, or there were too many for this address or from this client.
+    :raises MailError: the code could not be sent. Another can be sent at once.
     """
     _require_switch()
     challenge = pending(user)
-    # One that another browser has verified, or that a request claimed and never gave back, is of no use here.
+    # A challenge that another browser has verified, or that a request has claimed and not released, cannot be used here.
     if challenge is None or not (challenge.state is State.OPEN or proved(user)):
         return _pending(user).request_code(user.email, lambda _email: Recipient(user=user))
     return _pending(user).resend_code(lambda _email: Recipient(user=user))
 
 
 def delete_account(user: User, typed: str, confirmation: str) -> None:
-    """Delete the person's account for good, end all their sessions, and sign this browser out.
+    """Delete the person's account permanently, end all their sessions, and sign this browser out.
 
-    A right code is remembered: after a wrong confirmation, or while the API fails, none is needed for as long as the
-    challenge lasts. However often one code is sent at once, the account is deleted once.
+    A right code is remembered: after a wrong confirmation, or if the API fails, the person can try again without a code
+    until the challenge expires. If a code is sent several times at once, the account is deleted once.
 
     :param typed: the code.
-    :param confirmation: the account's address as the person typed it.
+    :param confirmation: the address of the account, as the person typed it.
     :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_DELETE`` is off.
     :raises InvalidConfirmation: the confirmation is another address.
-    :raises NoChallenge: no code was sent to this person in this browser, or another request has used it, or the account has
-        another address by now than the one that was proved. In the last case the person is signed out.
-    :raises InvalidCode: it is wrong, and counted; one of another length than codes have is not counted.
-    :raises CodeExpired: it is past its lifetime.
+    :raises NoChallenge: this browser has no challenge of this person, or another request has used it, or the account now has
+        another address than the one that was proved. In the last case, the person is signed out.
+    :raises InvalidCode: the code is wrong, and was counted. A code of the wrong length is not counted.
+    :raises CodeExpired: the challenge has expired.
     :raises TooManyAttempts: too many wrong codes have ended the challenge.
     :raises RateLimited: too many wrong codes for this address or from this client, over all challenges.
-    :raises APIError: the API could not be reached or refused; the account is as it was.
+    :raises APIError: the API could not be reached, or refused. The account is unchanged.
     """
     _require_switch()
     confirmed = same_identifier(confirmation, user.email)
@@ -68,13 +68,13 @@ def delete_account(user: User, typed: str, confirmation: str) -> None:
     auth.store.finish(challenge.id)
     leave()
     if found is not None and moved:
-        # The code went to a mailbox that no longer stands for the account. Nor do sessions that were opened for it.
+        # The code went to an address that the account does not have any more. So its sessions end as well.
         auth.registry.save(found)
         raise NoChallenge("the account has another address by now than the one that the code was sent to")
 
 
 def pending(user: User) -> Challenge | None:
-    """Return the person's challenge in this browser if it can still lead to the end, or ``None``."""
+    """Return the person's challenge in this browser if it can still be used, or ``None``."""
     try:
         return _pending(user).find_open()
     except (NoChallenge, CodeExpired, TooManyAttempts):
@@ -82,7 +82,7 @@ def pending(user: User) -> Challenge | None:
 
 
 def proved(user: User) -> bool:
-    """Return whether this browser has typed the right code, and needs none to delete the account."""
+    """Return whether this browser has typed the right code, and needs no other one to delete the account."""
     challenge = pending(user)
     return challenge is not None and challenge.is_verified(current_auth.clock()) and _pending(user).proved(challenge)
 

@@ -1,7 +1,7 @@
-"""The link in the mail: signs in as the code does, in the browser that asked for it and in no other.
+"""The link in the mail: it signs in like the code, but only the browser that asked for it.
 
-Nothing is stored about it. It is an HMAC over the challenge, which only that browser's signed session names, and the
-address. So the same link is in each mail of one challenge, and whoever opens it elsewhere, a mail scanner too, has nothing.
+Nothing is stored about it. It is an HMAC of the address and the challenge, whose id is only in that browser's signed
+session. So every mail of a challenge has the same link, which does nothing in another browser or a mail scanner.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def link_to(challenge: Challenge) -> str:
 
 
 def find(token: str) -> Challenge | None:
-    """Return this browser's challenge, whatever has become of it, where the link is its own; ``None`` otherwise."""
+    """Return this browser's challenge, in any state, if the link belongs to it; else ``None``."""
     challenge = Pending("sign_in").latest()
     if challenge is None or not token.isascii():
         return None
@@ -38,10 +38,10 @@ def find(token: str) -> Challenge | None:
 
 
 def sign_in_by_link(token: str) -> User:
-    """Sign this browser in by the link of its mail. It does so once, like a code, and ends every code of the challenge.
+    """Sign this browser in with the link of its mail. Like a code, it works once, and ends every code of the challenge.
 
     :param token: the ``t`` of the link.
-    :raises NoChallenge: the link is not this browser's, or its challenge has been used.
+    :raises NoChallenge: the link belongs to another browser, or its challenge was used.
     :raises ChatBotKitAuthError: as :func:`~flask_chatbotkit_auth.flows.sign_in.sign_in_by_code`.
     """
     if find(token) is None:
@@ -53,7 +53,7 @@ def sign_in_by_link(token: str) -> User:
 
 
 def _tokens(challenge: Challenge) -> list[str]:
-    """Return the link's token under the secret key, then under each key that was in force before: 22 characters."""
+    """Return the token of the link with the secret key, and with each earlier key: 22 characters each."""
     return [
         base64.urlsafe_b64encode(
             bytes.fromhex(keyed_digest(key, "mail links", challenge.id, challenge.identifier))[:_BYTES]

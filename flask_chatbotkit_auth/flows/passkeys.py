@@ -1,4 +1,4 @@
-"""Passkeys: signing in with one, and making, naming and removing one."""
+"""Passkeys: signing in with one, and creating, renaming and removing them."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ from .counting import telling_limits
 _log = logging.getLogger("flask_chatbotkit_auth")
 
 FRESH = timedelta(minutes=10)
-"""How old a proof of the address may be, at most, for adding or removing a passkey."""
+"""How old the proof of the address can be to add or remove a passkey."""
 
 
 KEPT_AFTER_ACCOUNT = timedelta(days=30)
-"""How long passkeys outlive an account that the API no longer knows: its answer may be about a wrong secret."""
+"""How long passkeys are kept after the API stops knowing their account, since the cause may be a wrong secret."""
 
 
 def sign_in_options() -> dict[str, Any]:
-    """Return new options for ``navigator.credentials.get``. Nothing is stored about them."""
+    """Return new options for ``navigator.credentials.get``. They are not stored."""
     return passkeys.request_options(_party(), _new("get"))
 
 
 def sign_in(credential: object, *, remember: bool = True) -> User:
-    """Sign this browser in by a browser's answer to :func:`sign_in_options`.
+    """Sign this browser in with its answer to :func:`sign_in_options`.
 
-    An outage of the API uses nothing up: the same answer can be sent again while its challenge lasts.
+    After an outage of the API, the same answer can be sent again until its challenge expires.
 
-    :param remember: whether the browser stays signed in when it is closed.
-    :raises RateLimited: too many answers from this client.
-    :raises InvalidPasskey: the answer proves nothing, or its challenge is too old or was used before.
-    :raises UnknownPasskey: no account has this passkey (any more).
+    :param remember: whether the browser stays signed in after it is closed.
+    :raises RateLimited: there were too many answers from this client.
+    :raises InvalidPasskey: the answer is invalid, or its challenge has expired or was used before.
+    :raises UnknownPasskey: no account has this passkey.
     :raises SignInDenied: the application refused.
     :raises APIError: the account could not be fetched.
     """
@@ -73,7 +73,7 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
             raise UnknownPasskey
         passkeys.check_user_handle(credential, passkey.user_id)
         assertion = passkeys.verify_assertion(_party(), credential, challenge, passkey)
-    # The account before the challenge is spent, so that an outage costs nobody their answer.
+    # The account is fetched before the challenge is used, so that the answer stays valid after an outage.
     try:
         user = _fetch(passkey)
         entering = _admit(user)
@@ -106,9 +106,9 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
 def creation_options(record: SessionRecord, *, offer: bool = False) -> dict[str, Any]:
     """Return options for ``navigator.credentials.create``, for the person who is signed in.
 
-    :param offer: it is the offer after a sign-in, which is about this device only.
+    :param offer: whether this is the offer after a sign-in, which is only about this device.
     :raises NotFresh: the address was proved too long ago.
-    :raises TooManyPasskeys: the person has as many as one may have.
+    :raises TooManyPasskeys: the person has the maximum number.
     """
     require_fresh(record)
     existing = of(record.user)
@@ -118,12 +118,12 @@ def creation_options(record: SessionRecord, *, offer: bool = False) -> dict[str,
 
 
 def add(record: SessionRecord, credential: object, name: str = "") -> Passkey:
-    """Keep the passkey that a browser has made in answer to :func:`creation_options`, and tell its owner by mail.
+    """Add the passkey that a browser has created for :func:`creation_options`, and send its owner a notice.
 
-    :param name: what the person will know it by; this browser and system by default.
+    :param name: the name of the passkey; by default that of this browser and system.
     :raises NotFresh: the address was proved too long ago.
-    :raises InvalidPasskey: the answer proves nothing, or its challenge is too old or was used before.
-    :raises TooManyPasskeys: the person has as many as one may have.
+    :raises InvalidPasskey: the answer is invalid, or its challenge has expired or was used before.
+    :raises TooManyPasskeys: the person has the maximum number.
     """
     auth, user = current_state(), record.user
     require_fresh(record)
@@ -152,14 +152,14 @@ def add(record: SessionRecord, credential: object, name: str = "") -> Passkey:
 
 
 def rename(user: User, id: str, name: str) -> Passkey | None:
-    """Rename a passkey of this person; return it, or ``None`` where they have none of that id."""
+    """Rename a passkey of this person. Return it, or ``None`` if they do not have it."""
     if not is_digest(id) or not _store().rename_passkey(id, name, user_id=user.id):
         return None
     return _store().get_passkey(id)
 
 
 def remove(record: SessionRecord, id: str) -> bool:
-    """Remove a passkey of the person who is signed in, and tell them by mail; return whether they had it.
+    """Remove a passkey of the signed-in person, and send them a notice. Return whether they had it.
 
     :raises NotFresh: the address was proved too long ago.
     """
@@ -180,7 +180,7 @@ def of(user: User) -> list[Passkey]:
 
 
 def accepted(user: User) -> dict[str, Any]:
-    """Return what a device needs to hear to forget the passkeys that were removed (``signalAllAcceptedCredentials``)."""
+    """Return the data with which a device forgets removed passkeys (``signalAllAcceptedCredentials``)."""
     return {
         "rpId": _party().id,
         "userId": passkeys.to_base64url(passkeys.user_handle(user.id)),
@@ -189,14 +189,14 @@ def accepted(user: User) -> dict[str, Any]:
 
 
 def forget(_app: object, *, user_id: str, **_more: object) -> None:
-    """Remove every passkey of an account that was deleted here; a receiver of ``user_deleted``."""
+    """Remove every passkey of a deleted account. A receiver of ``user_deleted``."""
     _store().remove_passkeys(user_id)
 
 
 def purge() -> int:
-    """Remove the passkeys of accounts that have been gone for thirty days, after asking once more; return how many.
+    """Remove the passkeys of accounts that have not existed for thirty days, after asking the API again. Return how many.
 
-    :raises APIError: the API could not be asked.
+    :raises APIError: the API could not be reached.
     """
     auth, removed = current_state(), 0
     for user_id in _store().gone_passkeys(before=auth.clock() - KEPT_AFTER_ACCOUNT):
@@ -208,9 +208,9 @@ def purge() -> int:
 
 
 def _fetch(passkey: Passkey) -> User:
-    """Return the account of a passkey as it is now.
+    """Return the current account of a passkey.
 
-    :raises UnknownPasskey: it is gone. The passkey stays: an answer of the API may be about a wrong secret.
+    :raises UnknownPasskey: it does not exist. The passkey is kept, since the cause may be a wrong secret.
     """
     user = current_auth.adapter.get(passkey.user_id)
     if user is None:
@@ -222,7 +222,7 @@ def _fetch(passkey: Passkey) -> User:
 
 
 def _admit(user: User) -> Any:
-    """Return what ``current_user`` is to be.
+    """Return the future ``current_user``.
 
     :raises SignInDenied: the application refused, or the person is suspended.
     """
@@ -244,16 +244,16 @@ def _require_used(outcome: Used) -> None:
 
 
 def require_fresh(record: SessionRecord) -> None:
-    """Raise unless the address was proved lately enough to add or remove a passkey.
+    """Raise unless the proof of the address is fresh enough to add or remove a passkey.
 
-    :raises NotFresh: it was not.
+    :raises NotFresh: it is too old.
     """
     current_auth.require_fresh(record, max_age=min(FRESH, current_auth.config.fresh))
 
 
 @contextmanager
 def _refusals_told(user_id: str | None = None) -> Iterator[None]:
-    """Log and signal what is refused inside."""
+    """Log and signal each refusal that is raised inside."""
     try:
         yield
     except (InvalidPasskey, TooManyPasskeys) as error:
@@ -281,7 +281,7 @@ def _challenges() -> Challenges:
 
 
 def _browser() -> str:
-    """Return the secret of Flask-WTF that only this browser's session has; it is made where there is none."""
+    """Return Flask-WTF's secret in this browser's session. It is created if there is none."""
     generate_csrf()
     return str(session[current_app.config["WTF_CSRF_FIELD_NAME"]])
 

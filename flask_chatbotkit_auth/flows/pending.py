@@ -1,4 +1,4 @@
-"""The one challenge that a browser has pending: for which purpose, where the person goes next, and who typed its code."""
+"""The pending challenge of a browser: its purpose, where the person goes next, and whether this browser typed its code."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from . import challenges, counting
 from .challenges import Recipient, refusals_told
 
 LookUp = Callable[[str], Recipient]
-"""Returns whom a code for this address goes to; it may raise ``APIError``."""
+"""Returns the recipient of a code for an address. It can raise ``APIError``."""
 
 
 class Holder(Protocol):
-    """Who has the challenge: a browser by its Flask session, an app by a signed token."""
+    """The holder of a challenge: a browser with its Flask session, or an app with a signed token."""
 
     def read(self) -> Mapping[str, Any]:
-        """Return what was written last, or an empty mapping."""
+        """Return what was written last; an empty mapping if nothing was."""
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """Replace what was written."""
+        """Write new data in place of the old."""
 
     def renew(self) -> None:
-        """Make a copy of what the holder had until now worthless, where that can be done."""
+        """Invalidate copies of the holder's earlier data, if possible."""
 
 
 class Browser:
-    """This request's browser, which holds one challenge in its signed Flask session."""
+    """The browser of this request. It holds its challenge in its signed Flask session."""
 
     _KEY = "chatbotkit_auth"
 
@@ -55,21 +55,21 @@ class Browser:
 
 
 HOLDER = "flask_chatbotkit_auth.holder"
-"""The key of the WSGI environment under which a request that is no browser's has its holder."""
+"""The key of the WSGI environment with the holder of a request that is not from a browser."""
 
 
 def current_holder() -> Holder:
-    """Return who holds the challenge of this request: its browser, unless something else was set before."""
+    """Return the holder of the challenge in this request: its browser, unless another one was set."""
     holder: Holder = request.environ.get(HOLDER) or Browser()
     return holder
 
 
 class Pending:
-    """What a holder has pending for one purpose. It has one challenge: beginning another ends the flow before.
+    """The pending challenge of a holder, for one purpose. A holder has one challenge, and a new one replaces it.
 
-    :param purpose: what the challenge is for; one of another purpose counts as none.
-    :param user_id: whose challenge it must be, where the flow is a signed-in person's.
-    :param email: which address it must be about, where that is known before.
+    :param purpose: the purpose. A challenge for another one is ignored.
+    :param user_id: the account that the challenge must be about, in the flow of a signed-in person.
+    :param email: the address that the challenge must be about, if it is known.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ class Pending:
         self._holder: Holder = holder or current_holder()
 
     def request_code(self, email: str, look_up: LookUp, *, next: str | None = None) -> Challenge:
-        """Make a challenge for ``email`` the pending one, and send its first code.
+        """Create a pending challenge for ``email``, and send its first code.
 
-        :param next: a checked path to go to afterwards.
-        :raises InvalidEmail: it is not one address.
+        :param next: the checked path to go to afterwards.
+        :raises InvalidEmail: it is not an address.
         :raises RateLimited: too many requests for this address or from this client.
-        :raises APIError: the account could not be looked up; no challenge was made.
+        :raises APIError: the account could not be looked up. No challenge was created.
         :raises MailError: the code could not be sent. The challenge stays, and :meth:`resend_code` works at once.
         """
         with refusals_told("request", ""):
@@ -101,13 +101,13 @@ class Pending:
         return challenge
 
     def resend_code(self, look_up: LookUp) -> Challenge:
-        """Send another code; where the challenge has expired, begin a new one for the same address and ``next``.
+        """Send another code. If the challenge has expired, create a new one with the same address and ``next``.
 
-        :raises NoChallenge: the holder has none, or it has been used.
-        :raises TooManyAttempts: too many wrong codes have ended it.
-        :raises RateLimited: too soon after the last code, or too many of them.
+        :raises NoChallenge: the holder has no challenge, or it was used.
+        :raises TooManyAttempts: too many wrong codes have ended the challenge.
+        :raises RateLimited: it is too soon after the last code, or there were too many.
         :raises APIError: the account could not be looked up.
-        :raises MailError: the code could not be sent; this works again at once.
+        :raises MailError: the code could not be sent. Another can be sent at once.
         """
         challenge = self.latest()
         if challenge is not None and challenges.expired(challenge) and challenge.state is not State.COMPLETED:
@@ -129,13 +129,13 @@ class Pending:
         return self.latest() or challenge
 
     def prove(self, typed: str) -> Challenge:
-        """Return the challenge, proved by this holder: by the code ``typed``, or earlier.
+        """Return the challenge, after this holder has proved it: with the code ``typed``, or earlier.
 
-        :returns: it as it was found: open where this call has verified it.
-        :raises NoChallenge: the holder has none, or it has been used.
+        :returns: the challenge in the state that it had before: open, if this call has verified it.
+        :raises NoChallenge: the holder has no challenge, or it was used.
         :raises InvalidCode: the code is wrong, and counted; one of another length than codes have is not counted.
-        :raises CodeExpired: the challenge is past its lifetime.
-        :raises TooManyAttempts: too many wrong codes have ended it.
+        :raises CodeExpired: the challenge has expired.
+        :raises TooManyAttempts: too many wrong codes have ended the challenge.
         :raises RateLimited: too many wrong codes for this address or from this client, over all challenges.
         """
         challenge = self.latest()
@@ -150,12 +150,12 @@ class Pending:
         return challenge
 
     def accept(self) -> Challenge:
-        """Return the challenge, proved by this holder without a code: by the link in the mail, or earlier.
+        """Return the challenge, after this holder has proved it without a code: with the link in the mail, or earlier.
 
-        :returns: it as it was found: open where this call has verified it.
-        :raises NoChallenge: the holder has none, or it has been used.
-        :raises CodeExpired: the challenge is past its lifetime.
-        :raises TooManyAttempts: too many wrong codes have ended it.
+        :returns: the challenge in the state that it had before: open, if this call has verified it.
+        :raises NoChallenge: the holder has no challenge, or it was used.
+        :raises CodeExpired: the challenge has expired.
+        :raises TooManyAttempts: too many wrong codes have ended the challenge.
         """
         challenge = self.latest()
         with refusals_told("verify", challenge.identifier if challenge else ""):
@@ -169,11 +169,11 @@ class Pending:
         return challenge
 
     def find_open(self) -> Challenge:
-        """Return the challenge if a code, or a second try without one, can still do something.
+        """Return the challenge if it is open, or can be completed without another code.
 
-        :raises NoChallenge: the holder has none, or it has been used.
-        :raises CodeExpired: it is past its lifetime.
-        :raises TooManyAttempts: too many wrong codes have ended it.
+        :raises NoChallenge: the holder has no challenge, or it was used.
+        :raises CodeExpired: the challenge has expired.
+        :raises TooManyAttempts: too many wrong codes have ended the challenge.
         """
         challenge = self.latest()
         if challenge is None:
@@ -181,16 +181,16 @@ class Pending:
         return challenges.require_open(challenge)
 
     def latest(self) -> Challenge | None:
-        """Return the challenge whatever has become of it, for a page about an error; ``None`` without one."""
+        """Return the challenge in any state, for a page about an error, or ``None``."""
         id = self._holder.read().get("challenge")
         challenge = look_twice(partial(current_auth.store.get_challenge, id)) if isinstance(id, str) else None
         return challenge if challenge is not None and self._fits(challenge) else None
 
     def proved(self, challenge: Challenge) -> bool:
-        """Return whether this holder has typed the challenge's code, and needs none to go on.
+        """Return whether this holder has typed the code of the challenge, and needs no other one.
 
-        That the challenge is verified is not enough: another browser, with a copy of this one's cookie, may have done it.
-        An attacker who plants their cookie in somebody's browser, and has them type the code there, must not come in
+        It is not enough that the challenge is verified: another browser with a copy of the cookie may have done that. An
+        attacker who plants their cookie in somebody's browser, where that person types the code, must not be signed in
         while the API is slow.
         """
         return challenge.state in (State.VERIFIED, State.CLAIMED) and bool(self._holder.read().get("proved"))
@@ -201,18 +201,18 @@ class Pending:
 
     @property
     def next(self) -> str | None:
-        """The checked path that the flow is to end at."""
+        """The checked path to go to afterwards."""
         return self._holder.read().get("next")
 
     def forget(self) -> None:
-        """Have the holder forget the challenge."""
+        """Remove the challenge from the holder."""
         self._holder.write({})
 
     def _begin(self, challenge: Challenge, next: str | None) -> None:
         self._holder.write({"challenge": challenge.id, **({"next": next} if next else {})})
 
     def _fits(self, challenge: Challenge) -> bool:
-        # What a challenge is for, and whose, stands in the store, where nobody can change it.
+        # The purpose and the account of a challenge are in the store, where nobody else can change them.
         return (
             challenge.purpose == self._purpose
             and challenge.user_id == self._user_id

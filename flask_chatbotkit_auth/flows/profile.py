@@ -1,4 +1,4 @@
-"""A person's own profile: changed by a form, at a pace that the API can bear."""
+"""Changing the profile of the signed-in person, within a rate limit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .counting import telling_limits
 def change(user: User, changes: Mapping[str, str]) -> User:
     """Change the signed-in person's own account.
 
-    :param changes: the new values by field, checked by :func:`~flask_chatbotkit_auth.profile.profile_problem`.
+    :param changes: the new values by field, checked with :func:`~flask_chatbotkit_auth.profile.profile_problem`.
     :returns: the user as it is afterwards.
-    :raises RateLimited: the person has changed it too often; each change is a call of the API.
+    :raises RateLimited: the person has changed it too often. Each change is a call of the API.
     :raises LifecycleDisabled: ``CHATBOTKIT_AUTH_AUTO_UPDATE`` is off.
     :raises APIError: the API could not be reached or refused.
     """

@@ -1,7 +1,7 @@
-"""The sign-in, step by step: the one path under pages and JSON.
+"""The steps of the sign-in, for pages and JSON.
 
-Each function works on the challenge that the browser has pending, and raises an exception of
-:mod:`~flask_chatbotkit_auth.exceptions` where it ends early. None of them knows how an answer looks.
+Each function uses the pending challenge of the browser, and raises an exception of :mod:`~flask_chatbotkit_auth.exceptions`
+if it cannot go on. They know nothing about pages and JSON.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ REMEMBER_KEY = "chatbotkit_auth_remember"
 
 
 def request_code(email: str, *, next: str | None = None, remember: bool = True) -> Challenge:
-    """Begin a sign-in: make a challenge for ``email`` and send its first code.
+    """Begin a sign-in: create a challenge for ``email``, and send its first code.
 
-    Whether an account exists shows in nothing that comes back, nor in how long it takes.
+    Neither the answer nor its duration reveals whether the address has an account.
 
-    :param next: a checked path to go to afterwards.
-    :raises InvalidEmail: it is not one address.
+    :param next: the checked path to go to afterwards.
+    :raises InvalidEmail: it is not an address.
     :raises RateLimited: too many requests for this address or from this client.
-    :raises APIError: the account had to be looked up and could not be; no challenge was made.
+    :raises APIError: the account had to be looked up, and the API failed. No challenge was created.
     :raises MailError: the code could not be sent. The challenge stays, and :func:`resend_code` works at once.
     """
     if remember:
@@ -57,34 +57,34 @@ def request_code(email: str, *, next: str | None = None, remember: bool = True) 
 
 
 def resend_code() -> Challenge:
-    """Send another code for this browser's challenge. The one before keeps working, and wrong attempts stay counted.
+    """Send another code for this browser's challenge. Earlier codes still work, and wrong codes stay counted.
 
-    Where the challenge has expired, a new one is made for the same address and the same ``next``.
+    If the challenge has expired, a new one is created with the same address and ``next``.
 
-    :raises NoChallenge: this browser has none, or it has been used.
-    :raises TooManyAttempts: too many wrong codes have ended it.
-    :raises RateLimited: too soon after the last code, or too many of them.
+    :raises NoChallenge: this browser has no challenge, or it was used.
+    :raises TooManyAttempts: too many wrong codes have ended the challenge.
+    :raises RateLimited: it is too soon after the last code, or there were too many.
     :raises APIError: as :func:`request_code`.
-    :raises MailError: the code could not be sent; this works again at once.
+    :raises MailError: the code could not be sent. Another can be sent at once.
     """
     return _pending().resend_code(_look_up)
 
 
 def sign_in_by_code(typed: str, *, remember: bool | None = None) -> User:
-    """Sign this browser in by a code; one that it typed before, and that was right, is not needed again.
+    """Sign this browser in with a code. If it has already typed the right code, none is needed.
 
-    When the API fails, this can be tried again without a code for as long as the challenge lasts, ten times at most; it
-    succeeds once. An exception of one of the application's hooks propagates, and leaves the challenge as it is.
+    If the API fails, this can be tried again without a code until the challenge expires, at most ten times. It succeeds
+    once. An exception of one of the application's hooks propagates, and does not change the challenge.
 
-    :param remember: whether the browser stays signed in when it is closed; by default as :func:`request_code` was told.
+    :param remember: whether the browser stays signed in after it is closed; by default as in :func:`request_code`.
     :raises NoChallenge: this browser has no challenge, or another request has used it.
-    :raises InvalidCode: it is wrong, and counted; one of another length than codes have is not counted.
-    :raises CodeExpired: it is past its lifetime.
+    :raises InvalidCode: the code is wrong, and was counted. A code of the wrong length is not counted.
+    :raises CodeExpired: the challenge has expired.
     :raises TooManyAttempts: too many wrong codes have ended the challenge.
     :raises RateLimited: too many wrong codes for this address or from this client, over all challenges.
-    :raises SignUpDisabled: there is no account, and none may be made. The challenge has ended.
+    :raises SignUpDisabled: there is no account, and none can be created. The challenge has ended.
     :raises SignInDenied: the application refused. The challenge has ended.
-    :raises APIError: the API could not be reached; the challenge stays verified.
+    :raises APIError: the API could not be reached. The challenge stays verified.
     """
     if remember is None:
         remember = session.get(REMEMBER_KEY) is not False
@@ -94,10 +94,10 @@ def sign_in_by_code(typed: str, *, remember: bool | None = None) -> User:
 
 
 def complete_sign_in(challenge: Challenge, *, remember: bool = True, method: str = "code") -> User:
-    """Sign in the person behind a verified challenge, making the account where that is allowed.
+    """Sign in the person of a verified challenge. Create the account if that is allowed.
 
-    :param challenge: as it was found by the request that has verified it, open, or by a later one.
-    :param remember: whether the browser stays signed in when it is closed.
+    :param challenge: the challenge. It is still open if this request has verified it.
+    :param remember: whether the browser stays signed in after it is closed.
     :param method: how the address was proved: ``"code"`` or ``"link"``.
     :raises ChatBotKitAuthError: as :func:`sign_in_by_code`.
     """
@@ -112,16 +112,14 @@ def complete_sign_in(challenge: Challenge, *, remember: bool = True, method: str
 
 
 def admit(challenge: Challenge) -> tuple[User, bool, Any]:
-    """Return the person behind a verified challenge, whether the account was made just now, and what they are to be.
+    """Return the person of a verified challenge. Create the account if that is allowed, and ask the application.
 
-    The account is made where that is allowed, and the application is asked.
-
-    :returns: the user, whether this call made the account, and what ``current_user`` is to be.
+    :returns: the user, whether this call created the account, and the future ``current_user``.
     :raises ChatBotKitAuthError: as :func:`sign_in_by_code`.
     """
     auth = current_state()
     identifier = challenge.identifier
-    # The first try needs no count: the gate has let through one request alone, and this is it.
+    # The first try is not counted, since the store lets only this request verify the challenge.
     again = challenge.state is not State.OPEN
     if again and not auth.store.count_try(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES - 1):
         raise challenges.used_error()
@@ -131,7 +129,7 @@ def admit(challenge: Challenge) -> tuple[User, bool, Any]:
         if not user.is_active:
             raise SignInDenied
         user = auth.prepared(user)
-        # The row keeps the API's own word; what this sign-in proves is told beside it.
+        # The row keeps the value of the API. The proof of this sign-in is stored beside it.
         entering = auth.present(user if user.email_verified else replace(user, email_verified=auth.clock()))
         if entering is None:
             raise SignInDenied
@@ -139,11 +137,11 @@ def admit(challenge: Challenge) -> tuple[User, bool, Any]:
         level = logging.ERROR if isinstance(error, APIError) else logging.INFO
         _log.log(level, "sign-in of %s failed: %s", mask(identifier), error)
         if created:
-            # The next try finds the account, and does not make it.
+            # The next try finds the account, and does not create it.
             emit(user_created, _app(), user=user)
         emit(sign_in_failed, _app(), identifier=identifier, error=error)
         if isinstance(error, (SignInDenied, SignUpDisabled)):
-            # Another try would ask the API and the application the same again.
+            # Trying again would give the same result.
             auth.store.end_challenge(challenge.id)
         raise
     return user, created, entering
@@ -152,7 +150,7 @@ def admit(challenge: Challenge) -> tuple[User, bool, Any]:
 def tell(record: SessionRecord, *, created: bool) -> None:
     """Log and signal that a session was opened.
 
-    :param created: whether the account was made just now.
+    :param created: whether the account was just created.
     """
     user = shown(record)
     _log.info("signed in: user %s, %s", user.id, mask(record.identifier or ""))
@@ -162,9 +160,9 @@ def tell(record: SessionRecord, *, created: bool) -> None:
 
 
 def sign_out() -> None:
-    """End this browser's session, in the store as well: a copy of its cookie is dead. Harmless when there is none.
+    """End this browser's session, also in the store, so that a copy of its cookie is useless. Do nothing if there is none.
 
-    :raises StoreError: it could not be ended; the person is still signed in.
+    :raises StoreError: it could not be ended, and the person is still signed in.
     """
     record = held_session()
     if record is not None:
@@ -175,7 +173,7 @@ def sign_out() -> None:
 
 
 def pending() -> Challenge | None:
-    """Return this browser's challenge if it can still lead to a sign-in, or ``None``."""
+    """Return this browser's challenge if it can still be used, or ``None``."""
     try:
         return _pending().find_open()
     except (NoChallenge, CodeExpired, TooManyAttempts):
@@ -183,27 +181,27 @@ def pending() -> Challenge | None:
 
 
 def latest() -> Challenge | None:
-    """Return this browser's challenge whatever has become of it, for a page about an error; ``None`` without one."""
+    """Return this browser's challenge in any state, for a page about an error, or ``None``."""
     return _pending().latest()
 
 
 def proved(challenge: Challenge) -> bool:
-    """Return whether this browser has typed the challenge's code, and needs none to be signed in."""
+    """Return whether this browser has typed the right code, and needs no other one to sign in."""
     return _pending().proved(challenge)
 
 
 def pending_next() -> str | None:
-    """Return the path that this browser's sign-in is to end at."""
+    """Return the path to go to after this browser's sign-in."""
     return _pending().next
 
 
 def forget() -> None:
-    """Have this browser forget its challenge."""
+    """Remove this browser's challenge."""
     _pending().forget()
 
 
 def may_sign_up(identifier: str) -> bool:
-    """Return whether an account may be made for this address: by the switch, and by the application's own word."""
+    """Return whether an account can be created for this address: by the switch, and by the ``sign_up_callback``."""
     auth = current_state()
     return auth.adapter.auto_create and (auth.hooks.sign_up is None or bool(auth.hooks.sign_up(identifier)))
 
@@ -213,7 +211,7 @@ def _pending() -> Pending:
 
 
 def _look_up(identifier: str) -> Recipient:
-    """Return whether a code is sent, and to whom; where an account may be made everybody gets one, unseen."""
+    """Return the recipient of a code. If an account can be created, the address gets a code without a look-up."""
     if may_sign_up(identifier):
         return Recipient()
     user = current_auth.adapter.get_by_email(identifier)
@@ -221,9 +219,9 @@ def _look_up(identifier: str) -> Recipient:
 
 
 def _resolve(auth: AuthState, identifier: str) -> tuple[User, bool]:
-    """Return the account of the address, made where that is allowed, and whether this call made it.
+    """Return the account of the address, created if that is allowed, and whether this call created it.
 
-    Every account that this call did not make goes through the application's callback, however the adapter found it.
+    Every other account is passed to the ``sign_in_callback``, however the adapter found it.
     """
     approved: set[str] = set()
 
@@ -234,7 +232,7 @@ def _resolve(auth: AuthState, identifier: str) -> tuple[User, bool]:
         if found is not None:
             approved.add(found.id)
 
-    # An adapter of the application's own need not know the fields, unless the application gives some.
+    # An application's own adapter needs to accept fields only if the application sets some.
     fields = () if auth.hooks.new_user is None else (lambda: auth.new_user_fields(identifier),)
     user, created = auth.adapter.resolve(identifier, approve, *fields)
     if not created and user.id not in approved:
