@@ -87,8 +87,8 @@ class Answer(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp.close()
-        self.reader = _Reader(sock)
-        self.fp = io.BufferedReader(self.reader)
+        self.reader: _Reader = _Reader(sock)
+        self.fp: io.BufferedReader = io.BufferedReader(self.reader)
 
 
 class _Connection(HTTPConnection):
