@@ -180,7 +180,7 @@ def _unset_mail(stage: Stage) -> tuple[Flask, str]:
     return app, submit(app.test_client(), "sign-in", email=ADA)
 
 
-@situation("The mail server's certificate is another server's, or nobody's that this machine trusts")
+@situation("The certificate of the mail server is for another name, or is not trusted")
 def _other_certificate(stage: Stage) -> tuple[Flask, str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*self_signed(stage.folder, "127.0.0.1"))
@@ -222,7 +222,7 @@ def _no_such_user(stage: Stage) -> tuple[Flask, str]:
     return app, submit(app.test_client(), "sign-in", email=ADA)
 
 
-@situation("The account of the database may only SELECT")
+@situation("The database account can only SELECT")
 def _reader(stage: Stage) -> tuple[Flask, str]:
     url = stage.service("postgresql_url")
     stage.tables(url)
@@ -251,7 +251,7 @@ def _standby(stage: Stage) -> tuple[Flask, str]:
     return app, submit(app.test_client(), "sign-in", email=ADA)
 
 
-@situation("PgBouncer stands before the database, in transaction mode")
+@situation("PgBouncer is in front of the database, in transaction mode")
 def _bouncer(stage: Stage) -> tuple[Flask, str]:
     url = stage.stack.enter_context(topologies.pgbouncer(stage.program("pgbouncer"), stage.service("postgresql_url")))
     app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=url)
@@ -261,13 +261,13 @@ def _bouncer(stage: Stage) -> tuple[Flask, str]:
     return app, client.get("/dashboard").text
 
 
-@situation("The tables are missing, and the account may not make them")
+@situation("The tables are missing, and the database account cannot create them")
 def _no_tables(stage: Stage) -> tuple[Flask, str]:
     app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=stage.account(stage.service("postgresql_url")))
     return app, submit(app.test_client(), "sign-in", email=ADA)
 
 
-@situation("A table lacks a column, and the account may not add it")
+@situation("A table lacks a column, and the database account cannot add it")
 def _no_column(stage: Stage) -> tuple[Flask, str]:
     url = stage.service("postgresql_url")
     stage.tables(url)
@@ -293,7 +293,7 @@ def _wrong_password(stage: Stage) -> tuple[Flask, str]:
     return app, submit(app.test_client(), "sign-in", email=ADA)
 
 
-@situation("The user of Redis may not run scripts: an ACL without EVAL")
+@situation("The user of Redis cannot run scripts: an ACL without EVAL")
 def _no_eval(stage: Stage) -> tuple[Flask, str]:
     rights = ("nopass", "~*", "&*", "+@all", "-eval", "-evalsha", "-script")
     app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=stage.redis("--user", "default", "on", *rights))
