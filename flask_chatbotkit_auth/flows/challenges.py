@@ -24,6 +24,7 @@ from ..exceptions import (
 )
 from ..identifier import mask
 from ..keys import secret_keys
+from ..mail.smtp import Undelivered
 from ..mail.verification import VerificationRequest
 from ..signals import code_failed, code_sent, emit
 from ..state import AuthState, current_auth, current_state
@@ -246,13 +247,15 @@ def _deliver_hidden(about: VerificationRequest, recipient: Recipient) -> None:
 @contextmanager
 def _failures_hidden() -> Iterator[None]:
     # An application's own sender or queue is not called for an address without an account, so its failure would reveal that
-    # there is one. Our own mail is rehearsed, and fails the same way for every address.
-    if not current_auth.mailer.hands_over:
-        yield
-        return
+    # there is one. Our own mail is rehearsed, and fails the same way for every address until the recipient is accepted. With
+    # "mail", every address gets a mail.
+    auth = current_state()
     try:
         yield
     except MailError as error:
+        rehearsed = auth.config.unknown_user == "mail" or not isinstance(error.__cause__, Undelivered)
+        if not auth.mailer.hands_over and rehearsed:
+            raise
         _log.error("no code sent, and the answer does not say so: %s", error)
 
 

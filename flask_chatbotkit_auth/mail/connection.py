@@ -18,7 +18,14 @@ class Host(smtplib.SMTP):
     ) -> None:
         self._end = time.monotonic() + seconds
         self._tls = context
+        self.named = False
+        """Whether sender and recipient were taken, and the mail itself was next."""
+
         super().__init__(server, port or (465 if context else 25), own_name, timeout=seconds)
+
+    def data(self, msg: Any) -> tuple[int, bytes]:
+        self.named = True
+        return super().data(msg)
 
     def hurry(self, seconds: float) -> None:
         """Set the deadline to at most ``seconds`` from now."""

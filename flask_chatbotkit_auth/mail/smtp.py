@@ -64,20 +64,35 @@ def prepare(app: Flask, mail: flask_mail.Mail | None, environment: Mapping[str, 
         setattr(app.extensions["mail"], name.lower(), value)
 
 
+class Undelivered(Exception):
+    """The cause of a ``MailError``: the server accepted sender and recipient, but then not the mail.
+
+    A rehearsal does not get that far.
+    """
+
+
 def send(message: flask_mail.Message) -> None:
     """Hand a mail to the mail server.
 
-    :raises MailError: the server did not accept it within :data:`TIMEOUT`. The text contains no address.
+    :raises MailError: the server did not accept it within :data:`TIMEOUT`. The text contains no address. Its cause is
+        :exc:`Undelivered` if the recipient was accepted.
     """
-    with measured("mail", "send"), _failures():
-        if message.has_bad_headers():
-            raise flask_mail.BadHeaderError
-        sender = parse_mailbox(message.sender)
-        if settings().suppress:
-            _OneMail(None).send(message)
-            return
-        with _connection(sender.domain) as host:
-            _OneMail(host).send(message, envelope_from=sender.address)
+    begun: list[Host] = []
+    try:
+        with measured("mail", "send"), _failures():
+            if message.has_bad_headers():
+                raise flask_mail.BadHeaderError
+            sender = parse_mailbox(message.sender)
+            if settings().suppress:
+                _OneMail(None).send(message)
+                return
+            with _connection(sender.domain) as host:
+                begun.append(host)
+                _OneMail(host).send(message, envelope_from=sender.address)
+    except MailError as error:
+        if begun and begun[0].named:
+            raise MailError(str(error), for_everybody=error.for_everybody) from Undelivered()
+        raise
 
 
 def rehearse(message: flask_mail.Message) -> None:

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from flask.testing import FlaskClient
 from flask_mail import Message
 from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.apps import Clock, MakeApp
+from tests.support.mail import MailServer, serving
 
 # Of one length and with one first letter, which is all that an answer may tell of an address.
 EXISTING, UNKNOWN, DELETED, DENIED = (f"a{name}@example.com" for name in ("present", "unknown", "deleted", "refused"))
@@ -110,3 +112,35 @@ def test_every_answer_is_the_same_for_everybody(
     if outage == "none":
         told = {recipient for mail in chatbotkit_outbox for recipient in mail.recipients}
         assert told == ({EXISTING, DENIED} if mode == "silent" else set(PEOPLE))
+
+
+@pytest.mark.parametrize("mode", ["silent", "mail"])
+@pytest.mark.parametrize("how", ["refuses", "hangs up"])
+def test_a_server_that_refuses_the_mail_itself_tells_nobody_who_has_an_account(
+    make_app: MakeApp,
+    chatbotkit_sandbox: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    mode: str,
+    how: str,
+) -> None:
+    class Full(MailServer):
+        async def handle_DATA(self, server: SMTP, _session: Session, _envelope: Envelope) -> str:
+            if how == "hangs up" and server.transport:
+                server.transport.close()
+            return "552 over quota"
+
+    with serving(Full()) as config:
+        app = make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False, CHATBOTKIT_AUTH_UNKNOWN_USER=mode, **config)
+        chatbotkit_sandbox.add_user(EXISTING)
+        answers = {}
+        for email in (EXISTING, UNKNOWN):
+            client = app.test_client()
+            asked = _json(client, "/auth/sign-in", {"email": email})
+            again = _json(client, "/auth/resend", {})
+            answers[email] = [_seen(asked, email), _seen(again, email), _seen(client.get("/auth/verify"), email)]
+    assert answers[EXISTING] == answers[UNKNOWN]
+    told = any(each.levelname == "ERROR" and "no code sent" in each.getMessage() for each in caplog.records)
+    assert told == (mode == "silent"), "with a mail to everybody the answer says it"
+    # Where everybody may have an account it tells nothing, and the person is told.
+    with serving(Full()) as config:
+        assert _json(make_app(**config).test_client(), "/auth/sign-in", {"email": EXISTING}).status_code == 503
