@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from ..exceptions import ConfigurationError, StoreError
 from ..measure import measured
 from . import schema
-from .engines import check_engine, check_url, make_engines
+from .engines import BUSY_TIMEOUT, check_engine, check_url, make_engines
 from .sql_errors import (
     lost_against_another,
     made_by_another,
@@ -60,6 +60,7 @@ class Database:
         self._dialect: str | None = None
         self._ready = False
         self._lock = threading.RLock()
+        self._writer = threading.RLock()
         self._process = os.getpid()
         self._forked = False
         self._safe: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -114,12 +115,12 @@ class Database:
         with measured("store", self._dialect or "sql"):
             return self._run(work, single)
 
-    def _run(self, work: Callable[[Connection], Result], single: bool) -> Result:
+    def _run(self, work: Callable[[Connection], Result], single: bool, *, reads: bool = False) -> Result:
         self._prepare()
         made_again, moved = self.migrated, False
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
-                with self._transaction(single) as connection:
+                with self._transaction(single, queues=self._dialect == "sqlite" and not reads) as connection:
                     return work(connection)
             except DBAPIError as error:
                 if no_table(error) and not made_again:
@@ -152,26 +153,53 @@ class Database:
             self._shared.wanted = False
             self._shared.release()
 
-    def _transaction(self, single: bool) -> AbstractContextManager[Connection]:
+    def _transaction(self, single: bool, queues: bool) -> AbstractContextManager[Connection]:
         engine, transactional = self._engines()
         # Where they differ, the one for single statements commits by itself, and has nothing to begin or end.
         alone = single and engine is not transactional
         if self._shared.wanted and (alone or engine is transactional):
-            return self._shared_transaction(engine, alone)
+            return self._shared_transaction(engine, alone, queues)
         self._shared.release()  # a pool of one has no second connection
+        if queues:
+            return self._queued_transaction(engine if alone else transactional, alone)
         return engine.connect() if alone else transactional.begin()
 
     @contextmanager
-    def _shared_transaction(self, engine: Engine, alone: bool) -> Iterator[Connection]:
+    def _queued_transaction(self, engine: Engine, alone: bool) -> Iterator[Connection]:
+        # The connection first: whoever has its turn must not wait for a thread that holds one and waits for its turn.
+        with engine.connect() as connection, self._turn():
+            if alone:
+                yield connection
+            else:
+                with connection.begin():
+                    yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let one thread of this process write to SQLite at a time, which has one writer.
+
+        SQLite itself has no queue: whoever finds it locked sleeps, longer each time, while others are faster.
+        """
+        # Not without end: another process may hold the lock. Then each thread waits for SQLite, and reports it.
+        taken = self._writer.acquire(timeout=BUSY_TIMEOUT)
+        try:
+            yield
+        finally:
+            if taken:
+                self._writer.release()
+
+    @contextmanager
+    def _shared_transaction(self, engine: Engine, alone: bool, queues: bool) -> Iterator[Connection]:
         shared = self._shared
         try:
             if shared.connection is None:
                 shared.connection = engine.connect()
-            if alone:
-                yield shared.connection
-            else:
-                with shared.connection.begin():
+            with self._turn() if queues else nullcontext():
+                if alone:
                     yield shared.connection
+                else:
+                    with shared.connection.begin():
+                        yield shared.connection
         except SQLAlchemyError:
             shared.release()  # it may be broken, and the next run gets another
             raise
@@ -188,14 +216,18 @@ class Database:
 
         :raises StoreError: as :meth:`run`.
         """
-        return self.run(lambda connection: connection.execute(statement, values).first(), single=True)
+        return self._read(lambda connection: connection.execute(statement, values).first())
 
     def all(self, statement: sa.Executable, values: Values | None = None) -> Sequence[Row[Any]]:
         """Run one statement; return its rows.
 
         :raises StoreError: as :meth:`run`.
         """
-        return self.run(lambda connection: connection.execute(statement, values).all(), single=True)
+        return self._read(lambda connection: connection.execute(statement, values).all())
+
+    def _read(self, work: Callable[[Connection], Result]) -> Result:
+        with measured("store", self._dialect or "sql"):
+            return self._run(work, single=True, reads=True)
 
     def create_tables(self) -> None:
         """Make the tables, columns and indexes of :attr:`metadata` that are missing, however many processes do so at once.
@@ -256,8 +288,9 @@ class Database:
         Two processes on one socket read each other's answers.
         """
         if self._process != os.getpid():
-            # The lock may be held by a thread that this process does not have.
+            # A lock may be held by a thread that this process does not have.
             self._lock = threading.RLock()
+            self._writer = threading.RLock()
             self._safe = weakref.WeakSet()
             self._shared.forget()
             if self._own is not None:

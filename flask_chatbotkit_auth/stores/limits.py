@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from ..clock import utcnow
 from ..exceptions import ConfigurationError, StoreError
 from .database import Database
-from .inserts import DIALECTS, insert_for
+from .inserts import DIALECTS, insert_for, not_flushed
 
 
 def counters(database: Database) -> sa.Table:
@@ -93,7 +93,7 @@ class SQLAlchemyStorage(Storage):
             returning = connection.dialect.insert_returning
             upsert = self._upsert(connection.dialect.name, returning)
             if returning:
-                return int(connection.execute(upsert, values).scalar_one())
+                return int(connection.execute(upsert, values).one()[0])
             # The upsert locks its row until the commit: what is read is what this hit made.
             connection.execute(upsert, values)
             return int(connection.execute(self._hits, {"_key": key}).scalar_one())
@@ -159,10 +159,12 @@ def _upsert(table: sa.Table, dialect: str, returning: bool) -> Any:
         upsert = upsert.on_duplicate_key_update(change)
     else:
         upsert = upsert.on_conflict_do_update(index_elements=["key"], set_=dict(change))
-    return upsert.returning(table.c.hits) if returning else upsert
+    if not returning:
+        return upsert
+    return upsert.returning(table.c.hits, *([not_flushed()] if dialect == "postgresql" else ()))
 
 
-def _less(table: sa.Table, keys: int, ordered: bool) -> sa.Update:
+def _less(table: sa.Table, keys: int, ordered: bool) -> sa.sql.dml.UpdateBase:
     """Return the statement that takes one back from so many counts. Parameters: ``_key_0`` and so on, and ``now``.
 
     Everybody locks rows in one order, or two of these statements could wait for each other. MySQL goes by the primary key,
@@ -175,4 +177,5 @@ def _less(table: sa.Table, keys: int, ordered: bool) -> sa.Update:
     these = table.c.key.in_([sa.bindparam(f"_key_{number}") for number in range(keys)])
     if ordered:
         these = table.c.key.in_(sa.select(table.c.key).where(these).order_by(table.c.key).with_for_update())
-    return sa.update(table).where(these).values(hits=fewer)
+    less = sa.update(table).where(these).values(hits=fewer)
+    return less.returning(not_flushed()) if ordered else less

@@ -68,7 +68,7 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         self._count_sessions = sa.select(sa.func.count()).select_from(sessions).where(theirs)
         self._completing_count = self._complete.returning(self._count_sessions.scalar_subquery())
         self._lock_sessions = sa.select(sessions.c.id).where(theirs).order_by(sessions.c.id).with_for_update()
-        self._touch = tables.touch(sessions)
+        self._touch = cache(partial(tables.touch, sessions))
         self._add_session = sa.insert(sessions)
         without_digests = [column for column in challenges.c if not column.name.startswith("digest_")]
         self._challenge = sa.select(*without_digests).where(challenges.c.id == sa.bindparam("_id"))
@@ -257,7 +257,9 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
     def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime, ip: str | None = None) -> None:
         until = to_milliseconds(expires_at)
         values = {"_id": session_id, "seen": to_milliseconds(seen_at), "until": until, "day": until // tables.DAY}
-        self.database.change(self._touch, {**values, "address": ip[:45] if ip else None})
+        self.database.change(
+            self._touch(self.database.engine.dialect.name), {**values, "address": ip[:45] if ip else None}
+        )
 
     def stamp_session(self, session_id: str, *, audience: str, adapter: str) -> None:
         table = self._sessions

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from .base import MAX_CODES, State
 from .database import Database
+from .inserts import not_flushed
 from .schema import FILLFACTOR
 
 DAY = 86_400_000
@@ -237,13 +238,13 @@ def complete(table: sa.Table) -> sa.Update:
     return _step(table, State.VERIFIED, _free(table)).values(state=State.COMPLETED.value)
 
 
-def touch(table: sa.Table) -> sa.Update:
+def touch(table: sa.Table, dialect: str) -> sa.sql.dml.UpdateBase:
     """Return the statement that notes the use of a session.
 
     Parameters: ``_id``, ``seen``, ``until``, ``day`` (of ``until``), ``address`` (``None`` keeps the one before).
     """
     seen = sa.bindparam("seen", type_=sa.BigInteger)
-    return (
+    statement = (
         sa.update(table)
         .where(table.c.id == sa.bindparam("_id"), table.c.expires_at > seen)
         .values(
@@ -253,6 +254,7 @@ def touch(table: sa.Table) -> sa.Update:
             ip=sa.func.coalesce(sa.bindparam("address", type_=sa.String), table.c.ip),
         )
     )
+    return statement.returning(not_flushed()) if dialect == "postgresql" else statement
 
 
 def _free(table: sa.Table) -> sa.ColumnElement[bool]:
