@@ -23,6 +23,7 @@ def prose(source: str) -> str:
     """Return the sentences of a page; code, tests and markup are left out, and a name of the code counts as one word."""
     source = source.partition("\n.. for-auditors\n")[0].replace(".. warning::", "").replace(".. note::", "")
     source = re.sub(r"(?ms)^=+  =[= ]*$.*?^=+  =[= ]*$\n(?=\n)", "", source)  # tables of numbers
+    source = re.sub(r"(?ms)^```.*?^```$|<!--.*?-->|<[^<>`]*>|^#+ |\]\([^)]+\)", "", source)  # of Markdown
     lines: list[str] = []
     directive = -1  # how far the directive is indented that is being skipped
     for line in source.splitlines():
