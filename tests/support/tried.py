@@ -119,6 +119,7 @@ ROWS = {
             lambda: said(max(glob.glob("/usr/lib/postgresql/*/bin/postgres")), "--version")(),
             f"{TOPOLOGIES}::test_a_promoted_replica_of_postgresql_takes_over",
         ),
+        Row("Galera, three nodes", said("mariadbd", "--version"), "tests/operations/test_galera.py::TestOnGalera"),
         Row("Redis Sentinel", REDIS, f"{TOPOLOGIES}::test_sentinel_takes_the_store_to_the_new_primary"),
     ],
     "Browser": [
