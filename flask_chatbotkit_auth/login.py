@@ -94,6 +94,12 @@ def prepare(
     session_protected.connect(_on_protection)
 
 
+def has_request_loader() -> bool:
+    """Return whether the application has its own ``request_loader``, which may read other tokens."""
+    manager: Any = current_app.login_manager  # type: ignore[attr-defined]
+    return manager._request_callback is not None
+
+
 def asks_us(app: Flask) -> bool:
     """Return whether the application's ``LoginManager`` uses our user loader."""
     return isinstance(getattr(getattr(app, "login_manager", None), "_user_callback", None), _Loader)
@@ -266,6 +272,17 @@ def renew() -> None:
     regenerate = getattr(current_app.session_interface, "regenerate", None)
     if regenerate is not None and not is_app_request():
         regenerate(session)
+
+
+def hold_token(token: str) -> None:
+    """Put an app's token into the Flask session of this request, in place of a browser's session."""
+    # Without the last key, Flask-Login would write a remember cookie.
+    session.update(_user_id=token, _id=client_mark(), _fresh=False, _remember="")
+
+
+def held_token() -> str:
+    """Return the token in the Flask session of this request."""
+    return str(session["_user_id"])
 
 
 def held_session() -> SessionRecord | None:

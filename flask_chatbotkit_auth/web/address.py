@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, jsonify, redirect, request, session, url_for
+from flask import Flask, jsonify, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from ..exceptions import ConfigurationError, NoChallenge, NotFresh
@@ -12,7 +12,7 @@ from ..flows import address as flow
 from ..flows import challenges
 from ..identifier import same_identifier
 from ..languages import gettext as _
-from ..login import current_session, is_app_request
+from ..login import current_session, held_token, is_app_request
 from ..state import current_auth
 from ..stores.base import SessionRecord
 from ..upstream.adapters.base import UserAdapter
@@ -98,7 +98,7 @@ def _new_token() -> dict[str, str]:
     record = current_session()
     if record is None or not is_app_request():
         return {}
-    return {"token": session["_user_id"], "expires_at": record.expires_at.isoformat()}
+    return {"token": held_token(), "expires_at": record.expires_at.isoformat()}
 
 
 def _prove_first() -> AnyResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, Response, current_app, g, request, session
+from flask import Flask, Response, current_app, g, request
 from flask.globals import request_ctx
 from flask.sessions import NullSession, SecureCookieSession
 from flask_login import LoginManager
@@ -16,7 +16,7 @@ from ..exceptions import NotFresh, SignInDenied
 from ..flows.apps import App
 from ..flows.pending import HOLDER
 from ..languages import gettext as _
-from ..login import APP_REQUEST, client_mark, current_session, is_app_request
+from ..login import APP_REQUEST, current_session, has_request_loader, hold_token, is_app_request
 from ..sessions import APP_TOKEN_PREFIX, TOKEN_PREFIX
 from .errors import failed, problem
 from .forms import text
@@ -105,14 +105,13 @@ def _without_cookies(response: Response) -> Response:
 
 def _is_for_us(token: str) -> bool:
     """Return whether the request has a token of ours, and not one that the application reads itself."""
-    manager: Any = current_app.login_manager  # type: ignore[attr-defined]
-    return token.startswith((APP_TOKEN_PREFIX, TOKEN_PREFIX)) or manager._request_callback is None
+    return token.startswith((APP_TOKEN_PREFIX, TOKEN_PREFIX)) or not has_request_loader()
 
 
 def _bearer() -> str | None:
     """Return the bearer token of the header, ``""`` if it is malformed, or ``None`` if there is none."""
-    given = request.authorization
-    return (given.token or "") if given is not None and given.type == "bearer" else None
+    header = request.authorization
+    return (header.token or "") if header is not None and header.type == "bearer" else None
 
 
 def _forget_cookies(token: str | None) -> None:
@@ -125,5 +124,4 @@ def _forget_cookies(token: str | None) -> None:
     context: Any = request_ctx
     setattr(context, "_session" if hasattr(context, "_session") else "session", Fleeting())
     if token is not None and token.startswith(APP_TOKEN_PREFIX):
-        # Without this key, Flask-Login would write a remember cookie.
-        session.update(_user_id=token, _id=client_mark(), _fresh=False, _remember="")
+        hold_token(token)
