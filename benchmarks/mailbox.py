@@ -13,6 +13,7 @@ class Mailbox(ThreadingTCPServer):
     """Takes mails on a port of its own from ``with`` to the end of it."""
 
     daemon_threads = True
+    request_queue_size = 1024
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Conversation)

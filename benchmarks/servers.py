@@ -103,7 +103,12 @@ class Server:
         return counts
 
     def mail(self, recipient: str) -> bytes:
-        """Return the newest mail to an address."""
+        """Return the newest mail to an address.
+
+        :raises RuntimeError: there is none.
+        """
+        if recipient not in self._mailbox.newest:
+            raise RuntimeError("no mail came")
         return self._mailbox.newest[recipient]
 
 

@@ -11,6 +11,7 @@ import hmac
 import re
 import secrets
 import smtplib
+import sqlite3
 import time
 from email.utils import formatdate, make_msgid
 
@@ -63,6 +64,15 @@ api.trust_env = False
 api.headers.update({"Authorization": "Bearer sk-test", "Accept": "application/json"})
 
 engine = sa.create_engine(f"sqlite:///{FOLDER}/tuned.db")
+
+
+@sa.event.listens_for(engine, "connect")
+def prepare(connection: sqlite3.Connection, _: object) -> None:
+    # A commit waits for no disk; the newest may be lost with the machine's power.
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
 metadata = sa.MetaData()
 codes = sa.Table(
     "codes",
