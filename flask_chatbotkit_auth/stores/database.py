@@ -61,6 +61,8 @@ class Database:
         self._ready = False
         self._lock = threading.RLock()
         self._writer = threading.RLock()
+        self._queues = False
+        """Whether threads write in turn: on SQLite, where the engine is ours and each transaction begins by a write."""
         self._process = os.getpid()
         self._forked = False
         self._safe: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -73,6 +75,7 @@ class Database:
         elif isinstance(bind, (str, URL)):
             url = check_url(bind)
             self._dialect = url.get_backend_name()
+            self._queues = self._dialect == "sqlite"
             self._find = lambda: self._own or self._make(url)
         elif hasattr(bind, "metadata") and hasattr(type(bind), "engines"):
             self.metadata = bind.metadata
@@ -120,7 +123,7 @@ class Database:
         made_again, moved = self.migrated, False
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
-                with self._transaction(single, queues=self._dialect == "sqlite" and not reads) as connection:
+                with self._transaction(single, queues=self._queues and not reads) as connection:
                     return work(connection)
             except DBAPIError as error:
                 if no_table(error) and not made_again:
