@@ -105,8 +105,8 @@ def test_the_routes_of_the_product_are_as_shown(tmp_path: Path, surroundings: di
 def test_the_store_and_the_accounts_are_there_as_shown(
     shop: Path, surroundings: dict[str, str], chatbotkit_sandbox: Sandbox
 ) -> None:
-    chatbotkit_sandbox.add_user(ADA, name="Ada")
-    chatbotkit_sandbox.add_user("bob@example.com", name="Bob")
+    chatbotkit_sandbox.add_user(ADA, id="cab96d74b1470786e9f9c1428", name="Ada")
+    chatbotkit_sandbox.add_user("bob@example.com", id="cba072499647fbf043f52a2c4", name="Bob")
     replay(sample("console-init-db"), shop, **surroundings)
     replay(sample("console-users"), shop, **surroundings)
 

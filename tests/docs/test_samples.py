@@ -49,6 +49,7 @@ ELSEWHERE = {
     r"docker compose |cd example_app|echo ": "needs Docker; what it reads and runs is held by tests/docs/test_docker.py",
     r"redis-cli --cluster create": "needs servers; the tests of the store make such a cluster of three",
     r"(BENCHMARK_\w+=\d+ )?python -m benchmarks": "takes minutes",
+    r"python -m tests\.support\.tried": "runs tests on every Python that is there",
 }
 """Commands, by how they begin, that no test runs, and why."""
 

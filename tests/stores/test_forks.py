@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from uuid import uuid4
 
 import pytest
 
@@ -84,6 +85,6 @@ def test_so_does_one_with_the_applications_engine(store_url: str) -> None:
 
 
 def use_in_forked_processes(url: str) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(PROGRAM), url, f"fork-{url.partition(':')[0]}-"]
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(PROGRAM), url, f"fork-{uuid4().hex}-"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
