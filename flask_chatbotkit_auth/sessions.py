@@ -62,6 +62,9 @@ def look_twice(look: Callable[[], Found | None]) -> Found | None:
     return found
 
 
+_REST = 4 * _LAG
+"""Seconds without a second look after one that found nothing: tokens of no session must not hold every thread."""
+
 _CACHE_SIZE = 10_000
 
 
@@ -108,6 +111,7 @@ class SessionRegistry:
         self._touch_after = min(_TOUCH, config.session_idle / 4)
         taken = signature(store.complete).parameters.values()
         self._completes_with_cap = any(each.name == "max_sessions" or each.kind is each.VAR_KEYWORD for each in taken)
+        self._next_wait = 0.0
         self._lock = Lock()
         self._cache: dict[str, _Cached] = {}
 
@@ -245,8 +249,11 @@ class SessionRegistry:
         if cached is None or now - cached.read_at >= self._check:
             look = partial(self._store.get_session, id, now=now)
             # The cookies of a living session must not be dropped.
-            record = look_twice(look) if _is_token(token) else look()
+            waits = _is_token(token) and time.monotonic() >= self._next_wait
+            record = look_twice(look) if waits else look()
             if record is None:
+                if waits:
+                    self._next_wait = time.monotonic() + _REST
                 self._forget(id)
                 return None
             cached = self._remember(self._touch(self._stamp(record), now), now)

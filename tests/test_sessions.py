@@ -222,6 +222,25 @@ def test_a_row_that_a_lagging_node_does_not_have_yet_is_looked_for_again(
     assert len(looks) == 2
 
 
+def test_tokens_of_no_session_are_not_waited_for_one_after_the_other(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = worker(CHATBOTKIT_AUTH_APP_SESSIONS=True)
+    look, looks = auth_of(app).store.get_session, []
+
+    def count(*args: Any, **named: Any) -> Any:
+        looks.append(args[0])
+        return look(*args, **named)
+
+    monkeypatch.setattr(auth_of(app).store, "get_session", count)
+    monkeypatch.setattr("flask_chatbotkit_auth.sessions._REST", 3600)
+    for number in range(5):
+        headers = {"Authorization": f"Bearer cba-{number:032x}"}
+        assert app.test_client().get("/auth/session", headers=headers).status_code in (200, 401)
+    assert len(set(looks)) == 5
+    assert len(looks) == 6
+
+
 def test_use_is_noted_every_ten_minutes(
     worker: Worker, clock: Clock, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
