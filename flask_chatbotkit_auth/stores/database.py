@@ -1,6 +1,6 @@
-"""One SQL database: its connections, its transactions, its errors.
+"""A SQL database: its connections, transactions and errors.
 
-What the store and the rate limits share. Nothing here knows of a table.
+The store and the rate limits both use it. This file knows no table.
 """
 
 from __future__ import annotations
@@ -36,33 +36,33 @@ Values = Mapping[str, object]
 _TRIES = 8
 
 _PAUSE = 0.05
-"""Seconds, times the number of the try, to wait while an older release makes the same tables."""
+"""Seconds to wait before another try, multiplied by the number of the try."""
 
 _MYSQL = ("mysql", "mariadb")
 
 
 class Database:
-    """A database by its URL, an application's engine, or its Flask-SQLAlchemy ``db``.
+    """A database, from a URL, an application's engine, or its Flask-SQLAlchemy ``db``.
 
-    An engine of our own is made at the first use; a process that forks off later opens its own connections.
+    For a URL, the engine is created at the first use. A process that is forked later opens its own connections.
 
-    :param bind: a URL (``postgresql://`` and ``mysql://`` choose our drivers), an ``Engine``, or a ``flask_sqlalchemy.
-        SQLAlchemy`` object, whose engine is looked up in the current application at each use.
-    :param pool: how many connections an engine of our own may hold at once.
-    :raises ConfigurationError: the URL is not one, or its driver is not installed.
+    :param bind: a URL (``postgresql://`` and ``mysql://`` use our default drivers), an ``Engine``, or a
+        ``flask_sqlalchemy.SQLAlchemy`` object, whose engine is looked up in the current application at each use.
+    :param pool: the most connections that the engine of a URL can hold at once.
+    :raises ConfigurationError: the URL is invalid, or its driver is not installed.
     """
 
     def __init__(self, bind: object, *, pool: int = 5) -> None:
         self.pool: int = pool
         self.metadata: sa.MetaData = sa.MetaData()
         self.migrated: bool = False
-        """Whether the tables belong to the application's own migrations."""
+        """Whether the application's own migrations create the tables."""
         self._dialect: str | None = None
         self._ready = False
         self._lock = threading.RLock()
         self._writer = threading.RLock()
         self._queues = False
-        """Whether threads write in turn: on SQLite, where the engine is ours and each transaction begins by a write."""
+        """Whether threads write in turn: on SQLite, if the engine is ours. Then each transaction begins with a write."""
         self._process = os.getpid()
         self._forked = False
         self._safe: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -88,32 +88,32 @@ class Database:
             )
 
     def maybe(self, dialect: str) -> bool:
-        """Return whether this is a database of that kind, or may be, where the engine is the application's to choose.
+        """Return whether the database has this dialect, or may have it: the dialect of a ``db`` is not known yet.
 
-        To name a dialect in a table imports it, which a worker on another one does not need.
+        A table that names a dialect imports it, and a worker with another database does not need it.
         """
         return self._dialect in (None, dialect) or (dialect == "mysql" and self._dialect == "mariadb")
 
     @property
     def table_options(self) -> dict[str, Any]:
-        """The options of a table whose texts are compared byte for byte: by default MySQL folds case and accents."""
+        """The table options that make MySQL compare texts byte for byte. By default, it ignores case and accents."""
         options = {"charset": "utf8mb4", "collate": "utf8mb4_bin"}
         dialects = _MYSQL if self.maybe("mysql") else ()
         return {f"{dialect}_{name}": value for dialect in dialects for name, value in options.items()}
 
     @property
     def engine(self) -> Engine:
-        """The engine; for a Flask-SQLAlchemy ``db`` that of the current application."""
+        """The engine. For a Flask-SQLAlchemy ``db``, it is the engine of the current application."""
         return self._engines()[0]
 
     def run(self, work: Callable[[Connection], Result], *, single: bool = False) -> Result:
-        """Return ``work(connection)``, run in one transaction; run it again when it lost against another one.
+        """Run ``work(connection)`` in one transaction, and return its result. Run it again after a deadlock or conflict.
 
-        The first use makes the tables that are missing, unless they are the application's to migrate.
+        The first use creates missing tables, unless the application migrates them.
 
-        :param single: every statement of ``work`` may be a transaction of its own, which on PostgreSQL spares the two
-            round trips of BEGIN and COMMIT.
-        :raises StoreError: the database cannot be reached or refuses. The transaction is rolled back.
+        :param single: each statement of ``work`` can be its own transaction. On PostgreSQL, this saves the two round trips
+            of BEGIN and COMMIT.
+        :raises StoreError: the database cannot be reached, or refuses. The transaction is rolled back.
         """
         with measured("store", self._dialect or "sql"):
             return self._run(work, single)
@@ -127,13 +127,13 @@ class Database:
                     return work(connection)
             except DBAPIError as error:
                 if no_table(error) and not made_again:
-                    # Dropped while we run, as by a migration that does not know of them.
+                    # The table was dropped at runtime, for example by a migration that does not know it.
                     made_again = True
                     self.create_tables()
                 elif tries_left and too_many_connections(error):
                     time.sleep(_PAUSE * (_TRIES - tries_left))
                 elif takes_no_writes(error) and error.connection_invalidated and not moved:
-                    moved = True  # another server may be the primary now, which a new connection finds
+                    moved = True  # another server may be the primary now, and a new connection finds it
                 elif not (tries_left and lost_against_another(error)):
                     raise store_error(error) from error
             except SQLAlchemyError as error:
@@ -142,9 +142,9 @@ class Database:
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """Let what this thread runs inside go over one connection: one way to the pool, and one sign of life asked for.
+        """Use one connection for everything that this thread runs inside. It is taken from the pool and checked once.
 
-        Each run stays a transaction of its own. Nothing that waits for anything but the database belongs inside.
+        Each run is still its own transaction. Code inside must wait for nothing but the database.
         """
         if self._shared.wanted:
             yield
@@ -158,18 +158,19 @@ class Database:
 
     def _transaction(self, single: bool, queues: bool) -> AbstractContextManager[Connection]:
         engine, transactional = self._engines()
-        # Where they differ, the one for single statements commits by itself, and has nothing to begin or end.
+        # If there are two engines, the first one commits each statement, so no transaction is begun or ended.
         alone = single and engine is not transactional
         if self._shared.wanted and (alone or engine is transactional):
             return self._shared_transaction(engine, alone, queues)
-        self._shared.release()  # a pool of one has no second connection
+        self._shared.release()  # a pool of size 1 has no second connection
         if queues:
             return self._queued_transaction(engine if alone else transactional, alone)
         return engine.connect() if alone else transactional.begin()
 
     @contextmanager
     def _queued_transaction(self, engine: Engine, alone: bool) -> Iterator[Connection]:
-        # The connection first: whoever has its turn must not wait for a thread that holds one and waits for its turn.
+        # The connection comes before the turn. Otherwise a thread that has the turn could wait for a connection, while the
+        # thread that has the connection waits for the turn.
         with engine.connect() as connection, self._turn():
             if alone:
                 yield connection
@@ -179,11 +180,12 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Let one thread of this process write to SQLite at a time, which has one writer.
+        """Let one thread of this process at a time write to SQLite, since SQLite allows one writer.
 
-        SQLite itself has no queue: whoever finds it locked sleeps, longer each time, while others are faster.
+        SQLite has no queue for writers. A writer that finds a lock sleeps, longer each time, and others overtake it.
         """
-        # Not without end: another process may hold the lock. Then each thread waits for SQLite, and reports it.
+        # The wait has a limit, since another process may hold the lock of SQLite. After it, each thread waits for SQLite
+        # itself, and gets its error.
         taken = self._writer.acquire(timeout=BUSY_TIMEOUT)
         try:
             yield
@@ -204,25 +206,25 @@ class Database:
                     with shared.connection.begin():
                         yield shared.connection
         except SQLAlchemyError:
-            shared.release()  # it may be broken, and the next run gets another
+            shared.release()  # the connection may be broken; the next run gets another one
             raise
 
     def change(self, statement: sa.Executable, values: Values | None = None) -> int:
-        """Run one INSERT, UPDATE or DELETE; return how many rows it met (of an INSERT the number means nothing).
+        """Run one INSERT, UPDATE or DELETE. Return how many rows matched; for an INSERT, the number has no meaning.
 
         :raises StoreError: as :meth:`run`.
         """
         return int(self.run(lambda connection: connection.execute(statement, values).rowcount, single=True))
 
     def first(self, statement: sa.Executable, values: Values | None = None) -> Row[Any] | None:
-        """Run one statement; return its first row.
+        """Run one statement. Return its first row, or ``None``.
 
         :raises StoreError: as :meth:`run`.
         """
         return self._read(lambda connection: connection.execute(statement, values).first())
 
     def all(self, statement: sa.Executable, values: Values | None = None) -> Sequence[Row[Any]]:
-        """Run one statement; return its rows.
+        """Run one statement. Return its rows.
 
         :raises StoreError: as :meth:`run`.
         """
@@ -233,11 +235,11 @@ class Database:
             return self._run(work, single=True, reads=True)
 
     def create_tables(self) -> None:
-        """Make the tables, columns and indexes of :attr:`metadata` that are missing, however many processes do so at once.
+        """Create the missing tables, columns and indexes of :attr:`metadata`. Several processes can call this at once.
 
-        Does nothing where they are the application's to migrate.
+        If the application migrates the tables, this does nothing.
 
-        :raises StoreError: they cannot be made.
+        :raises StoreError: they cannot be created.
         """
         if self.migrated:
             return
@@ -249,7 +251,7 @@ class Database:
                 self._ready = True
                 return
             except DBAPIError as error:
-                # A process of an older release takes no lock, and may have made something between our look and our statement.
+                # A process of an older release takes no lock. It may have created something after we checked.
                 if not (tries_left and made_by_another(error)):
                     raise store_error(error, making=True) from error
                 time.sleep(_PAUSE * (_TRIES - tries_left))
@@ -262,10 +264,10 @@ class Database:
                     ) from None
 
     def _prepare(self) -> None:
-        """Make what is missing, at the first use: once, however many threads come at once."""
+        """Create missing tables at the first use, in one thread. Other threads wait for it."""
         if self._ready:
             return
-        self._engines()  # before the lock, which a fork renews
+        self._engines()  # before the lock is taken: after a fork, this replaces the lock
         with self._lock:
             self._prepare_alone()
 
@@ -285,13 +287,13 @@ class Database:
             self.create_tables()
 
     def _engines(self) -> tuple[Engine, Engine]:
-        """Return the engine for single statements and the one for transactions, with no connection of a parent process.
+        """Return the engine for single statements and the one for transactions, without connections of a parent process.
 
-        A process may be forked at any time, in C as well, where Python runs nothing (uWSGI): hence the look at each use.
-        Two processes on one socket read each other's answers.
+        Two processes that share a socket read each other's answers. A process can be forked at any time, even by C code
+        that runs no hook of Python (uWSGI). So the process id is compared at each use.
         """
         if self._process != os.getpid():
-            # A lock may be held by a thread that this process does not have.
+            # A thread that does not exist in this process may hold a lock.
             self._lock = threading.RLock()
             self._writer = threading.RLock()
             self._safe = weakref.WeakSet()
@@ -309,10 +311,10 @@ class Database:
         return engines
 
     def close(self) -> None:
-        """Close the connections of an engine of our own; the next use opens new ones."""
+        """Close the connections, if the engine was created from a URL. The next use opens new ones."""
         if self._own is not None:
             self._own[0].dispose()
-            # A database in memory is gone with its connection.
+            # A database in memory is lost when its connection is closed.
             self._ready = False
 
     def _make(self, url: URL) -> tuple[Engine, Engine]:
@@ -320,18 +322,18 @@ class Database:
             if self._own is None:
                 self._own = make_engines(url, self.pool)
                 self._safe.add(self._own[0])
-                # An application that is thrown away, as in tests, leaves no connection for Python 3.13 to complain about.
+                # When the application is deleted, as in tests, its connections are closed. Python 3.13 warns about open ones.
                 weakref.finalize(self, self._own[0].dispose).atexit = False
             return self._own
 
 
 def _forget_connections(engine: Engine) -> None:
-    """Let an engine open its own connections, and leave those of the parent process alone."""
+    """Have an engine open new connections. Those of the parent process are not closed."""
     engine.dispose(close=False)
 
 
 class _Shared(threading.local):
-    """The connection that a thread's runs share, while it wants them to."""
+    """The connection that the runs of a thread share inside :meth:`Database.connected`."""
 
     wanted = False
     connection: Connection | None = None
@@ -342,7 +344,7 @@ class _Shared(threading.local):
             connection.close()
 
     def forget(self) -> None:
-        """Keep a parent's connection unused for ever: to close it would be to speak on it."""
+        """Keep a connection of the parent process unused for ever. Closing it would send something on the parent's socket."""
         if self.connection is not None:
             _INHERITED.append(self.connection)
             self.connection = None

@@ -1,4 +1,4 @@
-"""A SQLAlchemy engine for each kind of database: its driver, its bounds on waiting, how its transactions begin."""
+"""The SQLAlchemy engine for each kind of database: its driver, its time-outs, and how its transactions begin."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from ..exceptions import ConfigurationError, StoreError
 from .sql_errors import is_left_behind
 
 BUSY_TIMEOUT = 5
-"""Seconds to wait for a lock, for a free connection of the pool and for a server to take a connection."""
+"""Seconds to wait for a lock, for a free connection in the pool, and for a server to accept a connection."""
 
 _DRIVERS = {"postgres": "psycopg", "postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 _EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
 
-# Errors quote no parameters: among them are addresses and sessions, and an error may be logged.
+# Errors do not show parameters: they contain addresses and sessions, and an error may be logged.
 _DISCREET: dict[str, Any] = {"hide_parameters": True}
 
-# Longer than any wait for a lock, so that a lock is reported as such; shorter than a worker's own time-out.
+# Seconds to wait for an answer. It is longer than any wait for a lock, so that a lock is reported as a lock, and shorter
+# than the time-out of a worker.
 _SILENCE = 2 * BUSY_TIMEOUT
 
 
 def check_url(text: str | URL) -> URL:
-    """Return the URL of a database, with our driver where it names none.
+    """Return the URL of a database. If it names no driver, add our default driver.
 
-    :raises ConfigurationError: it is not one, or its driver is not installed.
+    :raises ConfigurationError: the URL is invalid, or its driver is not installed.
     """
     if isinstance(text, str) and "," in text.partition("://")[2].partition("/")[0]:
         raise ConfigurationError(
@@ -66,9 +67,9 @@ def check_url(text: str | URL) -> URL:
 
 
 def check_engine(engine: Engine) -> None:
-    """Raise unless transactions of our own can be made with an application's engine.
+    """Raise unless our own transactions can run on an application's engine.
 
-    :raises ConfigurationError: it commits after each statement, or all of its users share one connection.
+    :raises ConfigurationError: the engine commits after each statement, or all of its users share one connection.
     """
     if isinstance(engine.pool, StaticPool):
         raise ConfigurationError(
@@ -87,9 +88,9 @@ def check_engine(engine: Engine) -> None:
 
 
 def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
-    """Return an engine for single statements and one for transactions; they share their connections.
+    """Return an engine for single statements and one for transactions. They share their connections.
 
-    :param pool: how many connections they may hold at once.
+    :param pool: the most connections that both together can hold at once.
     """
     backend = url.get_backend_name()
     if backend == "sqlite":
@@ -97,9 +98,9 @@ def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
         transactional = engine.execution_options()
         event.listen(transactional, "begin", _begin_sqlite)
         return engine, transactional
-    # A server closes idle connections and restarts: ask each one for a sign of life before it is used.
+    # A server can restart or close idle connections, so each connection is checked before it is used.
     options: dict[str, Any] = {"pool_pre_ping": True, "pool_timeout": BUSY_TIMEOUT, **_DISCREET}
-    # No overflow: connections above the pool's size would be opened and closed again for each use.
+    # No overflow: a connection above the size of the pool would be opened and closed at each use.
     options.update(pool_size=pool, max_overflow=0)
     given = _CONNECT_ARGS.get(url.get_driver_name(), {})
     options["connect_args"] = {key: value for key, value in given.items() if key not in url.query}
@@ -110,8 +111,8 @@ def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
         if "options" not in url.query:
             _bound_waiting(engine, transactional)
         return engine, transactional
-    # Every step is one conditional write: the gap locks of the stricter default only make deadlocks. Every transaction
-    # has ended before its connection goes back to the pool, so that another ROLLBACK there is a wasted round trip.
+    # Each step is one conditional write. The gap locks of the stricter default would only cause deadlocks. Each transaction
+    # ends before its connection returns to the pool, so a ROLLBACK there would waste a round trip.
     engine = sa.create_engine(url, isolation_level="READ COMMITTED", pool_reset_on_return=None, **options)
     event.listen(engine, "handle_error", _leave)
     if "init_command" in url.query:
@@ -120,7 +121,7 @@ def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
 
 
 def _leave(context: ExceptionContext) -> None:
-    """Replace the connections to a server that has become a replica, or was left alone by the other nodes."""
+    """Replace the connections to a server that has become a replica, or to a node that has lost the other nodes."""
     if is_left_behind(context.sqlalchemy_exception or context.original_exception):
         context.is_disconnect = True
 
@@ -129,7 +130,7 @@ _LOCK_TIMEOUT = f"SET SESSION innodb_lock_wait_timeout = {BUSY_TIMEOUT}"
 
 
 _CONNECT_ARGS: dict[str, dict[str, Any]] = {
-    # Nothing is prepared on the server: behind PgBouncer each transaction may meet another one.
+    # No prepared statements: behind PgBouncer, each transaction may run on another connection to the server.
     "psycopg": {"connect_timeout": BUSY_TIMEOUT, "tcp_user_timeout": 1000 * _SILENCE, "prepare_threshold": None},
     "pymysql": {
         "connect_timeout": BUSY_TIMEOUT,
@@ -142,7 +143,7 @@ _CONNECT_ARGS: dict[str, dict[str, Any]] = {
 
 def _make_sqlite_engine(url: URL, pool: int) -> Engine:
     if url.database in (None, "", ":memory:"):
-        # One connection is the whole database. It serves one thread at a time, or their transactions would mingle.
+        # The database exists in one connection. One thread at a time uses it, so that transactions do not mix.
         one: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT}
         return sa.create_engine(
             url, isolation_level="AUTOCOMMIT", connect_args={"check_same_thread": False}, **one, **_DISCREET
@@ -171,18 +172,18 @@ def _make_sqlite_engine(url: URL, pool: int) -> Engine:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # WAL: readers and the one writer do not block each other. With it, NORMAL can lose the last commits to a power cut
-    # but never corrupts, and saves a disk flush per commit (sqlite.org/wal.html).
+    # In WAL mode, readers and the one writer do not block each other. With it, NORMAL saves a disk flush per commit. A power
+    # cut can lose the last commits, but never damages the file (sqlite.org/wal.html).
     try:
         connection.execute("PRAGMA journal_mode=WAL")
     except sqlite3.OperationalError:
-        pass  # another process is switching at this moment; the mode is kept in the file, so that it counts here too
+        pass  # another process is setting the mode now; the mode is stored in the file, so it also applies here
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # The driver would begin at the first write, and not at all where the engine commits after each statement. IMMEDIATE
-    # waits for the lock here, where nothing has been read yet that another writer could make stale.
+    # The driver would begin the transaction at the first write, or never if the engine commits after each statement.
+    # IMMEDIATE waits for the lock at once, before anything is read that another writer could change.
     begin = "BEGIN IMMEDIATE"
     try:
         connection.connection.cursor().execute(begin)
@@ -191,10 +192,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _bound_waiting(engine: Engine, transactional: Engine) -> None:
-    """Have PostgreSQL wait for a lock for some seconds, where by default it waits without end.
+    """Have PostgreSQL wait for a lock for :data:`BUSY_TIMEOUT` seconds. By default, it waits for ever.
 
-    The setting belongs to the connection from its first moment on. PgBouncer refuses that, since its connections are many
-    clients' in turn; behind it each transaction has the setting for itself, and leaves nothing behind.
+    The setting is sent when the connection is opened. PgBouncer refuses that, since many clients share its connections.
+    Behind it, each transaction sets the setting for itself only.
     """
     pooled: list[bool] = []
     setting = f"lock_timeout={1000 * BUSY_TIMEOUT}"

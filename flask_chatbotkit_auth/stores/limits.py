@@ -1,4 +1,4 @@
-"""A storage of the *limits* library on the store's own SQL database."""
+"""The storage of the *limits* library in the SQL database of the store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .inserts import DIALECTS, insert_for, not_flushed
 
 
 def counters(database: Database) -> sa.Table:
-    """Return the table that counts; times are milliseconds since the epoch."""
+    """Return the table of counts; times are milliseconds since the epoch."""
     name = "chatbotkit_auth_limits"
     if name in database.metadata.tables:
         return database.metadata.tables[name]
@@ -33,16 +33,16 @@ def counters(database: Database) -> sa.Table:
 
 
 class SQLAlchemyStorage(Storage):
-    """A storage of the *limits* library in a SQL database, for its fixed windows.
+    """A storage of the *limits* library in a SQL database. It supports fixed windows.
 
-    By URI its scheme is ``sqlalchemy+`` and a database URL, such as ``sqlalchemy+postgresql+psycopg://host/name``.
+    Its URI is ``sqlalchemy+`` and a database URL, such as ``sqlalchemy+postgresql+psycopg://host/name``.
 
-    :param uri: such a URI, where no ``database`` is given.
-    :param database: the database to count in.
+    :param uri: the URI, if there is no ``database``.
+    :param database: the database that has the counts.
     :param clock: returns seconds since the epoch.
     """
 
-    STORAGE_SCHEME: list[str] | None = [  # noqa: RUF012  # the library declares it so
+    STORAGE_SCHEME: list[str] | None = [  # noqa: RUF012  # declared like this in the library
         f"sqlalchemy+{dialect}"
         for dialect in (
             "sqlite",
@@ -80,7 +80,7 @@ class SQLAlchemyStorage(Storage):
         return StoreError
 
     def incr(self, key: str, expiry: int, amount: int = 1, **_unused: object) -> int:
-        # Before its version 5 the library also passes `elastic_expiry`, always false for a fixed window.
+        # Before version 5, the library also passes `elastic_expiry`. For a fixed window, it is always false.
         now = self._clock()
         values = {
             "_key": key,
@@ -94,20 +94,20 @@ class SQLAlchemyStorage(Storage):
             upsert = self._upsert(connection.dialect.name, returning)
             if returning:
                 return int(connection.execute(upsert, values).one()[0])
-            # The upsert locks its row until the commit: what is read is what this hit made.
+            # The upsert locks its row until the commit, so this reads the count after this hit, and no later one.
             connection.execute(upsert, values)
             return int(connection.execute(self._hits, {"_key": key}).scalar_one())
 
         return self._database.run(work, single=self._database.engine.dialect.insert_returning)
 
     def take_back(self, keys: Sequence[str]) -> None:
-        """Count one less under each of these keys, in one statement. No count goes below zero, or outlives its window."""
+        """Subtract one from the count of each key, in one statement, but never below zero or after the window."""
         values = {f"_key_{number}": key for number, key in enumerate(keys)}
         less = self._less(len(keys), self._database.engine.dialect.name == "postgresql")
         self._database.change(less, {**values, "now": int(self._clock() * 1000)})
 
     def together(self) -> AbstractContextManager[None]:
-        """Let what this thread counts inside, and asks of the store, go over one connection."""
+        """Use one connection for all counts and store calls of this thread inside."""
         return self._database.connected()
 
     def get(self, key: str) -> int:
@@ -137,14 +137,14 @@ class SQLAlchemyStorage(Storage):
 
 
 def _upsert(table: sa.Table, dialect: str, returning: bool) -> Any:
-    """Return the statement that counts: a new row, or one more in the row that is there.
+    """Return the statement that counts: it inserts a row, or adds to the row that exists.
 
     Parameters: ``_key``, ``amount``, ``now``, ``until``.
     """
     amount = sa.bindparam("amount", type_=sa.Integer)
     until = sa.bindparam("until", type_=sa.BigInteger)
     over = table.c.expires_at <= sa.bindparam("now", type_=sa.BigInteger)
-    # In this order: MySQL assigns from left to right, and `hits` must still see the old `expires_at`.
+    # The order matters: MySQL assigns from left to right, and `hits` needs the old `expires_at`.
     change: list[tuple[str, Any]] = [
         ("hits", sa.case((over, amount), else_=table.c.hits + amount)),
         ("expires_at", sa.case((over, until), else_=table.c.expires_at)),
@@ -165,12 +165,13 @@ def _upsert(table: sa.Table, dialect: str, returning: bool) -> Any:
 
 
 def _less(table: sa.Table, keys: int, ordered: bool) -> sa.sql.dml.UpdateBase:
-    """Return the statement that takes one back from so many counts. Parameters: ``_key_0`` and so on, and ``now``.
+    """Return the statement that subtracts one from several counts. Parameters: ``_key_0`` and so on, and ``now``.
 
-    Everybody locks rows in one order, or two of these statements could wait for each other. MySQL goes by the primary key,
-    as long as no condition leads it to the index of the time. PostgreSQL has to be told.
+    Each transaction must lock the rows in the same order, or two of them could deadlock. MySQL uses the order of the primary
+    key, as long as no condition makes it use the index of the time. PostgreSQL needs an explicit order.
 
-    :param ordered: whether it is PostgreSQL.
+    :param keys: the number of counts.
+    :param ordered: whether the database is PostgreSQL.
     """
     lasts = table.c.expires_at > sa.bindparam("now", type_=sa.BigInteger)
     fewer = sa.case((sa.and_(table.c.hits > 0, lasts), table.c.hits - 1), else_=table.c.hits)

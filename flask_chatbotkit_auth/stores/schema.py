@@ -1,7 +1,7 @@
-"""The tables in a database that is there already: what is missing is made, by one process at a time.
+"""Schema changes: missing tables, columns and indexes are created, by one process at a time.
 
-Nothing here knows which tables they are. A column is only ever added, never changed or dropped, so that the release before
-works on with what this one has made.
+This file does not know which tables there are. Columns are added, and never changed or dropped, so that the previous
+release still works with the tables of this one.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.schema import CreateColumn
 
 VERSION = 3
-"""The schema that this release makes. That of 0.1, which had no table to say so, is 1."""
+"""The version of the schema of this release. The schema of 0.1 counts as 1, although 0.1 stored no version."""
 
 _NAME = "chatbotkit_auth_schema"
 
 _PATIENCE = 5
-"""Seconds to wait at once while another process makes the tables. MySQL alone; elsewhere the engine's own bound counts."""
+"""Seconds of one wait while another process creates the tables. Only for MySQL; the other engines have their own limit."""
 
 _UNUSED = {"ix_chatbotkit_auth_sessions_expires_at"}
-"""Indexes of 0.1 that this release does without."""
+"""Indexes of 0.1 that this release does not use. They are dropped."""
 
 
 FILLFACTOR = "chatbotkit_auth_fillfactor"
-"""The key of a table's ``info`` that tells how many per cent of a page PostgreSQL fills with new rows."""
+"""The key in a table's ``info`` for the percentage of a page that PostgreSQL fills with new rows."""
 
 
 class AnotherIsAtIt(Exception):
-    """Another process makes the tables, and has not come to an end yet."""
+    """Another process is still creating the tables."""
 
 
 def is_current(connection: Connection, metadata: sa.MetaData) -> bool:
-    """Return whether the database says that its tables are at least what this release makes."""
+    """Return whether the version in the database is that of this release, or newer."""
     table = metadata.tables.get(_NAME)
     if table is None or not sa.inspect(connection).has_table(_NAME):
         return False
@@ -44,14 +44,14 @@ def is_current(connection: Connection, metadata: sa.MetaData) -> bool:
 
 
 def make(connection: Connection, metadata: sa.MetaData) -> None:
-    """Make the tables, columns and indexes that are missing, and note the version."""
+    """Create missing tables, columns and indexes, drop the unused indexes, and write the version."""
     with _alone(connection):
         metadata.create_all(connection)
         inspector = sa.inspect(connection)
         for table in metadata.tables.values():
             _add_columns(connection, inspector, table)
-            # An index of a table that is there may be missing, too: MySQL commits after each of the statements, and a process
-            # may be killed between two.
+            # A table that exists can still lack an index: MySQL commits after each of these statements, and a process can be
+            # killed between two of them.
             there = {str(each["name"]) for each in inspector.get_indexes(table.name)}
             for index in sorted(table.indexes, key=lambda each: str(each.name)):
                 if index.name not in there:
@@ -86,7 +86,7 @@ def _note_version(connection: Connection, metadata: sa.MetaData) -> None:
 
 @contextmanager
 def _alone(connection: Connection) -> Iterator[None]:
-    """Let one process at a time do what is inside, by a lock of the database that ends with the transaction."""
+    """Let one process at a time run the code inside, with a lock in the database that ends with the transaction."""
     dialect = connection.dialect.name
     if dialect == "postgresql":
         number = int.from_bytes(hashlib.sha256(_NAME.encode()).digest()[:8], signed=True)
@@ -94,8 +94,8 @@ def _alone(connection: Connection) -> Iterator[None]:
     elif dialect == "sqlite" and not connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     elif dialect in ("mysql", "mariadb"):
-        # Statements that make tables end its transactions: this lock is the connection's. The names are the whole server's.
-        # MySQL 9 has neither SHA1 nor MD5.
+        # In MySQL, creating a table ends the transaction. So the lock belongs to the connection, and is released below. Names
+        # of locks are shared by all databases of the server. MySQL 9 has neither SHA1 nor MD5.
         name = sa.func.concat(f"{_NAME}:", sa.func.left(sa.func.sha2(sa.func.database(), 256), 20))
         if not connection.execute(sa.select(sa.func.get_lock(name, _PATIENCE))).scalar():
             raise AnotherIsAtIt

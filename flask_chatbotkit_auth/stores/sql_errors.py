@@ -1,4 +1,4 @@
-"""What a database's error means: whether to run again, and the sentence for whoever runs the application."""
+"""What an error of the database means: whether a transaction can run again, and the message for the operator."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from ..exceptions import StoreError
 
 Code = str | int | None
 
-# A transaction that lost against another leaves nothing behind once it is rolled back, so that running it again is safe:
-# serialization failure and deadlock of PostgreSQL, deadlock and "record has changed" of MySQL and MariaDB.
+# A transaction failed because of another one: serialization failure and deadlock of PostgreSQL, deadlock and "record has
+# changed" of MySQL and MariaDB. It was rolled back and has changed nothing, so it can safely run again.
 _CONFLICTS = {"40001", "40P01", 1213, 1020}
 
-# The server takes no writes, as a primary that has become a replica. Nothing was changed.
+# The server accepts no writes, for example since a primary has become a replica. Nothing was changed.
 _READ_ONLY: set[Code] = {"25006", 1290, 1792, 1836}
 
-# A node of Galera that has lost the majority. Whether its last COMMIT counts, it cannot tell.
+# A node of Galera has lost the majority. It does not know whether its last COMMIT succeeded.
 _ALONE: set[Code] = {1047}
 
-# PostgreSQL: table, column, index or its type is there already; a concurrent update of the catalogue; a lock not obtained.
-# MySQL: table, column or index is there already or is not; the definition is being modified (1684); a lock not obtained.
-# SQLite has one code for everything that is wrong with a statement.
+# Another process may have changed the same table. PostgreSQL: the table, column, index or its type exists already; the
+# catalogue was updated concurrently; a lock was not obtained. MySQL: the table, column or index exists already, or does not
+# exist; the definition is being modified (1684); a lock was not obtained. SQLite has one code for every error in a statement.
 _MADE = {"42P07", "42701", "42710", "23505", "XX000", "55P03", "42704", 1050, 1060, 1061, 1091, 1684, 1205}
 _MADE |= {"SQLITE_ERROR", "SQLITE_BUSY", "SQLITE_LOCKED"}
 
@@ -76,7 +76,7 @@ _CURES = (
     ({"57P03", "57P01", "57P02", 1053}, "the database server starts or stops; try again in a moment"),
 )
 
-# What a server that refuses a connection says, in drivers that give no code then.
+# What a server says when it refuses a connection. Some drivers give no code then.
 _TEXTS = (
     ("too many connections", "53300"),  # "… for role "shop"", too
     ('role "', "28000"),
@@ -92,39 +92,39 @@ _TEXTS = (
 
 
 def lost_against_another(error: DBAPIError) -> bool:
-    """Return whether a transaction lost against another one, and may be run again."""
+    """Return whether a transaction failed because of another one, and can run again."""
     return code(error) in _CONFLICTS
 
 
 def made_by_another(error: DBAPIError) -> bool:
-    """Return whether a statement that makes a table may have failed since another process has made it just now."""
+    """Return whether a statement that creates a table may have failed since another process has just created it."""
     return code(error) in _MADE | _CONFLICTS
 
 
 def no_table(error: DBAPIError) -> bool:
-    """Return whether a table or a column is not there."""
+    """Return whether a table or a column is missing."""
     return code(error) in _NO_TABLE or str(error.orig).startswith(
         ("no such table", "no such column", "table chatbotkit")
     )
 
 
 def takes_no_writes(error: DBAPIError) -> bool:
-    """Return whether the server refused a change since it takes none. A connection to it is of no use any more."""
+    """Return whether the server refused a change since it is read-only. The connection is of no use any more."""
     return code(error) in _READ_ONLY
 
 
 def is_left_behind(error: BaseException) -> bool:
-    """Return whether the error is one of a server that another one may have taken over from."""
+    """Return whether another server may have replaced the one that this error comes from."""
     return isinstance(error, DBAPIError) and code(error) in _READ_ONLY | _ALONE
 
 
 def too_many_connections(error: DBAPIError) -> bool:
-    """Return whether the server has no connection left to give."""
+    """Return whether the server has no free connection."""
     return code(error) in {"53300", 1040, 1203, 1226}
 
 
 def code(error: DBAPIError) -> Code:
-    """Return the engine's own code of an error: SQLSTATE, a number of MySQL, a name of SQLite (Python 3.11)."""
+    """Return the code that the database gave an error: SQLSTATE, a number of MySQL, or a name of SQLite (Python 3.11)."""
     original = error.orig
     number = original.args[0] if original is not None and original.args else None
     if isinstance(number, int):
@@ -137,11 +137,11 @@ def code(error: DBAPIError) -> Code:
 
 
 def store_error(error: SQLAlchemyError, *, making: bool = False) -> StoreError:
-    """Return the error of the store for one of SQLAlchemy.
+    """Return a ``StoreError`` for an error of SQLAlchemy.
 
-    :param making: it came while tables were made or changed.
+    :param making: whether tables were being created or changed.
     """
-    # The driver's own text may quote values; the exception behind `from` is for a debugger, the sentence for a log.
+    # The driver's own text may quote values. This text can be logged; the original exception is for a debugger.
     name = type(error).__name__
     if isinstance(error, DBAPIError):
         name = " ".join(str(part) for part in (type(error.orig).__name__, code(error)) if part)

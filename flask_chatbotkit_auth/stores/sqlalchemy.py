@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 _BATCH = 200
 
 _AT_WORK = 16
-"""How many sign-ins of one account may be at work at once without seeing each other's sessions."""
+"""How many sign-ins of one account can run at once without seeing each other's sessions."""
 
 _MANY = 1000
-"""How many sessions of one account are ended at once to make room."""
+"""The most sessions of one account that are ended at once, to make room for a new one."""
 
 
 class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
-    """Remembers in seven tables, whose names begin with ``chatbotkit_auth_``.
+    """Stores everything in seven tables, whose names begin with ``chatbotkit_auth_``.
 
-    They are made at the first use. With a Flask-SQLAlchemy ``db`` they join its metadata instead and belong to the
-    application's migrations, or to its ``db.create_all()``.
+    The tables are created at the first use. With a Flask-SQLAlchemy ``db``, they are added to its metadata instead, and the
+    application creates them with its migrations or ``db.create_all()``.
 
     :param bind: a database URL, a SQLAlchemy ``Engine``, or a Flask-SQLAlchemy ``db``.
-    :param pool: how many connections a worker may hold at once, where ``bind`` is a URL.
-    :raises ConfigurationError: the URL is wrong or its driver is not installed; the text names the extra to install.
+    :param pool: the most connections that a worker can hold at once, if ``bind`` is a URL.
+    :raises ConfigurationError: the URL is wrong, or its driver is not installed. The text names the extra to install.
     """
 
     def __init__(self, bind: object, *, pool: int = 5) -> None:
@@ -56,7 +56,7 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         self._passkeys = tables.passkeys(self.database)
         self._events = tables.events(self.database)
         self._schema = tables.schema(self.database)
-        # Built once, so that SQLAlchemy compiles each of them once.
+        # These statements are built once, so that SQLAlchemy compiles each of them once.
         self._add_challenge = sa.insert(challenges)
         self._add_code = tables.add_code(challenges)
         self._withdraw_code = tables.withdraw_code(challenges)
@@ -120,9 +120,9 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         gate, returning_gate = self._gates(len(digests))
 
         def work(connection: Connection) -> Attempt:
-            # The gate is this one UPDATE. Whoever changes the row holds it until the commit, so of any number of calls
-            # one finds it open with a right code, and no wrong one goes uncounted. A SELECT first and an UPDATE after
-            # would let a hundred workers all read "open, 0 attempts" before the first of them writes.
+            # The gate is this one UPDATE. It locks the row until the commit. So of any number of calls with a right code,
+            # one finds the challenge open, and each wrong code is counted. With a SELECT and then an UPDATE, a hundred
+            # workers could all read "open, 0 attempts" before the first of them writes.
             if connection.dialect.update_returning:
                 row = connection.execute(returning_gate, values).first()
             else:
@@ -205,7 +205,7 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
                 return False
             crowded = there > max_sessions - _AT_WORK
             if crowded:
-                # Another sign-in of the same account waits here, and sees afterwards what this one has added.
+                # Another sign-in of the same account waits here. Afterwards it sees the session that this one has added.
                 connection.execute(self._lock_sessions, values)
             self._insert_session(connection, session, event)
             if crowded:
@@ -217,7 +217,7 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         return self.database.run(work)
 
     def _complete_and_count(self, connection: Connection, values: Mapping[str, object]) -> int | None:
-        """Use a verified challenge up; return how many sessions the user has so far, ``None`` where nothing was used up."""
+        """Complete a verified challenge. Return how many sessions the user has, or ``None`` if it could not be completed."""
         if connection.dialect.update_returning:
             count: int | None = connection.execute(self._completing_count, values).scalar()
             return count
@@ -226,7 +226,7 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         return int(connection.execute(self._count_sessions, values).scalar_one())
 
     def _insert_session(self, connection: Connection, session: SessionRecord, event: Event | None) -> None:
-        """Add a session, and what is to be remembered of it, to a transaction."""
+        """Add a session, and its event if there is one, in a transaction."""
         connection.execute(self._add_session, _session_values(session))
         if event is not None:
             connection.execute(sa.insert(self._events), event.to_json())
@@ -318,13 +318,13 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
     def end_all_sessions(self) -> int:
         return self.database.change(sa.delete(self._sessions))
 
-    # What may happen once, or by one at a time
+    # Leases, and names that work once
 
     def lease(self, name: str, *, now: datetime, until: datetime) -> bool:
         return self.database.run(lambda connection: self._spend(connection, name, now, until))
 
     def _spend(self, connection: Connection, name: str, now: datetime, until: datetime) -> bool:
-        """Spend a name in a transaction, and wait for another one that is about to."""
+        """Mark a name as used. Return whether it was free. Wait for another transaction that does the same."""
         table = self._spent
         values = {"id": spent_id(name), "expires_at": to_milliseconds(until)}
         over = sa.update(table).where(table.c.id == values["id"], table.c.expires_at <= to_milliseconds(now))
@@ -337,7 +337,7 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         mine = sa.and_(table.c.id == spent_id(name), table.c.expires_at == to_milliseconds(until))
         self.database.change(sa.delete(table).where(mine))
 
-    # Care
+    # Maintenance
 
     def setup(self) -> None:
         self.database.create_tables()
@@ -346,7 +346,7 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         self.database.close()
 
     def ping(self) -> None:
-        # The tables too, with every column: a database without them serves nobody.
+        # Each table is read with every column, since the store does not work without them.
         for table in self.database.metadata.tables.values():
             if table.name.startswith("chatbotkit_auth_"):
                 (key,) = table.primary_key
@@ -360,7 +360,7 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
             found = sa.select(*table.primary_key).order_by(table.c.expires_at)
             forgotten += self._purge(table, found, moment, limit - forgotten)
         ids, day = self._sessions.c.id, self._sessions.c.expires_day
-        # Sessions that 0.1 has written tell no day.
+        # Sessions from 0.1 have no day.
         for due in (day <= moment // tables.DAY, day.is_(None)):
             forgotten += self._purge(self._sessions, sa.select(ids).where(due).order_by(day), moment, limit - forgotten)
         return forgotten
@@ -372,12 +372,12 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
         (key,) = table.primary_key
         expired = table.c.expires_at <= now
         forgotten = 0
-        # In batches, each a transaction of its own, so that no lock is held for long.
+        # Each batch is its own transaction, so that no lock is held for long.
         while forgotten < limit:
             size = min(limit - forgotten, _BATCH)
             keys = [row[0] for row in self.database.all(found.where(expired).limit(size))]
             if keys:
-                # Once more with the condition: a session may have been used since we looked.
+                # The condition is repeated, since a session may have been used after the SELECT.
                 forgotten += self.database.change(sa.delete(table).where(key.in_(sorted(keys)), expired))
             if len(keys) < size:
                 break
@@ -398,7 +398,7 @@ def _is_among(row: Row[Any], digests: Sequence[str], now: int) -> bool:
 
 def _session_values(record: SessionRecord) -> dict[str, object]:
     values = {**record.to_json(), "claimed_until": 0, "expires_day": to_milliseconds(record.expires_at) // tables.DAY}
-    # What a client sends of itself is cut to the room that there is.
+    # Text from a client is cut to the length of the column.
     for key, room in (("ip", 45), ("user_agent", 400), ("name", 64)):
         values[key] = values[key] and values[key][:room]
     return values

@@ -1,4 +1,4 @@
-"""The store's tables, and the statements by which a challenge moves; each is one step on one row."""
+"""The tables of the store, and the statements that change the state of a challenge. Each changes one row, in one step."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .inserts import not_flushed
 from .schema import FILLFACTOR
 
 DAY = 86_400_000
-"""Milliseconds."""
+"""A day in milliseconds."""
 
 _SLOTS = 4
-"""How many codes a row has room for, of which 0.1 used all."""
+"""How many codes fit into a row. 0.1 used all of them."""
 
 
 def challenges(database: Database) -> sa.Table:
@@ -30,9 +30,9 @@ def challenges(database: Database) -> sa.Table:
         sa.Column("sends", sa.Integer, nullable=False),
         sa.Column("sent_at", sa.BigInteger, nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
-        # The codes lie in the row itself, the newest first, so that the gate can be one statement on one row.
+        # The row itself contains the codes, the newest first, so that the gate can be one statement on one row.
         *[column for slot in range(1, _SLOTS + 1) for column in _slot(slot)],
-        # What 0.1 did not have is optional, so that it goes on working beside this release.
+        # Columns that 0.1 did not have are optional, so that 0.1 still works beside this release.
         sa.Column("purpose", sa.String(16)),
         sa.Column("user_id", sa.String(191)),
         sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
@@ -47,9 +47,9 @@ def _slot(number: int) -> tuple[sa.Column[Any], sa.Column[Any]]:
 def sessions(database: Database) -> sa.Table:
     """Return the table of sessions; times are milliseconds since the epoch.
 
-    A use moves ``seen_at`` and ``expires_at``, and neither has an index: PostgreSQL then writes the new version of the row
-    beside the old one, in room that is left for it, and no index. What has ended is found by ``expires_day``, the day of
-    ``expires_at``, which moves once a day.
+    Each use changes ``seen_at`` and ``expires_at``. They have no index, so PostgreSQL writes the new version of the row into
+    free space on the same page, and updates no index (a heap-only tuple). Expired sessions are found with ``expires_day``,
+    the day of ``expires_at``, which changes once a day.
     """
     table = _table(
         database,
@@ -75,7 +75,7 @@ def sessions(database: Database) -> sa.Table:
         sa.Column("expires_day", sa.Integer, index=True),
     )
     if FILLFACTOR not in table.info:
-        # Not by the option of the dialect, which SQLAlchemy has only of late, and which imports it.
+        # The dialect has an option for this, but only in recent versions of SQLAlchemy, and it imports the dialect.
         table.info[FILLFACTOR] = 70
         room = sa.DDL(f"ALTER TABLE %(fullname)s SET (fillfactor = {table.info[FILLFACTOR]})")  # type: ignore[no-untyped-call]
         sa.event.listen(table, "after_create", room.execute_if(dialect="postgresql"))
@@ -83,7 +83,7 @@ def sessions(database: Database) -> sa.Table:
 
 
 def spent(database: Database) -> sa.Table:
-    """Return the table of what works once and of leases; times are milliseconds since the epoch."""
+    """Return the table of leases and of names that work once; times are milliseconds since the epoch."""
     return _table(
         database,
         "spent",
@@ -136,7 +136,7 @@ def events(database: Database) -> sa.Table:
 
 
 def schema(database: Database) -> sa.Table:
-    """Return the table whose one row says which schema the others have."""
+    """Return the table whose one row contains the version of the schema."""
     return _table(database, "schema", sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
 
 
@@ -150,19 +150,19 @@ def _table(database: Database, name: str, *columns: sa.Column[Any] | sa.Index, *
 def _long_text(database: Database) -> sa.types.TypeEngine[str]:
     if not database.maybe("mysql"):
         return sa.Text()
-    # Its plain TEXT ends at 64 kB.
+    # TEXT of MySQL ends at 64 kB.
     from sqlalchemy.dialects import mysql
 
     return sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
 def gate(table: sa.Table, digests: int) -> sa.Update:
-    """Return the statement that counts and compares a code, for a code under so many keys.
+    """Return the statement that compares a code and counts it if it is wrong. ``digests`` is the number of valid keys.
 
     Parameters: ``_id``, ``now``, ``max_attempts``, ``given_0`` and so on.
     """
     now = sa.bindparam("now", type_=sa.BigInteger)
-    # Comparing digests here is safe without constant time: nobody can choose a digest without the key.
+    # This comparison does not need constant time: an attacker cannot choose digests without the key.
     right = sa.or_(
         *(
             sa.and_(table.c[f"digest_{slot}"] == sa.bindparam(f"given_{position}"), _slot_expiry(table, slot) > now)
@@ -183,7 +183,7 @@ def add_code(table: sa.Table) -> sa.Update:
     """
     newest, until = sa.bindparam("digest", type_=sa.String), sa.bindparam("until", type_=sa.BigInteger)
     changes: list[tuple[sa.ColumnElement[Any], Any]] = []
-    # From the oldest to the newest: MySQL assigns from left to right, and each slot must still see its neighbour's old value.
+    # The oldest slot comes first: MySQL assigns from left to right, and each slot needs the old value of the next newer one.
     for slot in range(MAX_CODES, 1, -1):
         changes.append((table.c[f"digest_{slot}"], table.c[f"digest_{slot - 1}"]))
         changes.append((_slot_expiry(table, slot), _slot_expiry(table, slot - 1)))
@@ -200,21 +200,21 @@ def add_code(table: sa.Table) -> sa.Update:
 
 
 def withdraw_code(table: sa.Table) -> sa.Update:
-    """Return the statement that takes back a code's place in the count. Parameter: ``_id``."""
+    """Return the statement that undoes the count and the cooldown of the newest code. Parameter: ``_id``."""
     fewer = sa.case((table.c.sends > 0, table.c.sends - 1), else_=0)
     return sa.update(table).where(table.c.id == sa.bindparam("_id")).values(sends=fewer, sent_at=0)
 
 
 def accept(table: sa.Table) -> sa.Update:
-    """Return the statement that opens a challenge without a code. Parameters: ``_id``, ``now``, ``max_attempts``."""
+    """Return the statement that verifies a challenge without a code. Parameters: ``_id``, ``now``, ``max_attempts``."""
     conditions = table.c.attempts < sa.bindparam("max_attempts")
     return _step(table, State.OPEN, conditions).values(state=State.VERIFIED.value)
 
 
 def count_try(table: sa.Table) -> sa.Update:
-    """Return the statement that counts a try to complete, and claims where it is to.
+    """Return the statement that counts a try to complete a challenge, and can claim it.
 
-    Parameters: ``_id``, ``now``, ``max_tries``, ``until`` (of the claim; 0 for none).
+    Parameters: ``_id``, ``now``, ``max_tries``, ``until`` (the end of the claim; 0 for no claim).
     """
     fewer = table.c.tries < sa.bindparam("max_tries")
     until = sa.bindparam("until", type_=sa.BigInteger)
@@ -222,26 +222,26 @@ def count_try(table: sa.Table) -> sa.Update:
 
 
 def leave_claim(table: sa.Table, state: State) -> sa.Update:
-    """Return the statement that moves a claimed challenge. Parameter: ``_id``."""
+    """Return the statement that moves a claimed challenge to ``state``. Parameter: ``_id``."""
     claimed = sa.and_(table.c.state == State.VERIFIED.value, table.c.claimed_until > 0)
     return sa.update(table).where(table.c.id == sa.bindparam("_id"), claimed).values(state=state.value, claimed_until=0)
 
 
 def end(table: sa.Table) -> sa.Update:
-    """Return the statement that ends a challenge wherever it is. Parameter: ``_id``."""
+    """Return the statement that ends a challenge in any state. Parameter: ``_id``."""
     pending = table.c.state != State.COMPLETED.value
     return sa.update(table).where(table.c.id == sa.bindparam("_id"), pending).values(state=State.COMPLETED.value)
 
 
 def complete(table: sa.Table) -> sa.Update:
-    """Return the statement that uses up a verified challenge. Parameters: ``_id``, ``now``."""
+    """Return the statement that completes a verified challenge. Parameters: ``_id``, ``now``."""
     return _step(table, State.VERIFIED, _free(table)).values(state=State.COMPLETED.value)
 
 
 def touch(table: sa.Table, dialect: str) -> sa.sql.dml.UpdateBase:
-    """Return the statement that notes the use of a session.
+    """Return the statement that writes the use of a session.
 
-    Parameters: ``_id``, ``seen``, ``until``, ``day`` (of ``until``), ``address`` (``None`` keeps the one before).
+    Parameters: ``_id``, ``seen``, ``until``, ``day`` (of ``until``), ``address`` (``None`` keeps the old one).
     """
     seen = sa.bindparam("seen", type_=sa.BigInteger)
     statement = (
