@@ -1,4 +1,4 @@
-"""Passkeys over read and compare-and-set, for memory and for your own back end."""
+"""Passkeys in a document store, for the memory store and for your own back end."""
 
 from __future__ import annotations
 

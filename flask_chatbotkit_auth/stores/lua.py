@@ -1,14 +1,15 @@
-"""The steps of the store in Redis, one script each.
+"""The Lua scripts of the store in Redis. Each script is one step.
 
-Redis runs a script alone from its first line to its last: that makes each step atomic. Times come from the caller, in
-milliseconds since the epoch. A key's own expiry is a span, so that the clocks of Redis and the application need not agree.
+A step is atomic, since Redis runs nothing else while it runs a script. The caller passes the time, in milliseconds since the
+epoch. A key expires after a duration, so that the clocks of Redis and the application can differ.
 """
 
 from __future__ import annotations
 
-# Keys from `key` on: the session, its user's index, and up to `last_key` where an event goes. Arguments from `at` on: now,
-# when the session expires, when it ends, its id, the event or nothing, when that happened, and up to `last` the fields.
-# The index outlives the longest of the sessions in it, and forgets the expired ones with each new one.
+# Keys from `key` on: the session, the index of its user, and, up to `last_key`, the sets of the event. Arguments from `at`
+# on: now, when the session expires, when it ends at the latest, its id, the event or "", the time of the event, and, up to
+# `last`, the fields of the session. The index lasts at least as long as each of its sessions. Each new session removes the
+# expired ones from it.
 _ADD_SESSION = """
         local function add_session(key, last_key, at, last)
             local now, expires_at, ends_at = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -25,7 +26,7 @@ _ADD_SESSION = """
         end
 """
 
-# Ends the sessions in an index that were opened first, so that `keep` stay, one that is spared among them.
+# Ends the oldest sessions in an index, so that `keep` sessions stay. The session `spared` counts as the newest.
 _END_OLDEST = """
         local function end_oldest(index, prefix, keep, spared)
             local found, ended = {}, {}
@@ -45,7 +46,7 @@ _END_OLDEST = """
 """
 
 SCRIPTS = {
-    # The index of an address is for `codes end`; it forgets the challenges that are gone with each new one.
+    # The index of an address is for `codes end`. Each new challenge removes the expired ones from it.
     "add_challenge": """
         redis.call('HSET', KEYS[1], unpack(ARGV, 4))
         redis.call('PEXPIRE', KEYS[1], ARGV[1])
@@ -72,7 +73,7 @@ SCRIPTS = {
         local sends = tonumber(redis.call('HGET', KEYS[1], 'sends'))
         if sends then redis.call('HSET', KEYS[1], 'sends', math.max(0, sends - 1), 'sent_at', 0) end
     """,
-    # The gate of the sign-in. Without a digest the proof is of another kind, and right while the challenge lasts.
+    # The gate of the sign-in. No digest means another proof than a code. It is right until the challenge expires.
     "try_code": """
         local now = tonumber(ARGV[1])
         local c = redis.call('HMGET', KEYS[1], 'state', 'attempts', 'expires_at', 'codes', 'claimed_until')
@@ -96,7 +97,7 @@ SCRIPTS = {
         end
         return {'wrong', redis.call('HINCRBY', KEYS[1], 'attempts', 1), 0}
     """,
-    # ARGV[3]: until when it is claimed, 0 for no claim.
+    # ARGV[3]: the end of the claim, or 0 for no claim.
     "count_try": """
         local now = tonumber(ARGV[1])
         local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at', 'tries', 'claimed_until')
@@ -108,7 +109,7 @@ SCRIPTS = {
         redis.call('HSET', KEYS[1], 'claimed_until', ARGV[3])
         return 1
     """,
-    # ARGV[2]: 1 where it moves only when it is claimed; ARGV[3]: the time until which it must last, or nothing.
+    # ARGV[2]: 1 to move only a claimed challenge; ARGV[3]: now, to move only a challenge that has not expired, or "".
     "move": """
         local c = redis.call('HMGET', KEYS[1], 'state', 'expires_at', 'claimed_until')
         local claimed = c[1] == 'verified' and tonumber(c[3] or 0) > 0
@@ -117,7 +118,7 @@ SCRIPTS = {
         redis.call('HSET', KEYS[1], 'state', ARGV[1], 'claimed_until', 0)
         return 1
     """,
-    # ARGV: 1 how many sessions there may be, or nothing, 2 what begins the key of one, then the session's, its time first.
+    # ARGV: 1 the most sessions of the user, or "", 2 the prefix of a session's key, then the arguments of `add_session`.
     "complete": f"""
         {_ADD_SESSION}
         {_END_OLDEST}
@@ -133,14 +134,14 @@ SCRIPTS = {
         {_ADD_SESSION}
         add_session(2, #KEYS, 1, #ARGV)
     """,
-    # The first key is the set of all events; those of one account or address keep the newest alone.
+    # The first key is the set of all events. The sets of an account and of an address keep only the newest events.
     "add_event": """
         for place, key in ipairs(KEYS) do
             redis.call('ZADD', key, ARGV[1], ARGV[2])
             if place > 1 then redis.call('ZREMRANGEBYRANK', key, 0, -ARGV[3] - 1) end
         end
     """,
-    # ARGV: 1 what begins the key of one, 2 now, 3 how many at most, or nothing. Read whole are only those that are returned.
+    # ARGV: 1 the prefix of a session's key, 2 now, 3 the limit, or "". Only returned sessions are read completely.
     "list_sessions": """
         local live, found = {}, {}
         for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
@@ -212,7 +213,7 @@ SCRIPTS = {
     """,
 }
 
-# The last key is the nonce; the last three arguments: now, until when it is spent, and how long that is.
+# The last key is the nonce. The last three arguments are now, the time until which the nonce is spent, and the duration.
 _SPEND = """
         local function spend(answer)
             local nonce, last = KEYS[#KEYS], #ARGV
@@ -234,7 +235,7 @@ PASSKEY_SCRIPTS = {
         redis.call('HSET', KEYS[1], unpack(ARGV, 4, #ARGV - 3))
         return 'added'
     """,
-    # ARGV: 1 the user, 2 the counter, 3 whether it is backed up, 4 now, then the session's.
+    # ARGV: 1 the user, 2 the counter, 3 whether the passkey is backed up, 4 now, then the arguments of `add_session`.
     "use_passkey": f"""
         {_SPEND}
         {_ADD_SESSION}
@@ -267,7 +268,7 @@ PASSKEY_SCRIPTS = {
         redis.call('ZREM', KEYS[2], ARGV[2])
         return removed
     """,
-    # The index of accounts that are gone is for `purge`.
+    # `purge` uses the index of accounts that do not exist any more.
     "mark_passkeys": """
         local marked = 0
         for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
@@ -284,7 +285,7 @@ PASSKEY_SCRIPTS = {
     """,
 }
 
-# A window begins with its first hit.
+# A window begins with the first hit.
 LIMIT_SCRIPTS = {
     "count": """
         local hits = tonumber(redis.call('GET', KEYS[1]))
@@ -292,7 +293,7 @@ LIMIT_SCRIPTS = {
         redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
         return tonumber(ARGV[1])
     """,
-    # Never below zero: it would let one more pass than the limit.
+    # A count below zero would allow one hit more than the limit.
     "take_back": """
         for _, key in ipairs(KEYS) do
             if tonumber(redis.call('GET', key) or 0) > 0 then redis.call('DECR', key) end

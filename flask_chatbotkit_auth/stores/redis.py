@@ -1,4 +1,4 @@
-"""The store in Redis: one hash for each challenge and session, each step a script, keys that expire by themselves."""
+"""The store in Redis: a hash for each challenge and session, and a script for each step. Redis deletes expired keys."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 class RedisStore(RedisPasskeys, RedisEvents, Store):
-    """Remembers in Redis 5 or newer, in Valkey, or in what speaks their protocol; in a cluster, too.
+    """Stores everything in Redis 5 or newer, Valkey, or a server with the same protocol, also in a cluster.
 
-    Let Redis keep what it is given: with an eviction policy such as ``allkeys-lru`` it forgets sessions when it is full.
+    Redis should not evict keys: with a policy such as ``allkeys-lru``, it deletes sessions when its memory is full.
 
-    :param bind: the URL of a server, such as ``redis://host:6379/0``, ``rediss://…`` or ``unix://…``; of the primary that
-        Sentinel knows, ``redis+sentinel://host:26379,host:26379/mymaster``; of a cluster, ``redis+cluster://host:6379,…``;
-        or a ``redis.Redis`` or ``redis.RedisCluster``. A client of the application's keeps its own time-outs and retries;
-        let it retry nothing, since a code that is sent again is counted again.
-    :param prefix: begins every key; by default ``chatbotkit-auth:``, and in a cluster ``{chatbotkit-auth}:``, one hash tag,
-        so that all keys are in one slot.
+    :param bind: a URL or a client. A URL is that of a server (``redis://host:6379/0``, ``rediss://…`` or ``unix://…``), of
+        a primary behind Sentinel (``redis+sentinel://host:26379,host:26379/mymaster``), or of a cluster
+        (``redis+cluster://host:6379,…``). A client is a ``redis.Redis`` or a ``redis.RedisCluster``. It keeps its own
+        time-outs and retries. It should not retry, since a code that is sent again is counted again.
+    :param prefix: the beginning of every key. Default: ``chatbotkit-auth:``; in a cluster ``{chatbotkit-auth}:``, whose
+        hash tag puts all keys into one slot.
     :raises ConfigurationError: the URL is wrong, or the driver is not installed.
     """
 
@@ -48,7 +48,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
             raise ConfigurationError(
                 'The driver of redis:// is not installed. Install it with: pip install "flask-chatbotkit-auth[redis]"'
             ) from None
-        # A cluster that cannot be reached has errors of its own.
+        # If a cluster cannot be reached, the driver also raises other errors than `RedisError`.
         self._errors = (redis.RedisError, OSError)
         self._own = isinstance(bind, str)
         self._client: Any = None
@@ -65,7 +65,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
 
     @property
     def client(self) -> Any:
-        """The client, made at the first use."""
+        """The client. It is created at the first use."""
         if self._client is None:
             client = self._connect()
             scripts = {**SCRIPTS, **PASSKEY_SCRIPTS, **LIMIT_SCRIPTS}
@@ -77,7 +77,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
 
     def add_challenge(self, challenge: Challenge, digest: str) -> None:
         expires_at = to_milliseconds(challenge.expires_at)
-        # The newest first: pairs of a digest and its expiry, which is text, since Lua's numbers lose digits in JSON.
+        # Pairs of a digest and its expiry, the newest first. The expiry is text, since JSON in Lua loses digits of numbers.
         codes = json.dumps([[digest, str(expires_at)]])
         parts = flat({**challenge.to_json(), "codes": codes})
         lasts = _milliseconds(challenge.expires_at - challenge.sent_at + KEPT)
@@ -108,7 +108,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
         self._run("withdraw_code", [self._challenge_key(challenge_id)])
 
     def try_code(self, challenge_id: str, digests: Sequence[str], *, now: datetime, max_attempts: int) -> Attempt:
-        # Without a digest the script would take the proof to be of another kind.
+        # Without a digest, the script would accept the challenge without a code.
         return self._open(challenge_id, digests or [""], now, max_attempts)
 
     def accept_challenge(self, challenge_id: str, *, now: datetime, max_attempts: int) -> Attempt:
@@ -163,7 +163,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
     def _session_parts(
         self, session: SessionRecord, now: datetime, event: Event | None
     ) -> tuple[list[str], list[str | int]]:
-        """Return the keys and arguments of the part of a script that adds a session."""
+        """Return the keys and arguments of ``add_session`` in a script."""
         record = {**session.to_json(), "claimed_until": 0}
         times = [to_milliseconds(now), record["expires_at"], record["ends_at"]]
         places, event_text = self._event_parts(event)
@@ -221,12 +221,12 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
         return [text(each) for each in ended]
 
     def end_all_sessions(self) -> int:
-        # By user, so that the indexes go with the sessions.
+        # Sessions are ended user by user, so that the indexes are updated too.
         pattern = self._user_key("*")
         users = {text(key) for key in self._try(lambda: list(self.client.scan_iter(pattern, count=1000)))}
         return sum(len(self.end_sessions(key.removeprefix(self._user_key("")))) for key in users)
 
-    # What may happen once, or by one at a time
+    # Leases, and things that work once
 
     def lease(self, name: str, *, now: datetime, until: datetime) -> bool:
         times = [to_milliseconds(now), to_milliseconds(until), max(1, _milliseconds(until - now))]
@@ -235,18 +235,18 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
     def release(self, name: str, *, until: datetime) -> None:
         self._run("release", [self._prefix + spent_key(name)], to_milliseconds(until))
 
-    # Care
+    # Maintenance
 
     def close(self) -> None:
         if self._own and self._client is not None:
             self._client.close()
-            self._client = None  # that of a cluster does not open again
+            self._client = None  # the client of a cluster cannot be opened again
 
     def ping(self) -> None:
         self._ask("ping")
 
     def purge(self, *, now: datetime, limit: int = 1000) -> int:
-        """Forget nothing and return 0: in Redis everything expires by itself."""
+        """Delete nothing and return 0, since Redis deletes expired keys itself."""
         return 0
 
     def limits_storage(self) -> LimitsStorage:
@@ -266,7 +266,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
                 return command()
             except self._errors as error:
                 if self._own and "read only replica" in str(error) and hasattr(self._client, "connection_pool"):
-                    # A primary that has become a replica: whoever is it now is reached by a new connection.
+                    # The primary has become a replica. A new connection reaches the new primary.
                     self._client.connection_pool.disconnect(inuse_connections=False)
                 raise store_error(error) from error
 

@@ -1,4 +1,4 @@
-"""From a URL to a client of Redis: one server, Sentinel, or a cluster; and what an error of it means."""
+"""Clients of Redis from a URL of a server, Sentinel or a cluster, and what the errors of Redis mean."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from ..exceptions import ConfigurationError, StoreError
 
 TIMEOUT = 5
-"""Seconds to wait for Redis to take a connection, and to answer."""
+"""Seconds to wait until Redis accepts a connection, and until it answers."""
 
 _IDLE = 15
-"""Seconds after which a connection is asked for a sign of life before it is used."""
+"""Seconds after which an idle connection is checked before it is used."""
 
-# The driver takes the first word of what Redis says away, and makes a class of it.
+# The driver removes the first word of an error of Redis, and raises a class for it. So both are listed.
 _CURES = (
     (
         ("CROSSSLOT", "ClusterCrossSlotError"),
@@ -57,7 +57,7 @@ _CURES = (
 
 
 def store_error(error: Exception) -> StoreError:
-    """Return the error of the store for one of the driver, whose text may quote keys and is left out."""
+    """Return a ``StoreError`` for an error of the driver, without its text, which may quote keys."""
     name = type(error).__name__
     text = f"{name} {error}"
     for signs, cure in _CURES:
@@ -72,11 +72,12 @@ def store_error(error: Exception) -> StoreError:
 
 
 def connector(url: str) -> Callable[[], Any]:
-    """Return what makes a client for a URL; a cluster is asked for its nodes by it, the others at the first use.
+    """Return a function that creates a client for a URL. For a cluster, the function connects; other clients connect later.
 
     :param url: ``redis://``, ``rediss://`` or ``unix://`` and one server; ``redis+sentinel://host:port,…/name`` with the
-        name of the primary, and ``/db`` after it; ``redis+cluster://host:port,…``. Options of the driver follow a ``?``.
-    :raises ConfigurationError: it is no such URL.
+        name of the primary, and optionally ``/db``; or ``redis+cluster://host:port,…``. Options of the driver follow a
+        ``?``.
+    :raises ConfigurationError: the URL is invalid.
     """
     import redis
 
@@ -104,8 +105,8 @@ def _options() -> dict[str, Any]:
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
         "health_check_interval": _IDLE,
-        # Never a second time by itself: a code that was sent may have been counted, or accepted, before the connection
-        # broke. One that the server dropped while idle is noticed, and replaced, before it is used.
+        # No retries: a code may have been counted or accepted before the connection broke. An idle connection that the
+        # server has closed is detected and replaced before it is used.
         "retry": Retry(NoBackoff(), 0),
     }
 
@@ -115,7 +116,7 @@ def _cluster(url: str) -> Callable[[], Any]:
 
     hosts, _, options = _parts(url, 6379)
     nodes = [ClusterNode(host, port) for host, port in hosts]  # type: ignore[no-untyped-call]
-    # A node that says MOVED or ASK has not run the command: to follow it repeats nothing.
+    # A node that answers MOVED or ASK has not run the command. So following it does not run a command twice.
     return lambda: RedisCluster(startup_nodes=nodes, **{**_options(), **options})
 
 
@@ -136,7 +137,7 @@ def _sentinel(url: str) -> Callable[[], Any]:
 
 
 def _parts(url: str, default_port: int) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
-    """Return the hosts with their ports, the path, and the options of a URL with several hosts."""
+    """Return the hosts with their ports, the path and the options of a URL. The URL can have several hosts."""
     found = urlsplit(url)
     login, _, addresses = found.netloc.rpartition("@")
     username, _, password = login.partition(":")

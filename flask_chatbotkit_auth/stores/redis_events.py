@@ -1,6 +1,6 @@
 """Events in Redis: one sorted set of all of them, and one for each account and address.
 
-Sorted by the time that the caller gives: a stream would number them by the clock of Redis.
+They are sorted by the time that the caller passes. A stream would use the clock of Redis.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RedisEvents(EventStore):
             places.append(self._events_key("user", event.user_id))
         if event.address_key is not None:
             places.append(self._events_key("address", event.address_key))
-        # The id first: of two at the same moment Redis sorts by the text.
+        # The id comes first, since Redis sorts events of the same millisecond by their text.
         return places, json.dumps({"id": event.id, **event.to_json()}, separators=(",", ":"))
 
     def events(

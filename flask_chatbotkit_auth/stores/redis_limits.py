@@ -1,4 +1,4 @@
-"""A storage of the *limits* library on the store's own client of Redis: one server, Sentinel or a cluster alike."""
+"""The storage of the *limits* library that uses the store's client of Redis: a server, Sentinel or a cluster."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..exceptions import StoreError
 
 
 class RedisLimits(Storage):
-    """Counts fixed windows through the store, under its prefix and with its errors.
+    """Counts fixed windows with the client, the prefix and the errors of the store.
 
     :param run: runs one of :data:`~flask_chatbotkit_auth.stores.lua.LIMIT_SCRIPTS`.
     :param ask: runs a command.
     """
 
-    STORAGE_SCHEME: list[str] | None = None  # made by the store alone
+    STORAGE_SCHEME: list[str] | None = None  # only the store creates it
 
     def __init__(self, run: Callable[..., Any], ask: Callable[..., Any], prefix: str) -> None:
         super().__init__(None)
@@ -32,7 +32,7 @@ class RedisLimits(Storage):
         return int(self._run("count", [self._key(key)], amount, int(expiry * 1000)))
 
     def take_back(self, keys: Sequence[str]) -> None:
-        """Count one less under each of these keys. No count goes below zero, or outlives its window."""
+        """Subtract one from the count of each key, but never below zero or after the window."""
         self._run("take_back", [self._key(each) for each in keys])
 
     def get(self, key: str) -> int:

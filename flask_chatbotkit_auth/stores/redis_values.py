@@ -1,4 +1,4 @@
-"""What Redis takes and answers: texts or bytes, as the application's client has it; a hash from a script is a flat list."""
+"""Values for and from Redis. A client answers with texts or bytes, and a script returns a hash as a flat list."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def text(value: str | bytes) -> str:
 
 
 def fields(answer: Mapping[Any, Any] | Sequence[Any]) -> dict[str, str]:
-    """Return a hash; one that is not there is empty."""
+    """Return a hash as a dictionary. It is empty if the key does not exist."""
     pairs = answer.items() if isinstance(answer, Mapping) else zip(answer[::2], answer[1::2], strict=True)
     return {text(name): text(value) for name, value in pairs}
 
 
 def flat(record: Mapping[str, Any]) -> list[str | int]:
-    """Return names and values in turn, as HSET takes them: it knows neither ``None`` nor ``True``."""
+    """Return names and values alternately, for HSET. ``None`` becomes ``""``, and a ``bool`` becomes a number."""
     return [part for name, value in record.items() for part in (name, _plain(value))]
 
 

@@ -39,7 +39,7 @@ class SQLEvents(EventStore):
         if since is not None:
             statement = statement.where(table.c.at >= to_milliseconds(since))
         if before is not None:
-            # An id begins with the time; the time has the index.
+            # An id begins with the time. The condition on the time is there since only the time has an index.
             statement = statement.where(table.c.at <= int(before[:13]), table.c.id < before)
         return [Event.from_json(row._asdict()) for row in self.database.all(statement)]
 

@@ -1,4 +1,4 @@
-"""Passkeys in a SQL database: one table, and the counter compared by the UPDATE itself."""
+"""Passkeys in a SQL database: one table. The UPDATE itself compares the counter."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class SQLPasskeys(PasskeyStore):
         def work(connection: Connection) -> Added:
             if not self._spend(connection, nonce, now, nonce_until):
                 return Added.REPLAYED
-            # Locked, so that of two that would both be the last one waits for the other.
+            # The lock makes a second request wait, so that two of them cannot exceed the limit together.
             connection.execute(theirs.with_for_update()).all()
-            ids = connection.execute(theirs).all()  # anew: who waited sees what the other has added
+            ids = connection.execute(theirs).all()  # read again after the wait, with what the other request has added
             if connection.execute(sa.select(table.c.id).where(table.c.id == passkey.id)).first():
                 return Added.TAKEN
             if len(ids) >= limit:

@@ -318,7 +318,7 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
     def end_all_sessions(self) -> int:
         return self.database.change(sa.delete(self._sessions))
 
-    # Leases, and names that work once
+    # Leases, and things that work once
 
     def lease(self, name: str, *, now: datetime, until: datetime) -> bool:
         return self.database.run(lambda connection: self._spend(connection, name, now, until))
