@@ -205,7 +205,7 @@ def current_session() -> SessionRecord | None:
 
     :raises StoreError: the store cannot be reached.
     """
-    current_user.is_authenticated  # noqa: B018  # has Flask-Login load the user, and the loader leave the session
+    current_user.is_authenticated  # noqa: B018  # Flask-Login loads the user, and the loader stores the session in `g`
     record: SessionRecord | None = g.get("chatbotkit_auth_session")
     return record
 
@@ -339,7 +339,7 @@ def _on_protection(app: Flask, **_more: object) -> None:
     # session_protection="strong" has cleared the session, since the cookie came from another browser and may be a copy.
     find: Find | None = app.extensions.get("chatbotkit_auth_login")
     if find is None or "_user_id" in session or session.get("_remember") != "clear":
-        return  # "basic", which empties nothing, tells of every visitor who has a session and nobody signed in
+        return  # "basic" clears nothing, and sends this signal for every visitor with a session who is not signed in
     before = app.session_interface.open_session(app, request._get_current_object())  # type: ignore[attr-defined]
     token = None if before is None else before.get("_user_id")
     if isinstance(token, str) and token.startswith(TOKEN_PREFIX):
@@ -363,8 +363,8 @@ def guard_cookies(app: Flask, find: Find) -> None:
     ours = [name for name in names if app.config.get(f"REMEMBER_COOKIE_{name}") is None]
 
     def follow() -> None:
-        # Only what the application has left open. `Secure` is for it to decide, who knows whether it is reached over
-        # HTTPS; `flask chatbotkit-auth doctor` reminds.
+        # Only what the application has not set. `Secure` is not set here, since only the application knows whether it is
+        # reached over HTTPS. `flask chatbotkit-auth doctor` warns if it is missing.
         if app.config["SESSION_COOKIE_SAMESITE"] is None:
             app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
         values = {
@@ -393,8 +393,8 @@ def guard_cookies(app: Flask, find: Find) -> None:
 
 
 def _use_key_as_bytes(app: Flask) -> None:
-    # Flask-Login signs its remember cookie with the key as Latin-1, and fails, after the code is spent, where it is not.
-    # As the bytes that Flask itself makes of it, it suits both. At each use, since it may be set or rotated at any time.
+    # Flask-Login encodes a text key as Latin-1 to sign its remember cookie. If that is impossible, it fails after the code is
+    # spent. The bytes that Flask itself makes of the key work for both. This is repeated, since the key may change later.
     if isinstance(app.secret_key, str) and not app.secret_key.isascii():
         app.secret_key = app.secret_key.encode()
 
@@ -427,8 +427,8 @@ def renew_remember_cookie(find: Find) -> None:
     if not cookie:
         return
     if not cookie.rpartition("|")[2].isascii():
-        # Nobody signed this, and Flask-Login's comparison raises TypeError on it: every page would answer 500 for as long
-        # as the browser keeps the cookie, which a neighbour under the same domain may have planted.
+        # This cookie has no valid signature, and Flask-Login's comparison raises TypeError for it. Each page would answer 500
+        # as long as the browser keeps the cookie. A sibling domain can plant such a cookie.
         request.cookies = ImmutableMultiDict(each for each in request.cookies.items(multi=True) if each[0] != name)
         return
     keys = current_app.config.get("SECRET_KEY_FALLBACKS") or ()

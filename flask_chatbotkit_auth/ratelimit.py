@@ -82,9 +82,9 @@ class RateLimiter:
             raise RateLimited(seconds, name, first=count == item.amount + 1)
 
     def together(self) -> AbstractContextManager[None]:
-        """Count several times inside for the price of one way to the storage, where it knows how.
+        """Use one connection for all counts inside, if the storage supports it.
 
-        Each :meth:`hit` stays a step of its own. Nothing that waits for anybody but the storage belongs inside.
+        Each :meth:`hit` is still its own step. Code inside must wait for nothing but the storage.
         """
         together = getattr(self._storage, "together", None)
         return nullcontext() if together is None else cast("AbstractContextManager[None]", together())
@@ -106,14 +106,14 @@ class RateLimiter:
     def refund_all(self, hits: Iterable[tuple[str, str, int]]) -> None:
         """Undo several hits, in one step if the storage is one of our stores.
 
-        :param hits: for each the name of the limit, the key, and the factor of the limit.
+        :param hits: for each hit, the name of the limit, the key, and the factor of the limit.
         """
         items = [
             (_multiplied(item, times), name, self._digest(key))
             for name, key, times in hits
             for item in self._items.get(name, ())
         ]
-        # Called after a success. A failure here must not make it fail: a count only stays too high.
+        # This is called after a success, which must not fail if this fails. A count then only stays too high.
         with suppress(*self._errors):
             if not hasattr(self._storage, "take_back"):
                 for item, name, digest in items:

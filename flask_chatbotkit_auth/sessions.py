@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
-TOKEN_PREFIX = "cbk-"  # noqa: S105  # marks a token, is none
+TOKEN_PREFIX = "cbk-"  # noqa: S105  # a prefix, not a password
 """The prefix of the token of a browser's session. It distinguishes tokens from an application's own user ids."""
 
-APP_TOKEN_PREFIX = "cba-"  # noqa: S105  # marks a token, is none
-"""The prefix of the token of an app's session. A cookie's token is no bearer token, and the reverse."""
+APP_TOKEN_PREFIX = "cba-"  # noqa: S105  # a prefix, not a password
+"""The prefix of the token of an app's session. A cookie's token does not work as a bearer token, or the reverse."""
 
 _TOUCH = timedelta(minutes=10)
 _TOUCH_NEW_ADDRESS = timedelta(minutes=1)
@@ -50,11 +50,11 @@ _UNUSED = timedelta(milliseconds=1)
 Found = TypeVar("Found")
 
 _LAG = 0.05
-"""Seconds that a node of a database cluster may be behind the one where a session or a challenge was made."""
+"""Seconds that a node of a database cluster may lag behind the node that stored a session or a challenge."""
 
 
 def look_twice(look: Callable[[], Found | None]) -> Found | None:
-    """Return what ``look`` finds, a moment later if it finds nothing: a node that lags behind may not have it yet."""
+    """Call ``look``, and again a moment later if it finds nothing, since the node that answers may lag behind."""
     found = look()
     if found is None:
         time.sleep(_LAG)
@@ -63,7 +63,7 @@ def look_twice(look: Callable[[], Found | None]) -> Found | None:
 
 
 _REST = 4 * _LAG
-"""Seconds without a second look after one that found nothing: tokens of no session must not hold every thread."""
+"""Seconds without a second look after one that found nothing, so that invalid tokens cannot keep every thread waiting."""
 
 _CACHE_SIZE = 10_000
 
@@ -344,7 +344,7 @@ class SessionRegistry:
                 if cached.record.user.id == user.id:
                     cached.record = replace(cached.record, user=user, refreshed_at=now)
 
-    # What is left to steps of their own
+    # Steps of loading
 
     def _stamp(self, record: SessionRecord) -> SessionRecord:
         """Return the row if it belongs to this application. A row of 0.1, which has no audience, gets one.
@@ -362,7 +362,7 @@ class SessionRegistry:
 
     def _touch(self, record: SessionRecord, now: datetime) -> SessionRecord:
         ip = _client_address()
-        # Sooner from another address: a copied cookie should be visible among the person's devices while it is used.
+        # From another address, the use is written sooner: the person should see a copied cookie among their devices.
         after = self._touch_after if ip in (None, record.ip) else min(self._touch_after, _TOUCH_NEW_ADDRESS)
         if not _unused(record) and now - record.seen_at < after:
             return record
@@ -371,8 +371,8 @@ class SessionRegistry:
         try:
             self._store.touch_session(record.id, seen_at=now, expires_at=expires_at, ip=ip)
         except StoreError as error:
-            # The row could be read: the page can be shown, and the next request notes the use. Its text alone is logged
-            # here and below: the database's own error, from which it was raised, may quote an address or a session.
+            # The row was read, so the page can be shown, and the next request writes the use. Here and below, only the text
+            # of the `StoreError` is logged: the database's own error behind it may quote an address or a session.
             _log.warning("the use of a session could not be noted (%s)", error)
         return used
 
@@ -408,7 +408,7 @@ class SessionRegistry:
             self._forget(record.id)
             return None
         if user is not record.user and known is not None:
-            # The time of the row is kept: the answer of the API says nothing about the session.
+            # The other times of the row stay, since the answer of the API says nothing about the session.
             record = cached.record = replace(record, user=user, refreshed_at=known.refreshed_at)
         return record
 
