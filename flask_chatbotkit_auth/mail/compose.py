@@ -78,9 +78,9 @@ def sender(config: Config) -> Mailbox:
 
     :raises ValueError: the setting is not a mailbox. The text says what to write.
     """
-    given: Any = config.mail_sender or smtp.settings().default_sender
+    configured: Any = config.mail_sender or smtp.settings().default_sender
     return parse_mailbox(
-        given or f"no-reply@{(current_app.config.get('SERVER_NAME') or 'localhost').partition(':')[0]}"
+        configured or f"no-reply@{(current_app.config.get('SERVER_NAME') or 'localhost').partition(':')[0]}"
     )
 
 

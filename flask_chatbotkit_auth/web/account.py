@@ -24,7 +24,7 @@ from ..stores.base import SessionRecord
 from .blueprint import after_sign_out, blueprint, challenge_json, page
 from .errors import done, failed
 from .flash import take
-from .forms import given, text, wants_json
+from .forms import optional_text, text, wants_json
 
 View = Callable[..., AnyResponse]
 
@@ -97,7 +97,7 @@ def account_profile(record: SessionRecord) -> AnyResponse:
     user = record.user
     # Only the fields that the person has changed, so that newer values are not overwritten.
     fields = ("name", "image") if current_auth.config.profile_picture or wants_json() else ("name",)
-    typed = {key: value.strip() for key in fields if (value := given(key)) is not None}
+    typed = {key: value.strip() for key in fields if (value := optional_text(key)) is not None}
     if "name" in typed:
         typed["name"] = clean_name(typed["name"])
     changes = {key: value for key, value in typed.items() if value != (getattr(user, key) or "")}
@@ -179,7 +179,7 @@ def account_delete_post(record: SessionRecord) -> AnyResponse:
         deletion.delete_account(record.user, text("code"), text("confirm"))
     except InvalidConfirmation as error:
         # The page asks for the code first, and then for the confirmation.
-        if given("confirm") is None and not wants_json():
+        if optional_text("confirm") is None and not wants_json():
             if deletion.proved(record.user):
                 return redirect(url_for("chatbotkit_auth.account_delete"), 303)
             sentence = _("Enter the code")

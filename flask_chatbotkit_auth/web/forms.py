@@ -26,7 +26,7 @@ def wants_json() -> bool:
     return json > html or (json == html > 0 and "text/html" not in named)
 
 
-def given(name: str) -> str | None:
+def optional_text(name: str) -> str | None:
     """Return the field ``name`` of the body, or ``None`` if it is missing or not a text."""
     if request.is_json:
         value = _json().get(name)
@@ -41,7 +41,7 @@ def field(name: str) -> Any:
 
 def text(name: str) -> str:
     """Return the field ``name`` of the body, or ``""`` if it is missing or not a text."""
-    return given(name) or ""
+    return optional_text(name) or ""
 
 
 def remembered() -> bool | None:

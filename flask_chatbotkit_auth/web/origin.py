@@ -125,5 +125,5 @@ def _keys() -> list[str | bytes] | None:
 
 def _token() -> str | None:
     config = current_app.config
-    given = request.form.get(config["WTF_CSRF_FIELD_NAME"])
-    return given or next((found for name in config["WTF_CSRF_HEADERS"] if (found := request.headers.get(name))), None)
+    in_form = request.form.get(config["WTF_CSRF_FIELD_NAME"])
+    return in_form or next((found for name in config["WTF_CSRF_HEADERS"] if (found := request.headers.get(name))), None)
