@@ -186,12 +186,13 @@ class Database:
         """
         # The wait has a limit, since another process may hold the lock of SQLite. After it, each thread waits for SQLite
         # itself, and gets its error.
-        taken = self._writer.acquire(timeout=BUSY_TIMEOUT)
+        writer = self._writer  # another thread of a forked process may replace it meanwhile
+        taken = writer.acquire(timeout=BUSY_TIMEOUT)
         try:
             yield
         finally:
             if taken:
-                self._writer.release()
+                writer.release()
 
     @contextmanager
     def _shared_transaction(self, engine: Engine, alone: bool, queues: bool) -> Iterator[Connection]:

@@ -395,6 +395,28 @@ def test_a_process_that_forks_off_writes_whoever_had_the_turn(tmp_path: Path) ->
     database.close()
 
 
+def test_a_process_that_forks_off_in_its_turn_can_end_it(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/store.db")
+    table = one_table(database)
+    database.create_tables()
+
+    def fork(_connection: sa.Connection) -> int:
+        child = os.fork()
+        if child == 0:
+            database.change(sa.insert(table).values(id=1, n=1))
+        return child
+
+    try:
+        child = database.run(fork, single=True)
+    except RuntimeError:
+        os._exit(1)
+    if child == 0:
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert database.first(sa.select(table)) == (1, 1)
+    database.close()
+
+
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 def test_counts_and_uses_do_not_wait_for_the_disk_and_codes_do(store_url: str) -> None:
     store = SQLAlchemyStore(store_url)
