@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from ..clock import to_milliseconds
+from ..exceptions import StoreError
 from ..user import User
 from . import tables
 from .base import Store
@@ -194,15 +196,15 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
     ) -> bool:
         values = {"_id": challenge_id, "now": to_milliseconds(now), "_user_id": session.user.id}
 
-        def work(connection: Connection) -> bool:
+        def work(connection: Connection) -> bool | None:
             if max_sessions is None:
-                if connection.execute(self._complete, values).rowcount:
-                    self._insert_session(connection, session, event)
-                    return True
+                if not connection.execute(self._complete, values).rowcount:
+                    return None
+                self._insert_session(connection, session, event)
                 return False
             there = self._complete_and_count(connection, values)
             if there is None:
-                return False
+                return None
             crowded = there > max_sessions - _AT_WORK
             if crowded:
                 # Another sign-in of the same account waits here. Afterwards it sees the session that this one has added.
@@ -212,9 +214,15 @@ class SQLAlchemyStore(SQLPasskeys, SQLEvents, Store):
                 others = self._oldest(session.user.id, max_sessions - 1).where(self._sessions.c.id != session.id)
                 if ids := connection.execute(others).scalars().all():
                     connection.execute(sa.delete(self._sessions).where(self._sessions.c.id.in_(sorted(ids))))
-            return True
+            return crowded
 
-        return self.database.run(work)
+        crowded = self.database.run(work)
+        if crowded and max_sessions is not None:
+            # Two sign-ins do not see each other where there was no session to wait for, nor where an application's engine
+            # reads what there was when it began. The one that looks last sees both.
+            with suppress(StoreError):  # the sign-in is done, and the next one looks again
+                self.end_oldest_sessions(session.user.id, keep=max_sessions)
+        return crowded is not None
 
     def _complete_and_count(self, connection: Connection, values: Mapping[str, object]) -> int | None:
         """Complete a verified challenge. Return how many sessions the user has, or ``None`` if it could not be completed."""

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
-from flask_chatbotkit_auth import ConfigurationError, MemoryStore
+from flask_chatbotkit_auth import ConfigurationError, MemoryStore, User
 from flask_chatbotkit_auth.stores import Outcome, Store, open_store
 from flask_chatbotkit_auth.stores.redis import RedisStore
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 from flask_chatbotkit_auth.testing import StoreContract
+from flask_chatbotkit_auth.testing.contract.interleave import at_every_line
 from flask_chatbotkit_auth.testing.contract.samples import (
     CHALLENGE,
     NOW,
@@ -24,9 +27,10 @@ from flask_chatbotkit_auth.testing.contract.samples import (
     session,
     sign_in,
     try_code,
+    verified,
     what,
 )
-from tests.support.kinds import DATABASES, EVERY
+from tests.support.kinds import DATABASES, EVERY, SERVERS
 from tests.support.workers import at_once
 
 
@@ -196,6 +200,34 @@ def test_scripts_are_loaded_again_after_redis_has_lost_them(redis_store: RedisSt
     redis_store.add_challenge(CHALLENGE, "right")
     redis_store.client.script_flush()
     assert try_code(redis_store, "right") is Outcome.ACCEPTED
+
+
+# Two at once where the engine is the application's, and where there was no session before
+
+
+@pytest.mark.parametrize("store_url", SERVERS, indirect=True)
+@pytest.mark.parametrize("engine", ["ours", "the application's"])
+def test_two_first_sign_ins_at_once_leave_no_session_too_many(store_url: str, engine: str) -> None:
+    own = sa.create_engine(store_url)
+    store = SQLAlchemyStore(store_url if engine == "ours" else own)
+    store.setup()
+    run = uuid4().hex
+
+    def person(at: int) -> User:
+        return User(id=f"usr {run} {at}", email="ada@example.com")
+
+    def prepare(at: int) -> Any:
+        ids = [verified(store), verified(store)]
+        return tuple(
+            lambda id=id: store.complete(id, session(id, user=person(at)), now=NOW, max_sessions=1) for id in ids
+        )
+
+    answers = at_every_line(store, prepare)
+    left = [store.count_sessions(person(at).id, now=NOW) for at in range(1, len(answers) + 1)]
+    store.close()
+    own.dispose()
+    assert answers == [(True, True)] * len(answers)
+    assert left == [1] * len(left), "two sign-ins did not see each other"
 
 
 # Opening
