@@ -53,17 +53,26 @@ _LAG = 0.05
 """Seconds that a node of a database cluster may lag behind the node that stored a session or a challenge."""
 
 
-def look_twice(look: Callable[[], Found | None]) -> Found | None:
-    """Call ``look``, and again a moment later if it finds nothing, since the node that answers may lag behind."""
-    found = look()
-    if found is None:
-        time.sleep(_LAG)
-        found = look()
-    return found
-
-
 _REST = 4 * _LAG
 """Seconds without a second look after one that found nothing, so that invalid tokens cannot keep every thread waiting."""
+
+
+class SecondLook:
+    """Looks again a moment later for what was not found, since the node that answered may lag behind."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, look: Callable[[], Found | None]) -> Found | None:
+        """Call ``look``, and again if it finds nothing, unless a second look has just been useless."""
+        found = look()
+        if found is None and time.monotonic() >= self._next:
+            time.sleep(_LAG)
+            found = look()
+            if found is None:
+                self._next = time.monotonic() + _REST
+        return found
+
 
 _CACHE_SIZE = 10_000
 
@@ -111,7 +120,9 @@ class SessionRegistry:
         self._touch_after = min(_TOUCH, config.session_idle / 4)
         taken = signature(store.complete).parameters.values()
         self._completes_with_cap = any(each.name == "max_sessions" or each.kind is each.VAR_KEYWORD for each in taken)
-        self._next_wait = 0.0
+        self._look_twice = SecondLook()
+        self.look_twice_for_code = SecondLook()
+        """Looks for a challenge. It is not the one for sessions: a session that has ended must not cost anybody a code."""
         self._lock = Lock()
         self._cache: dict[str, _Cached] = {}
 
@@ -249,11 +260,8 @@ class SessionRegistry:
         if cached is None or now - cached.read_at >= self._check:
             look = partial(self._store.get_session, id, now=now)
             # The cookies of a living session must not be dropped.
-            waits = _is_token(token) and time.monotonic() >= self._next_wait
-            record = look_twice(look) if waits else look()
+            record = self._look_twice(look) if _is_token(token) else look()
             if record is None:
-                if waits:
-                    self._next_wait = time.monotonic() + _REST
                 self._forget(id)
                 return None
             cached = self._remember(self._touch(self._stamp(record), now), now)

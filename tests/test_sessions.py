@@ -241,6 +241,36 @@ def test_tokens_of_no_session_are_not_waited_for_one_after_the_other(
     assert len(looks) == 6
 
 
+def test_a_code_that_a_lagging_node_does_not_have_yet_is_looked_for_again(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = worker()
+    client = app.test_client()
+    token = client.get("/auth/session").get_json()["csrf_token"]
+    assert client.post("/auth/sign-in", json={"email": ADA}, headers={"X-CSRFToken": token}).status_code == 200
+    look, looks = auth_of(app).store.get_challenge, []
+
+    def lag(id: str) -> Any:
+        looks.append(id)
+        return None if len(looks) == 1 else look(id)
+
+    monkeypatch.setattr(auth_of(app).store, "get_challenge", lag)
+    assert client.get("/auth/verify").status_code == 200
+
+    # Whoever replays the cookie of a code that is gone must not hold a thread with each request.
+    monkeypatch.setattr(auth_of(app).store, "get_challenge", looks.append)
+    monkeypatch.setattr("flask_chatbotkit_auth.sessions._REST", 3600)
+    cookie = client.get_cookie("session")
+    assert cookie
+    counts = []
+    for _ in range(3):
+        looks.clear()
+        client.set_cookie("session", cookie.value)
+        client.get("/auth/verify")
+        counts.append(len(looks))
+    assert counts[0] - 1 == counts[1] == counts[2] > 0
+
+
 def test_use_is_noted_every_ten_minutes(
     worker: Worker, clock: Clock, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,8 +11,7 @@ from flask import request, session
 from ..exceptions import NoChallenge
 from ..identifier import has_special_domain, normalize_identifier, same_identifier
 from ..login import renew
-from ..sessions import look_twice
-from ..state import current_auth, current_state
+from ..state import current_state
 from ..stores.base import Challenge, State
 from ..stores.records import Purpose
 from . import challenges, counting
@@ -183,7 +182,10 @@ class Pending:
     def latest(self) -> Challenge | None:
         """Return the challenge in any state, for a page about an error, or ``None``."""
         id = self._holder.read().get("challenge")
-        challenge = look_twice(partial(current_auth.store.get_challenge, id)) if isinstance(id, str) else None
+        auth = current_state()
+        if not isinstance(id, str):
+            return None
+        challenge = auth.registry.look_twice_for_code(partial(auth.store.get_challenge, id))
         return challenge if challenge is not None and self._fits(challenge) else None
 
     def proved(self, challenge: Challenge) -> bool:
