@@ -191,10 +191,14 @@ def _begin_sqlite(connection: Connection) -> None:
         raise OperationalError(begin, None, error) from error
 
 
+# PgBouncer and the RDS Proxy of Amazon refuse a setting that is sent when the connection is opened.
+_REFUSALS = ("unsupported startup parameter", "command-line options")
+
+
 def _bound_waiting(engine: Engine, transactional: Engine) -> None:
     """Have PostgreSQL wait for a lock for :data:`BUSY_TIMEOUT` seconds. By default, it waits for ever.
 
-    The setting is sent when the connection is opened. PgBouncer refuses that, since many clients share its connections.
+    The setting is sent when the connection is opened. A pooler refuses that, since many clients share its connections.
     Behind it, each transaction sets the setting for itself only.
     """
     pooled: list[bool] = []
@@ -205,7 +209,7 @@ def _bound_waiting(engine: Engine, transactional: Engine) -> None:
             try:
                 return dialect.connect(*arguments, **options, options=f"-c {setting}")
             except dialect.dbapi.OperationalError as error:
-                if "unsupported startup parameter" not in str(error):
+                if not any(text in str(error) for text in _REFUSALS):
                     raise
                 pooled.append(True)
         return dialect.connect(*arguments, **options)

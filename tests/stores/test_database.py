@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
+from sqlalchemy.engine import make_url
 
 from flask_chatbotkit_auth import ConfigurationError, User
 from flask_chatbotkit_auth.exceptions import StoreError
@@ -26,6 +27,7 @@ from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, engi
 from flask_chatbotkit_auth.stores.database import Database
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 from tests.support.kinds import DATABASES, SERVERS
+from tests.support.relay import Pooler, relay
 from tests.support.workers import at_once
 
 every_database = pytest.mark.parametrize("store_url", DATABASES, indirect=True, scope="module")
@@ -196,6 +198,16 @@ def test_no_lock_is_waited_for_without_end(store_url: str, option: str) -> None:
     with database.engine.connect() as connection:
         assert str(connection.exec_driver_sql(setting[connection.dialect.name]).scalar()).rstrip("s") == "5"
     database.close()
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_a_pooler_that_takes_no_settings_sets_them_for_each_transaction(store_url: str) -> None:
+    url = make_url(store_url)
+    with relay(url.host or "", url.port or 5432, Pooler) as way:
+        database = Database(url.set(host="127.0.0.1", port=way.port))
+        setting = database.run(lambda connection: connection.exec_driver_sql("SHOW lock_timeout").scalar())
+        database.close()
+    assert setting == "5s"
 
 
 def test_an_engine_with_one_connection_for_everybody_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -47,10 +48,34 @@ class Relay:
             each.close()
 
 
+class Pooler(Relay):
+    """Stands before PostgreSQL, and refuses settings when a client connects, as the RDS Proxy of Amazon does."""
+
+    def _pass(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
+        if not answers:
+            begin = self._begin(source)
+            if b"\0options\0" in begin:
+                fields = ("SFATAL", "VFATAL", "C0A000", "MFeature not supported: command-line options", "", "")
+                text = "\0".join(fields).encode()
+                source.sendall(b"E" + struct.pack("!I", len(text) + 4) + text)
+                target.close()
+                return
+            target.sendall(begin)
+        super()._pass(source, target, answers)
+
+    @staticmethod
+    def _begin(client: socket.socket) -> bytes:
+        while True:
+            begin = client.recv(65536)
+            if len(begin) != 8:
+                return begin
+            client.sendall(b"N")  # it asks for TLS or Kerberos
+
+
 @contextmanager
-def relay(host: str, port: int) -> Iterator[Relay]:
+def relay(host: str, port: int, kind: type[Relay] = Relay) -> Iterator[Relay]:
     """Stand before a server."""
-    relay = Relay(host, port)
+    relay = kind(host, port)
     try:
         yield relay
     finally:
