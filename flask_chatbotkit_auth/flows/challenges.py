@@ -171,9 +171,9 @@ def try_code(challenge: Challenge, typed: str) -> None:
         _count_repetition(challenge)
     elif not auth.provider.has_length(code):
         raise InvalidCode(attempts_left(challenge))
-    with auth.limiter.together():
+    with counting.telling_limits(challenge.identifier), auth.limiter.together():
         # Counted before the code is compared, so that all workers together never exceed the limit.
-        counted = counting.count("verify", challenge.identifier)
+        counted = counting.count_untold("verify", challenge.identifier)
         attempt = auth.store.try_code(
             challenge.id, _digests(auth, challenge, code), now=auth.clock(), max_attempts=auth.provider.attempts
         )

@@ -27,14 +27,19 @@ def count(step: str, identifier: str) -> list[Hit]:
     :returns: the counts for ``RateLimiter.refund_all``, that of the address or the device first.
     :raises RateLimited: a limit of this address, this device or this client is reached.
     """
+    with telling_limits(identifier), current_auth.limiter.together():
+        return count_untold(step, identifier)
+
+
+def count_untold(step: str, identifier: str) -> list[Hit]:
+    """Count as :func:`count`, but send no ``limit_reached``, whose receivers must not run while a connection is held."""
     auth = current_state()
     _warn_if_clients_share_an_address(auth)
     of_client = [(f"{step}:ip", network, times) for network, times in client_networks(request.remote_addr)]
     hits = [_bucket(auth, step, identifier), *of_client]
-    with telling_limits(identifier), auth.limiter.together():
-        # The client first: a client over its own limit must not use up the limit of an address.
-        for name, key, times in (*of_client, hits[0]):
-            auth.limiter.hit(name, key, times=times)
+    # The client first: a client over its own limit must not use up the limit of an address.
+    for name, key, times in (*of_client, hits[0]):
+        auth.limiter.hit(name, key, times=times)
     return hits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from flask_chatbotkit_auth import MailError, code_failed, limit_reached
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import MakeApp
-from tests.support.steps import ADA, ask, error, resend, verify
+from tests.support.sites import auth_of
+from tests.support.steps import ADA, ask, error, resend, verify, wrong
 
 DEAD = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": 1, "MAIL_SUPPRESS_SEND": False}
 
@@ -124,3 +126,25 @@ def test_a_worker_that_sees_all_clients_as_one_says_so_once(
         token = client.get("/auth/session").get_json()["csrf_token"]
         client.post("/auth/sign-in", json={"email": ADA}, headers={"X-CSRFToken": token, **headers})
     assert caplog.text.count("count all of them as") == said
+
+
+def test_no_connection_is_held_while_a_limit_is_told_of(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app(
+        CHATBOTKIT_AUTH_STORE_URL=f"sqlite:///{tmp_path}/store.db",
+        CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "2/hour", "verify:email": "1/hour"},
+    )
+    pool = auth_of(app).store.database.engine.pool
+    held = []
+
+    def hear(_app: object, *, limit: str, **_more: object) -> None:
+        held.append((limit, pool.checkedout()))
+
+    client = app.test_client()
+    with limit_reached.connected_to(hear, app):
+        with app.extensions["mail"].record_messages() as outbox:
+            assert ask(client).status_code == 200
+        for status in (400, 429):
+            assert verify(client, wrong(read_code(outbox[-1]))).status_code == status
+        ask(app.test_client())
+        assert ask(app.test_client()).status_code == 429
+    assert held == [("verify:email", 0), ("request:email", 0)]
