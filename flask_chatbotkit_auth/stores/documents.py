@@ -211,7 +211,7 @@ class DocumentStore(Store):
             step.save(replace(challenge, state=State.COMPLETED, claimed_until=None), codes)
             step.add_session(session)
             if max_sessions is not None:
-                step.end_oldest(session.user.id, max_sessions, spared=session.id)
+                step.end_oldest(session.user.id, max_sessions, spared=session.id, now=now)
             self.remember(step, event)
             return True
 
@@ -404,15 +404,18 @@ class Step:
         ends_at = max([record.ends_at, *(each.ends_at for each in others)])
         self.write(key, [*(each.id for each in others), record.id], ends_at)
 
-    def end_oldest(self, user_id: str, keep: int, *, spared: str | None = None) -> list[str]:
+    def end_oldest(self, user_id: str, keep: int, *, spared: str | None = None, now: datetime = EPOCH) -> list[str]:
         """Remove the sessions of a user that were opened first, so that ``keep`` stay; return their ids.
 
         :param spared: the id of one that stays in any case.
+        :param now: the sessions that have expired by then do not count.
         """
         if len(self.ids(f"user:{user_id}")) <= keep:
             return []
         newest_first = sorted(
-            self.sessions(user_id), key=lambda each: (each.id == spared, each.created_at), reverse=True
+            (each for each in self.sessions(user_id) if each.expires_at > now),
+            key=lambda each: (each.id == spared, each.created_at),
+            reverse=True,
         )
         return self.end_sessions(user_id, newest_first[keep:])
 

@@ -202,6 +202,17 @@ def test_scripts_are_loaded_again_after_redis_has_lost_them(redis_store: RedisSt
     assert try_code(redis_store, "right") is Outcome.ACCEPTED
 
 
+# What has expired takes nobody's place
+
+
+@pytest.mark.parametrize("store_url", EVERY, indirect=True)
+def test_a_session_that_has_expired_ends_no_other_one(store: Store) -> None:
+    store.add_session(session("older", created_at=later(-100)), now=later(-100))
+    store.add_session(session("expired", created_at=later(-50), expires_at=later(-1)), now=later(-50))
+    assert store.complete(verified(store), session("new"), now=NOW, max_sessions=2)
+    assert {each.id for each in store.list_sessions(USER.id, now=NOW)} == {"older", "new"}
+
+
 # Two at once where the engine is the application's, and where there was no session before
 
 
