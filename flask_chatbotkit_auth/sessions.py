@@ -121,7 +121,7 @@ class SessionRegistry:
         taken = signature(store.complete).parameters.values()
         self._completes_with_cap = any(each.name == "max_sessions" or each.kind is each.VAR_KEYWORD for each in taken)
         self._look_twice = SecondLook()
-        self.look_twice_for_code = SecondLook()
+        self.look_twice_for_code: SecondLook = SecondLook()
         """Looks for a challenge. It is not the one for sessions: a session that has ended must not cost anybody a code."""
         self._lock = Lock()
         self._cache: dict[str, _Cached] = {}

@@ -18,7 +18,7 @@ class Host(smtplib.SMTP):
     ) -> None:
         self._end = time.monotonic() + seconds
         self._tls = context
-        self.named = False
+        self.named: bool = False
         """Whether sender and recipient were taken, and the mail itself was next."""
 
         super().__init__(server, port or (465 if context else 25), own_name, timeout=seconds)
