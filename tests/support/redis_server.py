@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import redis
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
 
 @contextmanager
@@ -27,10 +26,21 @@ def redis_server(folder: Path, *options: str) -> Iterator[str]:
         process = subprocess.Popen([program, "--port", str(port), *quiet, *options], stdout=log, stderr=log)
     url = f"redis://127.0.0.1:{port}/0"
     try:
-        patience = Retry(ConstantBackoff(0.05), 200)
-        with redis.Redis.from_url(url, retry=patience, retry_on_error=[redis.ConnectionError]) as client:
-            client.ping()
+        _wait_for(url)
         yield url
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _wait_for(url: str) -> None:
+    # Old clients do not retry a connection that is refused.
+    with redis.Redis.from_url(url) as client:
+        for _ in range(200):
+            try:
+                client.ping()
+            except redis.ConnectionError:
+                time.sleep(0.05)
+            else:
+                return
+    raise TimeoutError(f"no Redis answered at {url}")
