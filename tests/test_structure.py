@@ -50,8 +50,25 @@ def test_an_import_that_is_not_meant_is_found(line: str) -> None:
     assert len(list(wrong_imports(ast.parse(line)))) == 1
 
 
-def test_there_are_at_most_twelve_layers() -> None:
+def contracts() -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
-    layers = parser["importlinter:contract:layers"]["layers"].split("\n")
-    assert 1 < len([each for each in layers if each.strip()]) <= 12
+    return parser
+
+
+def layers() -> list[list[str]]:
+    """Return the names of each layer, the highest first."""
+    lines = contracts()["importlinter:contract:layers"]["layers"].split("\n")
+    return [[name.strip() for name in line.split("|")] for line in lines if line.strip()]
+
+
+def test_there_are_at_most_twelve_layers_from_the_extension_down_to_the_exceptions() -> None:
+    found = layers()
+    assert len(found) <= 12
+    assert found[0] == ["extension"]
+    assert "exceptions" in found[-1]
+
+
+def test_the_sandbox_may_import_none_of_the_layers() -> None:
+    forbidden = contracts()["importlinter:contract:sandbox"]["forbidden_modules"].split()
+    assert sorted(forbidden) == sorted(f"flask_chatbotkit_auth.{name}" for layer in layers() for name in layer)
