@@ -204,13 +204,13 @@ def test_who_reads_a_session_while_it_ends_does_not_keep_it(
 def test_a_worker_remembers_so_many_sessions_and_no_more(
     worker: Worker, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_chatbotkit_auth.sessions._CACHE_SIZE", 3)
+    monkeypatch.setattr("flask_chatbotkit_auth.sessions.cache._CACHE_SIZE", 3)
     app = worker()
     clients = [app.test_client() for _ in range(5)]
     for number, client in enumerate(clients):
         sign_in(client, f"ada{number}@example.com")
     assert who_is_in(clients) == [True] * 5
-    assert len(auth_of(app).registry._cache) == 3
+    assert len(auth_of(app).registry._cache._rows) == 3
 
 
 def test_session_check_0_asks_at_every_request(worker: Worker, sign_in: SignIn) -> None:

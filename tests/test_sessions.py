@@ -233,7 +233,7 @@ def test_tokens_of_no_session_are_not_waited_for_one_after_the_other(
         return look(*args, **named)
 
     monkeypatch.setattr(auth_of(app).store, "get_session", count)
-    monkeypatch.setattr("flask_chatbotkit_auth.sessions._REST", 3600)
+    monkeypatch.setattr("flask_chatbotkit_auth.sessions.second_look._REST", 3600)
     for number in range(5):
         headers = {"Authorization": f"Bearer cba-{number:032x}"}
         assert app.test_client().get("/auth/session", headers=headers).status_code in (200, 401)
@@ -259,7 +259,7 @@ def test_a_code_that_a_lagging_node_does_not_have_yet_is_looked_for_again(
 
     # Whoever replays the cookie of a code that is gone must not hold a thread with each request.
     monkeypatch.setattr(auth_of(app).store, "get_challenge", looks.append)
-    monkeypatch.setattr("flask_chatbotkit_auth.sessions._REST", 3600)
+    monkeypatch.setattr("flask_chatbotkit_auth.sessions.second_look._REST", 3600)
     cookie = client.get_cookie("session")
     assert cookie
     counts = []

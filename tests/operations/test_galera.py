@@ -109,7 +109,7 @@ def lag(nodes: list[topologies.Node], monkeypatch: pytest.MonkeyPatch) -> Iterat
 
         def lag() -> list[float]:
             connection.exec_driver_sql("FLUSH TABLES WITH READ LOCK")
-            monkeypatch.setattr("flask_chatbotkit_auth.sessions.time.sleep", catch_up)
+            monkeypatch.setattr("flask_chatbotkit_auth.sessions.second_look.time.sleep", catch_up)
             return waits
 
         yield lag

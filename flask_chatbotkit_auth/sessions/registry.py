@@ -2,89 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
-import secrets
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from inspect import signature
-from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from flask import current_app, has_request_context, request
 
-from .clock import EPOCH
-from .config import Config
-from .exceptions import NoChallenge, SignInDenied, StoreError
-from .identifier import same_identifier
-from .keys import is_digest
-from .refresh import Directory, Gone, Known
-from .remote import client_address, client_program
-from .signals import emit, session_ended, user_deleted
-from .stores.base import Challenge, SessionRecord, Store
-from .stores.records import Client
-from .upstream.adapters.base import UserAdapter
-from .user import User
+from ..clock import EPOCH
+from ..config import Config
+from ..exceptions import NoChallenge, SignInDenied, StoreError
+from ..keys import is_digest
+from ..refresh import Directory, Gone, Known
+from ..remote import client_address, client_program
+from ..signals import emit, session_ended, user_deleted
+from ..stores.base import Challenge, SessionRecord, Store
+from ..stores.records import Client
+from ..upstream.adapters.base import UserAdapter
+from ..user import User
+from .cache import Cache, Cached
+from .rows import UNUSED, has_moved, shown, unused
+from .second_look import SecondLook
+from .tokens import is_token, new_token, session_id
 
 if TYPE_CHECKING:
-    from .stores.events import Event
+    from ..stores.events import Event
 
 _log = logging.getLogger("flask_chatbotkit_auth")
-
-TOKEN_PREFIX = "cbk-"  # noqa: S105  # a prefix, not a password
-"""The prefix of the token of a browser's session. It distinguishes tokens from an application's own user ids."""
-
-APP_TOKEN_PREFIX = "cba-"  # noqa: S105  # a prefix, not a password
-"""The prefix of the token of an app's session. A cookie's token does not work as a bearer token, or the reverse."""
 
 _TOUCH = timedelta(minutes=10)
 _TOUCH_NEW_ADDRESS = timedelta(minutes=1)
 _CLAIM = timedelta(seconds=15)
-_UNUSED = timedelta(milliseconds=1)
-"""How far ``seen_at`` is before ``created_at`` while the client has not received its token."""
-
-Found = TypeVar("Found")
-
-_LAG = 0.05
-"""Seconds that a node of a database cluster may lag behind the node that stored a session or a challenge."""
-
-
-_REST = 4 * _LAG
-"""Seconds without a second look after one that found nothing, so that invalid tokens cannot keep every thread waiting."""
-
-
-class SecondLook:
-    """Looks again a moment later for what was not found, since the node that answered may lag behind."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def __call__(self, look: Callable[[], Found | None]) -> Found | None:
-        """Call ``look``, and again if it finds nothing, unless a second look has just been useless."""
-        found = look()
-        if found is None and time.monotonic() >= self._next:
-            time.sleep(_LAG)
-            found = look()
-            if found is None:
-                self._next = time.monotonic() + _REST
-        return found
-
-
-_CACHE_SIZE = 10_000
 
 
 class ForeignSession(Exception):  # an answer, not an error
     """The session belongs to another application, or to the other kind of account. It is ignored here, and not changed."""
-
-
-@dataclass
-class _Cached:
-    record: SessionRecord
-    read_at: datetime
 
 
 class SessionRegistry:
@@ -123,8 +78,7 @@ class SessionRegistry:
         self._look_twice = SecondLook()
         self.look_twice_for_code: SecondLook = SecondLook()
         """Looks for a challenge. It is not the one for sessions: a session that has ended must not cost anybody a code."""
-        self._lock = Lock()
-        self._cache: dict[str, _Cached] = {}
+        self._cache = Cache()
 
     # Opening
 
@@ -195,13 +149,13 @@ class SessionRegistry:
         :param identifier: the address that was just proved, or ``None``.
         """
         now = self._clock()
-        token = (APP_TOKEN_PREFIX if client == "app" else TOKEN_PREFIX) + secrets.token_hex(16)
+        token = new_token(client)
         ends_at = now + self._config.session_lifetime
         record = SessionRecord(
             id=session_id(token),
             user=user,
             created_at=now,
-            seen_at=now - _UNUSED,
+            seen_at=now - UNUSED,
             refreshed_at=now,
             ends_at=ends_at,
             expires_at=min(ends_at, now + self._config.session_idle),
@@ -224,12 +178,12 @@ class SessionRegistry:
 
     def _note(self, record: SessionRecord) -> None:
         self._directory.learn(record.user, record.refreshed_at)
-        self._remember(record, record.created_at)
+        self._cache.remember(record, record.created_at)
 
     def _end_oldest(self, record: SessionRecord) -> None:
         if self._config.sessions_max is not None:
             try:
-                self._forget(*self._store.end_oldest_sessions(record.user.id, keep=self._config.sessions_max))
+                self._cache.forget(*self._store.end_oldest_sessions(record.user.id, keep=self._config.sessions_max))
             except StoreError as error:
                 _log.warning("the oldest sessions of user %s could not be ended (%s)", record.user.id, error)
 
@@ -238,7 +192,7 @@ class SessionRegistry:
 
         If a worker is killed before this, the session has no holder, and must not confuse the person.
         """
-        self._remember(replace(record, seen_at=record.created_at), record.created_at)
+        self._cache.remember(replace(record, seen_at=record.created_at), record.created_at)
         try:
             self._store.touch_session(record.id, seen_at=record.created_at, expires_at=record.expires_at)
         except StoreError as error:
@@ -260,13 +214,13 @@ class SessionRegistry:
         if cached is None or now - cached.read_at >= self._check:
             look = partial(self._store.get_session, id, now=now)
             # The cookies of a living session must not be dropped.
-            record = self._look_twice(look) if _is_token(token) else look()
+            record = self._look_twice(look) if is_token(token) else look()
             if record is None:
-                self._forget(id)
+                self._cache.forget(id)
                 return None
-            cached = self._remember(self._touch(self._stamp(record), now), now)
-        elif _unused(cached.record):
-            cached = self._remember(self._touch(cached.record, now), cached.read_at)
+            cached = self._cache.remember(self._touch(self._stamp(record), now), now)
+        elif unused(cached.record):
+            cached = self._cache.remember(self._touch(cached.record, now), cached.read_at)
         if cached.record.expires_at <= now:
             return None
         record = self._current(cached, now)
@@ -312,7 +266,7 @@ class SessionRegistry:
     def list(self, user_id: str, *, limit: int | None = None) -> list[SessionRecord]:
         """Return the sessions of a user that are in use, the most recently used first, at most ``limit``."""
         rows = self._store.list_sessions(user_id, now=self._clock(), limit=limit)
-        return [each for each in rows if not _unused(each)]
+        return [each for each in rows if not unused(each)]
 
     # Ending
 
@@ -321,13 +275,13 @@ class SessionRegistry:
         ended = is_digest(id) and self._store.end_session(id, user_id=user_id)
         if ended or user_id is None:
             # After the store, since another request could otherwise read the row again and keep it.
-            self._forget(id)
+            self._cache.forget(id)
         return ended
 
     def end_all(self, user_id: str, *, reason: str, keep: str | None = None) -> int:
         """End every session of a user except ``keep``, in every application. Return how many there were."""
         ended = self._store.end_sessions(user_id, keep=keep)
-        self._forget(*ended)
+        self._cache.forget(*ended)
         if reason in ("gone", "deleted"):
             self._directory.forget(user_id)
         if ended:
@@ -337,8 +291,7 @@ class SessionRegistry:
     def end_everybody(self) -> int:
         """End every session of every user, in every application. Return how many there were."""
         ended = self._store.end_all_sessions()
-        with self._lock:
-            self._cache.clear()
+        self._cache.clear()
         return ended
 
     def save(self, user: User) -> None:
@@ -347,10 +300,7 @@ class SessionRegistry:
         self._end_moved(user)
         self._store.save_user(user, now=now)
         self._directory.learn(user, now)
-        with self._lock:
-            for cached in self._cache.values():
-                if cached.record.user.id == user.id:
-                    cached.record = replace(cached.record, user=user, refreshed_at=now)
+        self._cache.save(user, now)
 
     # Steps of loading
 
@@ -372,7 +322,7 @@ class SessionRegistry:
         ip = _client_address()
         # From another address, the use is written sooner: the person should see a copied cookie among their devices.
         after = self._touch_after if ip in (None, record.ip) else min(self._touch_after, _TOUCH_NEW_ADDRESS)
-        if not _unused(record) and now - record.seen_at < after:
+        if not unused(record) and now - record.seen_at < after:
             return record
         expires_at = min(record.ends_at, now + self._config.session_idle)
         used = replace(record, seen_at=now, expires_at=expires_at, ip=ip or record.ip)
@@ -384,7 +334,7 @@ class SessionRegistry:
             _log.warning("the use of a session could not be noted (%s)", error)
         return used
 
-    def _current(self, cached: _Cached, now: datetime) -> SessionRecord | None:
+    def _current(self, cached: Cached, now: datetime) -> SessionRecord | None:
         """Return the row with the newest snapshot in this worker, fetched from the API if that is due."""
         record = cached.record
         known = self._directory.known(record.user.id)
@@ -404,16 +354,16 @@ class SessionRegistry:
                 )
         except Gone:
             self._end_gone(record.user.id, record.user)
-            self._forget(record.id)
+            self._cache.forget(record.id)
             return None
         except SignInDenied:
             return None
         user = record.user
         if known is not None and known.refreshed_at > record.refreshed_at:
             user = known.user
-        if _moved(record, user):
+        if has_moved(record, user):
             self._end_moved(user)
-            self._forget(record.id)
+            self._cache.forget(record.id)
             return None
         if user is not record.user and known is not None:
             # The other times of the row stay, since the answer of the API says nothing about the session.
@@ -467,7 +417,7 @@ class SessionRegistry:
 
     def _end_moved(self, user: User) -> None:
         """End the sessions that were opened for another address than the account has now."""
-        moved = [each for each in self._store.list_sessions(user.id, now=self._clock()) if _moved(each, user)]
+        moved = [each for each in self._store.list_sessions(user.id, now=self._clock()) if has_moved(each, user)]
         self._end_each(moved, user.id, "address_changed")
 
     def _end_ours(self, user_id: str) -> None:
@@ -476,67 +426,13 @@ class SessionRegistry:
 
     def _end_each(self, rows: Sequence[SessionRecord], user_id: str, reason: str) -> None:
         ended = [each.id for each in rows if self._store.end_session(each.id)]
-        self._forget(*(each.id for each in rows))
+        self._cache.forget(*(each.id for each in rows))
         if ended:
             emit(session_ended, _app(), user_id=user_id, reason=reason)
 
     def _end_gone(self, user_id: str, user: User | None) -> None:
         if self.end_all(user_id, reason="gone"):
             emit(user_deleted, _app(), user_id=user_id, user=user)
-
-    def _remember(self, record: SessionRecord, read_at: datetime) -> _Cached:
-        cached = _Cached(record, read_at)
-        with self._lock:
-            self._cache.pop(record.id, None)
-            while len(self._cache) >= _CACHE_SIZE:
-                del self._cache[next(iter(self._cache))]
-            self._cache[record.id] = cached
-        return cached
-
-    def _forget(self, *ids: str) -> None:
-        with self._lock:
-            for id in ids:
-                self._cache.pop(id, None)
-
-
-def session_id(token: str) -> str:
-    """Return the id of the session of ``token`` in the store: its SHA-256 in hexadecimal.
-
-    A fast hash is enough, since a token of 128 random bits cannot be guessed.
-    """
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def shown(record: SessionRecord) -> User:
-    """Return the user of a session, with the time at which the address was proved, from the API or else from the session.
-
-    A sign-in writes nothing to a sub-account. So the API does not have this time for one that an administrator or a webhook
-    created.
-    """
-    user = record.user
-    proved = record.method in ("code", "link") and record.identifier and same_identifier(record.identifier, user.email)
-    if user.email_verified is None and proved:
-        return replace(user, email_verified=record.proved_at)
-    return user
-
-
-def _is_token(token: str) -> bool:
-    return re.fullmatch(f"({TOKEN_PREFIX}|{APP_TOKEN_PREFIX})[0-9a-f]{{32}}", token) is not None
-
-
-def _unused(record: SessionRecord) -> bool:
-    """Return whether the client has never used its token."""
-    return record.seen_at < record.created_at
-
-
-def _moved(record: SessionRecord, user: User) -> bool:
-    """Return whether the account has another address than the one that the session was opened for.
-
-    A session of 0.1 counts as opened for the address in its first snapshot. A session that the application opened itself
-    has no address to compare. An account without an address counts as unchanged.
-    """
-    proved = record.identifier or (record.user.email if record.method is None else None)
-    return bool(proved and user.email and user.email != proved and not same_identifier(user.email, proved))
 
 
 def _client_address() -> str | None:
