@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from flask_chatbotkit_auth import ConfigurationError
 from flask_chatbotkit_auth.config import Config
@@ -56,6 +57,18 @@ def test_the_environment_is_read_where_the_application_says_nothing() -> None:
     assert config.code_lifetime == timedelta(minutes=5)
     assert config.rate_limits["request:ip"] is None
     assert config.rate_limits["verify:ip"] == "100/hour"
+
+
+def test_prefixed_variables_are_read_as_flask_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_CHATBOTKIT_AUTH_AUTO_CREATE", "1")
+    monkeypatch.setenv("FLASK_CHATBOTKIT_AUTH_AUTO_UPDATE", "0")
+    monkeypatch.setenv("FLASK_CHATBOTKIT_AUTH_CODE_LENGTH", "8")
+    monkeypatch.setenv("FLASK_CHATBOTKIT_AUTH_SESSION_KEEP", '["cart"]')
+    app = Flask(__name__)
+    app.config.from_prefixed_env()
+    config = Config.load(app.config, {})
+    assert (config.auto_create, config.auto_update) == (True, False)
+    assert (config.code_length, config.session_keep) == (8, ("cart",))
 
 
 def test_durations_are_seconds_or_timedeltas() -> None:

@@ -39,8 +39,8 @@ def text(value: object) -> str:
 
 def switch(value: object) -> bool:
     """Return a boolean, which an environment variable writes as ``true``, ``1``, ``yes`` or ``on``, or as their opposites."""
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, bool) or value in (0, 1):  # Flask's `from_prefixed_env` reads "1" as a number
+        return bool(value)
     if isinstance(value, str) and value.strip().lower() in ("1", "true", "yes", "on"):
         return True
     if isinstance(value, str) and value.strip().lower() in ("0", "false", "no", "off", ""):
