@@ -1,0 +1,28 @@
+"""Flask-Login: loading the user from the cookies, starting and ending the session of a browser, the remember cookie.
+
+Everything that uses the private names of Flask-Login is in this folder.
+"""
+
+from .browser import enter, go_on, leave, renew
+from .cookie import guard_cookies
+from .loader import asks_us
+from .manager import has_request_loader, prepare
+from .request import APP_REQUEST, current_session, held_session, held_token, hold_token, is_app_request, is_fresh
+
+__all__ = [
+    "APP_REQUEST",
+    "asks_us",
+    "current_session",
+    "enter",
+    "go_on",
+    "guard_cookies",
+    "has_request_loader",
+    "held_session",
+    "held_token",
+    "hold_token",
+    "is_app_request",
+    "is_fresh",
+    "leave",
+    "prepare",
+    "renew",
+]
