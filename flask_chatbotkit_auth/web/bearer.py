@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask, Response, current_app, g, request
-from flask.globals import request_ctx
-from flask.sessions import NullSession, SecureCookieSession
 from flask_login import LoginManager
 from flask_login.signals import user_needs_refresh, user_unauthorized
 from werkzeug.datastructures import ImmutableMultiDict
@@ -19,6 +17,7 @@ from ..languages import gettext as _
 from ..login import APP_REQUEST, current_session, has_request_loader, hold_token, is_app_request
 from ..sessions import APP_TOKEN_PREFIX, TOKEN_PREFIX
 from .errors import failed, problem
+from .fleeting import save_no_session
 from .forms import text
 
 _OURS = "chatbotkit_auth"
@@ -27,17 +26,6 @@ _FOR_ANYBODY = {
     for name in ("app_sign_in", "app_verify", "app_resend", "app_sign_out", "static", "openapi", "passkey_endpoints")
 }
 """Our endpoints that also work with an expired token."""
-
-
-class Fleeting(NullSession):
-    """The Flask session of a request of an app. It can be written to, and is discarded after the answer.
-
-    Flask saves no null session, whatever session interface the application uses.
-    """
-
-
-for _name in ("__setitem__", "__delitem__", "clear", "pop", "popitem", "setdefault", "update"):
-    setattr(Fleeting, _name, getattr(SecureCookieSession, _name))
 
 
 def prepare(app: Flask, manager: LoginManager) -> None:
@@ -120,8 +108,6 @@ def _forget_cookies(token: str | None) -> None:
     if (request.endpoint or "").startswith((f"{_OURS}.app_", f"{_OURS}.account")):
         request.environ[HOLDER] = App(lambda: text("challenge"))
     request.cookies = ImmutableMultiDict()
-    # Flask has no public way to replace the session of a request. The attribute depends on its version (3.1.3).
-    context: Any = request_ctx
-    setattr(context, "_session" if hasattr(context, "_session") else "session", Fleeting())
+    save_no_session()
     if token is not None and token.startswith(APP_TOKEN_PREFIX):
         hold_token(token)

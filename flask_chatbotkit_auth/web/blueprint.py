@@ -34,6 +34,7 @@ from ..mail.compose import site_name
 from ..state import current_auth
 from ..stores.base import Challenge
 from .flash import Flash
+from .fleeting import save_no_session
 from .forms import wants_json
 from .origin import check_csrf
 from .redirects import mounted, opens
@@ -65,6 +66,11 @@ class _State(BlueprintSetupState):
 class _Blueprint(Blueprint):
     enable_openapi = False
     """Read by APIFlask, whose document would otherwise need a schema for every page."""
+
+    def send_static_file(self, filename: str) -> Response:
+        # Caches keep our files for everybody. A session that is permanent would be in the headers of each of them.
+        save_no_session()
+        return super().send_static_file(filename)
 
     def make_setup_state(self, app: Any, options: dict[str, Any], first_registration: bool = False) -> _State:
         return _State(self, app, options, first_registration)
@@ -163,9 +169,10 @@ def _protect(response: Response) -> Response:
     headers = response.headers
     if request.endpoint == "chatbotkit_auth.static":
         headers.setdefault("X-Content-Type-Options", "nosniff")
-        if response.status_code in (200, 304) and request.args.get("v") == _version(
-            (request.view_args or {})["filename"]
-        ):
+        filename = (request.view_args or {})["filename"]
+        # With a slash, a file has no end of names, such as x/../auth.css, and each one would be remembered.
+        known = response.status_code in (200, 304) and "/" not in filename
+        if known and request.args.get("v") == _version(filename):
             headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
     headers["Cache-Control"] = "no-store"

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from flask import Flask
+from flask import Flask, session
 from flask.testing import FlaskClient
 from flask_login import fresh_login_required, login_required
 from flask_mail import Message
@@ -210,6 +210,31 @@ def test_files_have_versioned_urls_and_are_kept_for_ever(client: FlaskClient) ->
         with client.get(url) as answer:
             assert "immutable" not in answer.headers.get("Cache-Control", "")
     assert client.get("/auth/static/none.css?v=").status_code == 404
+
+
+def test_a_client_fills_no_memory_with_names_of_a_file(client: FlaskClient) -> None:
+    from flask_chatbotkit_auth.web.blueprint import _version
+
+    client.get("/auth/sign-in")
+    before = _version.cache_info().currsize
+    for number in range(20):
+        with client.get(f"/auth/static/{number}/../auth.css?v=0123456789ab") as answer:
+            assert answer.status_code == 200
+    assert _version.cache_info().currsize == before
+
+
+def test_a_file_that_caches_keep_sets_nobodys_cookie(make_app: MakeApp, sign_in: SignIn) -> None:
+    app = make_app(REMEMBER_COOKIE_REFRESH_EACH_REQUEST=True)
+
+    @app.before_request
+    def stay() -> None:
+        session.permanent = True  # Flask then sends the cookie with every answer
+
+    client = app.test_client()
+    sign_in(client, ADA)
+    with client.get("/auth/static/auth.css") as answer:
+        assert (answer.status_code, "Set-Cookie" in answer.headers, "Vary" in answer.headers) == (200, False, False)
+    assert client.get("/auth/session").get_json()["user"]["email"] == ADA
 
 
 # Other extensions and settings
