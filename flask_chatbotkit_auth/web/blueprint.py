@@ -124,7 +124,8 @@ def _wait_for_strict_cookie() -> Response | None:
         or (config["SESSION_COOKIE_SAMESITE"] or "").lower() != "strict"
         or request.headers.get("Sec-Fetch-Site") != "cross-site"
         or config["SESSION_COOKIE_NAME"] in request.cookies
-        or wants_json()
+        # A script gets its answer at once. Its browser takes no Strict cookie from there.
+        or (wants_json() and request.headers.get("Sec-Fetch-Mode") != "navigate")
     ):
         return None
     return make_response(

@@ -33,6 +33,7 @@ from ..stores.base import State
 from . import flash
 from .blueprint import blueprint, challenge_facts, page
 from .flash import Flash
+from .fleeting import save_no_session
 from .forms import text, wants_json
 from .origin import OriginRefused
 from .redirects import safe_next
@@ -212,9 +213,17 @@ def _on_csrf_error(error: CSRFError) -> AnyResponse:
         message = _("This page was out of date, so we refreshed it. Nothing is lost: try again.")
     else:
         message = _("Your browser sent no cookie. Allow cookies for this site, then try again.")
+    without_session = foreign and current_app.config["SESSION_COOKIE_NAME"] not in request.cookies
+    if without_session:
+        # The browser keeps the session cookie back (SameSite), and an answer with a new one would replace it.
+        save_no_session()
     if wants_json():
         check = {"check": getattr(error, "detail", None) or error.description} if current_app.debug else {}
         return make_response(jsonify(error={"code": "csrf", "message": message, **check}), 403)
+    if without_session:
+        again = url_for(f"chatbotkit_auth.{_form()[0]}")
+        own: dict[str, Any] = {"title": _("That didn't work"), "action_url": again, "action_label": _("Try again")}
+        return message_page(Flash(403, message, "csrf", **own))
     return answer(Flash(403, message, "csrf", typed={} if foreign else _typed()))
 
 

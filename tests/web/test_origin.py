@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, session
 from flask.testing import FlaskClient
 
 from flask_chatbotkit_auth.exceptions import ConfigurationError
@@ -156,6 +156,20 @@ def test_a_refused_form_shows_nothing_that_was_typed_elsewhere(make_app: MakeApp
     page = client.get(answer.location)
     assert page.status_code == 403
     assert "eve@example.com" not in page.text
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_a_post_that_comes_without_its_session_cookie_gets_no_new_one(make_app: MakeApp, accept: str) -> None:
+    app = make_app()
+
+    @app.before_request
+    def stay() -> None:
+        session.permanent = True
+
+    elsewhere = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example", "Accept": accept}
+    for path in ("sign-in", "verify", "account/profile"):
+        answer = app.test_client().post(f"/auth/{path}", data={"email": ADA}, headers=elsewhere)
+        assert (answer.status_code, "Set-Cookie" in answer.headers) == (403, False)
 
 
 def test_another_field_name_works_everywhere(make_app: MakeApp, signed_in: Any) -> None:

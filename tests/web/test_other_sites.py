@@ -42,6 +42,49 @@ def test_a_link_from_elsewhere_finds_the_strict_session(
         assert ADA in page.inner_text("main").replace("\n", "")
 
 
+@pytest.mark.parametrize(
+    ("samesite", "method", "path"),
+    [
+        ("Lax", "post", "/auth/sign-in"),
+        ("Lax", "post", "/auth/verify"),
+        ("Lax", "post", "/auth/sign-out"),
+        ("Lax", "post", "/auth/account/profile"),
+        ("Strict", "post", "/auth/sign-in"),
+        ("Strict", "get", "/auth/session"),
+    ],
+)
+def test_another_site_replaces_nobodys_session(
+    make_app: MakeApp, browser: Any, serve: Callable[[Flask], int], samesite: str, method: str, path: str
+) -> None:
+    shop = f"http://shop.localhost:{serve(make_app(SESSION_COOKIE_SAMESITE=samesite))}"
+    evil = Flask("evil")
+    form = (
+        f'<form method="{method}" action="{shop}{path}"><input name="email" value="eve@x.example"><button>go</button>'
+    )
+    evil.add_url_rule("/", "form", lambda: form)
+    elsewhere = serve(evil)
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{shop}/auth/sign-in")
+        page.fill("#email", ADA)
+        page.click("button[type=submit]")
+        page.wait_for_url("**/auth/verify")
+        before = context.cookies()
+        page.goto(f"http://127.0.0.1:{elsewhere}/")
+        with page.expect_navigation():
+            page.click("button")
+        page.wait_for_load_state()
+        assert context.cookies() == before
+        if method == "post":
+            assert "That came from another site" in page.inner_text("main")
+            page.click("text=Try again")
+            page.wait_for_load_state()
+            assert page.url.startswith(f"{shop}/auth/")
+        page.goto(f"{shop}/auth/verify")
+        page.wait_for_selector("#code")
+        assert ADA in page.inner_text("main").replace("\n", "")
+
+
 @pytest.mark.parametrize("policy", ["no-referrer", "unsafe-url"])
 def test_a_form_of_a_neighbour_is_refused(
     make_app: MakeApp, browser: Any, serve: Callable[[Flask], int], chatbotkit_outbox: list[Any], policy: str
