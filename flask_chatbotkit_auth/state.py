@@ -81,6 +81,8 @@ class AuthState:
         self.admin = Administration(self.adapter, self.registry, self.clock)
         self.provisioning = Provisioning(self.hooks, self.adapter, self.store, self.registry, self.clock)
 
+    # Accounts
+
     def update_user(self, user: User | str, **fields: Any) -> User:
         """Change ``name``, ``image``, ``email``, ``limits`` or ``meta`` of an account, in all its sessions.
 
@@ -119,6 +121,14 @@ class AuthState:
             known = found or user
         self.admin.delete(known)
 
+    def suspend(self, user: User | str) -> User:
+        """Suspend an account: nobody can sign in to it or use its sessions until :meth:`resume`."""
+        return self.admin.suspend(user)
+
+    def resume(self, user: User | str) -> User:
+        """End the suspension of an account. Sessions that have not expired meanwhile work again."""
+        return self.admin.resume(user)
+
     def user(self, user_id: str) -> Any | None:
         """Return a user by id, as ``current_user`` would be: passed through your ``user_callback``.
 
@@ -129,6 +139,8 @@ class AuthState:
         """
         found = self.registry.user(id_of(user_id))
         return None if found is None else self.present(found)
+
+    # Sessions
 
     def sign_in(self, user: Any, *, remember: bool = True) -> User:
         """Sign this browser in as ``user``, after your application's own way to sign in. The old session ends.
@@ -150,6 +162,118 @@ class AuthState:
         enter(self, record.user if entering is None else entering, token, record, remember=remember)
         emit(user_signed_in, _app(), user=record.user, created=False, method="application")
         return record.user
+
+    def sessions(self, user: User | str) -> list[SessionRecord]:
+        """Return the sessions of a user, the most recently used first.
+
+        :param user: the user or its id.
+        :raises StoreError: the store cannot be reached.
+        """
+        return self.registry.list(id_of(user))
+
+    def end_session(self, user: User | str, session_id: str) -> bool:
+        """End one session of a user. A session of another person is not ended.
+
+        :param user: the user or its id.
+        :param session_id: the id of a session from :meth:`sessions`.
+        :returns: whether the user had such a session.
+        :raises StoreError: the store cannot be reached, and nothing was ended.
+        """
+        if not self.registry.end(session_id, user_id=id_of(user)):
+            return False
+        emit(session_ended, _app(), user_id=id_of(user), reason="ended")
+        return True
+
+    def end_sessions(self, user: User | str, *, keep: str | None = None) -> int:
+        """End all sessions of a user. Each worker applies this within ``CHATBOTKIT_AUTH_SESSION_CHECK``.
+
+        :param user: the user or its id.
+        :param keep: the id of a session that is not ended.
+        :returns: how many sessions were ended.
+        :raises StoreError: the store cannot be reached, and nothing was ended.
+        """
+        return self.registry.end_all(id_of(user), reason="ended", keep=keep)
+
+    # The ChatBotKit API
+
+    @property
+    def client(self) -> ChatBotKitClient:
+        """The client that acts as the account itself.
+
+        :raises ConfigurationError: the extension has your own adapter, and no client.
+        """
+        if self.optional_client is None:
+            raise ConfigurationError("This needs the ChatBotKit API: set CHATBOTKIT_API_SECRET, or pass client=.")
+        return self.optional_client
+
+    def client_for(self, user: User | str) -> ChatBotKitClient:
+        """Return a client of the API for this user, which runs as the sub-account.
+
+        A contact has no account of its own, so its client is that of the account. Pass the contact's id as ``contactId`` in
+        each call.
+
+        :raises ConfigurationError: the extension has your own adapter, and no client.
+        """
+        return self.client.run_as(id_of(user)) if self.kind == "partner" else self.client
+
+    def browser_token(
+        self, user: User | str, *, seconds: int = 900, allowed_routes: list[str] | None = None
+    ) -> dict[str, Any]:
+        """Return a short-lived token that acts as a sub-account, for the browser of its user.
+
+        It cannot be revoked, not even by signing out or ending the session. Use a short lifetime and few routes.
+
+        :param seconds: how long the token works, in whole seconds.
+        :param allowed_routes: patterns of the API's routes that the token opens, such as ``/v1/conversation/*``. ``*``
+            stops at a slash, ``**`` does not, ``!`` excludes, and an empty list allows nothing. ``None`` allows everything
+            that the sub-account can do.
+        :returns: ``{"id": …, "token": …, "expiresAt": milliseconds since the epoch}``.
+        :raises ConfigurationError: users are contacts, which have no tokens.
+        :raises APIError: the API could not be reached or refused.
+        """
+        if self.kind != "partner":
+            raise ConfigurationError('Contacts have no tokens of their own; set CHATBOTKIT_AUTH_ADAPTER to "partner".')
+        body: dict[str, Any] = {"durationInSeconds": seconds}
+        if allowed_routes is not None:
+            body["config"] = {"allowedRoutes": allowed_routes}
+        return self.client.post(f"/user/{path_segment(id_of(user))}/session/create", body)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the users: ``"partner"`` or ``"contact"``."""
+        return self.adapter.kind
+
+    # Operation
+
+    def send_mail(self, message: flask_mail.Message) -> None:
+        """Hand a mail from ``@auth.queue_mail`` to the mail server. This can take some seconds.
+
+        :raises MailError: the server did not accept it. Try again until the code has expired.
+        """
+        self.mailer.send(message)
+
+    def check(self, *, deep: bool = False) -> None:
+        """Raise unless sign-in can work. For a health check, or a job before a deployment gets traffic.
+
+        :param deep: also write a challenge, a wrong and a right code, a session and a count, and delete them again. This
+            detects problems that reading does not, such as a read-only database. By default, it only reads.
+        :raises StoreError: sign-in cannot work. The text says why.
+        """
+        health.check(self.store, self.limiter, self.registry, self.clock(), deep=deep)
+
+    def purge(self, *, limit: int = 1000) -> int:
+        """Delete at most ``limit`` challenges, sessions and counts that expired at least an hour ago. Return how many.
+
+        If events are kept, also delete at most ``limit`` events that are older than ``CHATBOTKIT_AUTH_EVENTS_KEEP``.
+
+        Because of the hour, a late visitor reads "expired" instead of "unknown".
+
+        :raises StoreError: the store cannot be reached.
+        """
+        forgotten = self.store.purge(now=self.clock() - timedelta(hours=1), limit=limit)
+        return forgotten + (self.trail.purge(limit=limit) if self.trail is not None else 0)
+
+    # What the flows, the pages and Flask-Login's loader ask
 
     def adopt(self, user: Any) -> tuple[str, SessionRecord]:
         """Open a session for a person whom the application has identified. :meth:`sign_in` gives it to the browser.
@@ -230,94 +354,6 @@ class AuthState:
         """Return the event of a sign-in, for the transaction that writes its session, or ``None`` if no events are kept."""
         return None if self.trail is None else self.trail.of_sign_in(record)
 
-    def suspend(self, user: User | str) -> User:
-        """Suspend an account: nobody can sign in to it or use its sessions until :meth:`resume`."""
-        return self.admin.suspend(user)
-
-    def resume(self, user: User | str) -> User:
-        """End the suspension of an account. Sessions that have not expired meanwhile work again."""
-        return self.admin.resume(user)
-
-    def sessions(self, user: User | str) -> list[SessionRecord]:
-        """Return the sessions of a user, the most recently used first.
-
-        :param user: the user or its id.
-        :raises StoreError: the store cannot be reached.
-        """
-        return self.registry.list(id_of(user))
-
-    def end_sessions(self, user: User | str, *, keep: str | None = None) -> int:
-        """End all sessions of a user. Each worker applies this within ``CHATBOTKIT_AUTH_SESSION_CHECK``.
-
-        :param user: the user or its id.
-        :param keep: the id of a session that is not ended.
-        :returns: how many sessions were ended.
-        :raises StoreError: the store cannot be reached, and nothing was ended.
-        """
-        return self.registry.end_all(id_of(user), reason="ended", keep=keep)
-
-    def end_session(self, user: User | str, session_id: str) -> bool:
-        """End one session of a user. A session of another person is not ended.
-
-        :param user: the user or its id.
-        :param session_id: the id of a session from :meth:`sessions`.
-        :returns: whether the user had such a session.
-        :raises StoreError: the store cannot be reached, and nothing was ended.
-        """
-        if not self.registry.end(session_id, user_id=id_of(user)):
-            return False
-        emit(session_ended, _app(), user_id=id_of(user), reason="ended")
-        return True
-
-    def client_for(self, user: User | str) -> ChatBotKitClient:
-        """Return a client of the API for this user, which runs as the sub-account.
-
-        A contact has no account of its own, so its client is that of the account. Pass the contact's id as ``contactId`` in
-        each call.
-
-        :raises ConfigurationError: the extension has your own adapter, and no client.
-        """
-        return self.client.run_as(id_of(user)) if self.kind == "partner" else self.client
-
-    def browser_token(
-        self, user: User | str, *, seconds: int = 900, allowed_routes: list[str] | None = None
-    ) -> dict[str, Any]:
-        """Return a short-lived token that acts as a sub-account, for the browser of its user.
-
-        It cannot be revoked, not even by signing out or ending the session. Use a short lifetime and few routes.
-
-        :param seconds: how long the token works, in whole seconds.
-        :param allowed_routes: patterns of the API's routes that the token opens, such as ``/v1/conversation/*``. ``*``
-            stops at a slash, ``**`` does not, ``!`` excludes, and an empty list allows nothing. ``None`` allows everything
-            that the sub-account can do.
-        :returns: ``{"id": …, "token": …, "expiresAt": milliseconds since the epoch}``.
-        :raises ConfigurationError: users are contacts, which have no tokens.
-        :raises APIError: the API could not be reached or refused.
-        """
-        if self.kind != "partner":
-            raise ConfigurationError('Contacts have no tokens of their own; set CHATBOTKIT_AUTH_ADAPTER to "partner".')
-        body: dict[str, Any] = {"durationInSeconds": seconds}
-        if allowed_routes is not None:
-            body["config"] = {"allowedRoutes": allowed_routes}
-        return self.client.post(f"/user/{path_segment(id_of(user))}/session/create", body)
-
-    def send_mail(self, message: flask_mail.Message) -> None:
-        """Hand a mail from ``@auth.queue_mail`` to the mail server. This can take some seconds.
-
-        :raises MailError: the server did not accept it. Try again until the code has expired.
-        """
-        self.mailer.send(message)
-
-    @property
-    def client(self) -> ChatBotKitClient:
-        """The client that acts as the account itself.
-
-        :raises ConfigurationError: the extension has your own adapter, and no client.
-        """
-        if self.optional_client is None:
-            raise ConfigurationError("This needs the ChatBotKit API: set CHATBOTKIT_API_SECRET, or pass client=.")
-        return self.optional_client
-
     @property
     def special_domains(self) -> bool:
         """Whether addresses under domains such as ``.local`` are accepted; by default in debug mode and in tests."""
@@ -330,20 +366,6 @@ class AuthState:
             self._warned.add(sentence)
             _log.warning(sentence)
 
-    @property
-    def kind(self) -> Kind:
-        """The kind of the users: ``"partner"`` or ``"contact"``."""
-        return self.adapter.kind
-
-    def check(self, *, deep: bool = False) -> None:
-        """Raise unless sign-in can work. For a health check, or a job before a deployment gets traffic.
-
-        :param deep: also write a challenge, a wrong and a right code, a session and a count, and delete them again. This
-            detects problems that reading does not, such as a read-only database. By default, it only reads.
-        :raises StoreError: sign-in cannot work. The text says why.
-        """
-        health.check(self.store, self.limiter, self.registry, self.clock(), deep=deep)
-
     def sweep(self) -> None:
         """Delete a few expired records from time to time. It is called for each new challenge.
 
@@ -352,18 +374,6 @@ class AuthState:
         self._made += 1
         if self._made % _SWEEP_EVERY == 0:
             self.purge(limit=_ROWS_OF_A_SIGN_IN * _SWEEP_EVERY)
-
-    def purge(self, *, limit: int = 1000) -> int:
-        """Delete at most ``limit`` challenges, sessions and counts that expired at least an hour ago. Return how many.
-
-        If events are kept, also delete at most ``limit`` events that are older than ``CHATBOTKIT_AUTH_EVENTS_KEEP``.
-
-        Because of the hour, a late visitor reads "expired" instead of "unknown".
-
-        :raises StoreError: the store cannot be reached.
-        """
-        forgotten = self.store.purge(now=self.clock() - timedelta(hours=1), limit=limit)
-        return forgotten + (self.trail.purge(limit=limit) if self.trail is not None else 0)
 
 
 def _app() -> object:
