@@ -61,16 +61,19 @@ def whole(minimum: int) -> Callable[[object], int]:
     return parse
 
 
-def duration(minimum: int = 0) -> Callable[[object], timedelta]:
-    """Return the parser of a duration, in seconds or as a ``timedelta``, of at least ``minimum`` seconds."""
+def duration(*, zero: bool = False) -> Callable[[object], timedelta]:
+    """Return the parser of a duration, in seconds or as a ``timedelta``.
+
+    :param zero: whether 0 is a duration too.
+    """
 
     def parse(value: object) -> timedelta:
         if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value.strip(), re.ASCII):
             value = float(value)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9:
             value = timedelta(seconds=value)
-        if not isinstance(value, timedelta) or value < timedelta(seconds=minimum):
-            raise ValueError(f"give seconds or a timedelta, at least {minimum} seconds")
+        if not isinstance(value, timedelta) or value < timedelta(0) or not (value or zero):
+            raise ValueError(f"give seconds or a timedelta, {'0 or more' if zero else 'above 0'}")
         return value
 
     return parse

@@ -138,7 +138,7 @@ class Config:
     )
     code_lifetime: timedelta = _option(
         "CHATBOTKIT_AUTH_CODE_LIFETIME",
-        parse.duration(30),
+        parse.duration(),
         timedelta(minutes=10),
         "How long a code works.",
         example="300",
@@ -152,7 +152,7 @@ class Config:
     )
     resend_cooldown: timedelta = _option(
         "CHATBOTKIT_AUTH_RESEND_COOLDOWN",
-        parse.duration(),
+        parse.duration(zero=True),
         timedelta(seconds=30),
         "How long a person waits before they can ask for another code.",
         example="60",
@@ -199,7 +199,7 @@ class Config:
     )
     device_lifetime: timedelta = _option(
         "CHATBOTKIT_AUTH_DEVICE_LIFETIME",
-        parse.duration(),
+        parse.duration(zero=True),
         timedelta(days=180),
         "How long a browser counts as known after a person signed in from it. 0 sets no device cookie.",
         example="timedelta(days=90)",
@@ -279,7 +279,7 @@ class Config:
     )
     fresh: timedelta = _option(
         "CHATBOTKIT_AUTH_FRESH",
-        parse.duration(1),
+        parse.duration(),
         timedelta(hours=1),
         "How long a sign-in counts as fresh. A session must be fresh to end other sessions, and for Flask-Login's "
         "``fresh_login_required``.",
@@ -287,21 +287,21 @@ class Config:
     )
     session_lifetime: timedelta = _option(
         "CHATBOTKIT_AUTH_SESSION_LIFETIME",
-        parse.duration(60),
+        parse.duration(),
         timedelta(days=30),
         "The longest time a session lasts, even if it is used every day.",
         example="timedelta(days=90)",
     )
     session_idle: timedelta = _option(
         "CHATBOTKIT_AUTH_SESSION_IDLE",
-        parse.duration(60),
+        parse.duration(),
         timedelta(days=7),
         "How long a session lasts while it is not used.",
         example="timedelta(days=30)",
     )
     session_check: timedelta = _option(
         "CHATBOTKIT_AUTH_SESSION_CHECK",
-        parse.duration(),
+        parse.duration(zero=True),
         timedelta(seconds=5),
         "How long a worker can reuse what it has read about a session. A session that was ended elsewhere works here "
         "for this time at most. 0 asks the store at every request.",
@@ -309,14 +309,14 @@ class Config:
     )
     user_refresh: timedelta = _option(
         "CHATBOTKIT_AUTH_USER_REFRESH",
-        parse.duration(),
+        parse.duration(zero=True),
         timedelta(minutes=15),
         "How often the user is fetched from the API again. 0 fetches at every request.",
         example="timedelta(minutes=5)",
     )
     user_stale: timedelta = _option(
         "CHATBOTKIT_AUTH_USER_STALE",
-        parse.duration(),
+        parse.duration(zero=True),
         timedelta(days=1),
         "How old the saved user can become while the API cannot be reached. After that, people count as signed out "
         "until the API is back.",
@@ -408,7 +408,7 @@ class Config:
         "``flask chatbotkit-auth events``.",
     )
     events_keep: timedelta = _option(
-        "CHATBOTKIT_AUTH_EVENTS_KEEP", parse.duration(60), timedelta(days=90), "How long an event is kept."
+        "CHATBOTKIT_AUTH_EVENTS_KEEP", parse.duration(), timedelta(days=90), "How long an event is kept."
     )
     mail_link: bool = _option(
         "CHATBOTKIT_AUTH_MAIL_LINK",

@@ -71,8 +71,9 @@ def test_doctor_calls_the_api_of_the_adapter(make_app: MakeApp, chatbotkit_sandb
         ({**SOUND, "CHATBOTKIT_AUTH_AUTO_CRATE": True}, "warning", "Did you mean CHATBOTKIT_AUTH_AUTO_CREATE"),
         ({**SOUND, "CHATBOTKIT_AUTH_RATE_LIMITS": {"verify:email": None}}, "warning", "switches verify:email off"),
         ({**SOUND, "CHATBOTKIT_AUTH_CODE_LIFETIME": 3600, "provider": None}, "warning", "longer than 10 minutes"),
+        ({**SOUND, "CHATBOTKIT_AUTH_CODE_LIFETIME": 10, "provider": None}, "warning", "before most mails arrive"),
     ],
-    ids=["no key", "short key", "a slip", "no limit", "long codes"],
+    ids=["no key", "short key", "a slip", "no limit", "long codes", "short codes"],
 )
 def test_doctor_reads_the_configuration(
     chatbotkit_sandbox: Sandbox, config: dict[str, Any], state: str, text: str

@@ -14,6 +14,9 @@ from .findings import Look, from_hints
 MAX_CODE_LIFETIME = 600
 """Seconds that a code may be good for (OWASP ASVS 5.0, 6.5.5)."""
 
+MIN_CODE_LIFETIME = 60
+"""Seconds that most mails take at most, and a person to type the code."""
+
 MIN_SECRET_KEY = 16
 """Characters that a ``SECRET_KEY`` has when it was made at random."""
 
@@ -29,8 +32,11 @@ def configuration() -> Look:
     hints = unknown_keys(current_app.config)
     if len(key) < MIN_SECRET_KEY:
         hints.append("SECRET_KEY is short enough to be guessed; make one at random.")
-    if current_auth.provider.lifetime.total_seconds() > MAX_CODE_LIFETIME:
+    lifetime = current_auth.provider.lifetime.total_seconds()
+    if lifetime > MAX_CODE_LIFETIME:
         hints.append("Codes are good for longer than 10 minutes; lower CHATBOTKIT_AUTH_CODE_LIFETIME.")
+    if lifetime < MIN_CODE_LIFETIME:
+        hints.append("Codes expire before most mails arrive; raise CHATBOTKIT_AUTH_CODE_LIFETIME, which is in seconds.")
     if off := [name for name, rate in config.rate_limits.items() if rate is None]:
         hints.append(f"CHATBOTKIT_AUTH_RATE_LIMITS switches {', '.join(off)} off.")
     audience = getattr(config, "audience", None) or current_app.name
