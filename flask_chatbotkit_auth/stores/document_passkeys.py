@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .documents import DocumentStore, Step
+from .documents import DocumentStore
 from .passkeys import Added, Passkey, PasskeyStore, Used
 from .records import SessionRecord
+from .steps import Step
 
 if TYPE_CHECKING:
     from .events import Event

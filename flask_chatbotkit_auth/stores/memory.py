@@ -9,8 +9,9 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from .document_passkeys import DocumentPasskeys
-from .documents import KEPT, Change, Step
 from .events import Event, EventStore
+from .records import KEPT
+from .steps import Change, Step
 
 if TYPE_CHECKING:
     from limits.storage import Storage as LimitsStorage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ MAX_CODES = 2
 
 CLAIM_LASTS = timedelta(minutes=1)
 """How long a claim excludes other callers if its caller never finishes. It is longer than the work takes."""
+
+KEPT = timedelta(hours=1)
+"""How long an expired challenge is kept, so that a late visitor reads "expired" and not "unknown"."""
 
 Purpose = Literal["sign_in", "deletion", "address"]
 """The purpose of a challenge."""
@@ -232,3 +236,13 @@ def user_from(text: str) -> User:
     """Return the user that :func:`snapshot_of` wrote."""
     record = json.loads(text)
     return User.from_json({**record, "limits": record["meta"].pop("$limits", {})})
+
+
+def spent_key(name: str) -> str:
+    """Return the key of a name that is used or leased, which has a fixed length."""
+    return f"spent:{spent_id(name)}"
+
+
+def spent_id(name: str) -> str:
+    """Return the id of a name that is used or leased: its SHA-256 in hexadecimal."""
+    return hashlib.sha256(name.encode()).hexdigest()

@@ -12,9 +12,19 @@ from ..exceptions import ConfigurationError
 from ..measure import measured
 from ..user import User
 from .base import Store
-from .documents import KEPT, spent_key
 from .lua import LIMIT_SCRIPTS, PASSKEY_SCRIPTS, SCRIPTS
-from .records import CLAIM_LASTS, MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, snapshot_of
+from .records import (
+    CLAIM_LASTS,
+    KEPT,
+    MAX_CODES,
+    Attempt,
+    Challenge,
+    Outcome,
+    SessionRecord,
+    State,
+    snapshot_of,
+    spent_key,
+)
 from .redis_connect import connector, store_error
 from .redis_events import RedisEvents
 from .redis_passkeys import RedisPasskeys

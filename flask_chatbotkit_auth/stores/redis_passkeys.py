@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..clock import to_milliseconds
-from .documents import spent_key
 from .passkeys import Added, Passkey, PasskeyStore, Used
-from .records import SessionRecord
+from .records import SessionRecord, spent_key
 from .redis_values import fields, flat, text
 
 if TYPE_CHECKING:

@@ -17,10 +17,9 @@ from ..user import User
 from . import tables
 from .base import Store
 from .database import Database
-from .documents import spent_id
 from .inserts import insert_unless_there
 from .limits import SQLAlchemyStorage, counters
-from .records import CLAIM_LASTS, MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, snapshot_of
+from .records import CLAIM_LASTS, MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, snapshot_of, spent_id
 from .sql_events import SQLEvents
 from .sql_passkeys import SQLPasskeys
 
