@@ -21,8 +21,8 @@ from ..state import current_auth, current_state
 from ..stores.base import Challenge, SessionRecord, State
 from ..user import User
 from . import challenges
-from .challenges import Recipient
 from .counting import telling_limits
+from .delivery import Recipient
 from .pending import Pending
 
 _log = logging.getLogger("flask_chatbotkit_auth")

@@ -9,7 +9,7 @@ from ..state import current_auth, current_state
 from ..stores.base import Challenge, State
 from ..user import User
 from . import challenges
-from .challenges import Recipient
+from .delivery import Recipient
 from .pending import Pending
 
 

@@ -14,8 +14,9 @@ from ..login import renew
 from ..state import current_state
 from ..stores.base import Challenge, State
 from ..stores.records import Purpose
-from . import challenges, counting
-from .challenges import Recipient, refusals_told
+from . import challenges, counting, proof
+from .challenges import refusals_told
+from .delivery import Recipient, deliver
 
 LookUp = Callable[[str], Recipient]
 """Returns the recipient of a code for an address. It can raise ``APIError``."""
@@ -96,7 +97,7 @@ class Pending:
             recipient = look_up(identifier)
             challenge, code = challenges.create(identifier, self._purpose, self._user_id)
             self._begin(challenge, next)
-            challenges.deliver(challenge, code, challenge.expires_at, recipient, in_browser=self._in_browser)
+            deliver(challenge, code, challenge.expires_at, recipient, in_browser=self._in_browser)
         return challenge
 
     def resend_code(self, look_up: LookUp) -> Challenge:
@@ -124,7 +125,7 @@ class Pending:
             with counting.request_refunded(counted):
                 recipient = look_up(challenge.identifier)
                 code, expires_at = challenges.add_code(challenge)
-                challenges.deliver(challenge, code, expires_at, recipient, in_browser=self._in_browser)
+                deliver(challenge, code, expires_at, recipient, in_browser=self._in_browser)
         return self.latest() or challenge
 
     def prove(self, typed: str) -> Challenge:
@@ -143,7 +144,7 @@ class Pending:
                 raise _none_error()
             challenges.require_open(challenge)
             if not self.proved(challenge):
-                challenges.try_code(challenge, typed)
+                proof.try_code(challenge, typed)
                 self._holder.write({**self._holder.read(), "proved": True})
                 self._holder.renew()
         return challenge
@@ -162,7 +163,7 @@ class Pending:
                 raise _none_error()
             challenges.require_open(challenge)
             if not self.proved(challenge):
-                challenges.accept(challenge)
+                proof.accept(challenge)
                 self._holder.write({**self._holder.read(), "proved": True})
                 self._holder.renew()
         return challenge

@@ -30,7 +30,7 @@ from ..stores.base import Challenge, SessionRecord, State
 from ..user import User
 from . import challenges
 from .arrival import arrived
-from .challenges import Recipient
+from .delivery import Recipient
 from .pending import Pending
 
 _log = logging.getLogger("flask_chatbotkit_auth")
