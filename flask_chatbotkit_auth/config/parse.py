@@ -111,9 +111,9 @@ def adapter(value: object) -> str:
     return "partner" if kind == "user" else kind
 
 
-def mailbox(value: object) -> str:
-    """Return the text of a mailbox: an address, with or without a name."""
-    mailbox = text(value)
+def mailbox(value: object) -> str | tuple[str, str]:
+    """Return a mailbox: an address, with or without a name, or the pair of both that Flask-Mail takes."""
+    mailbox = (value[0], value[1]) if isinstance(value, (tuple, list)) and len(value) == 2 else text(value)
     parse_mailbox(mailbox)
     return mailbox
 

@@ -424,14 +424,15 @@ class Config:
         "Check the mail server's certificate against its name. Turn it off only for a relay on the same machine.",
         example="False",
     )
-    mail_sender: str | None = _option(
+    mail_sender: str | tuple[str, str] | None = _option(
         "CHATBOTKIT_AUTH_MAIL_SENDER",
         parse.mailbox,
         None,
-        "The sender of emails: an address, or a name and an address. Default: ``MAIL_DEFAULT_SENDER`` of Flask-Mail.",
+        "The sender of emails: an address, or a name and an address, as one text or as a pair. Default: "
+        "``MAIL_DEFAULT_SENDER`` of Flask-Mail.",
         example='"Corner Shop <hello@shop.example>"',
     )
-    mail_reply_to: str | None = _option(
+    mail_reply_to: str | tuple[str, str] | None = _option(
         "CHATBOTKIT_AUTH_MAIL_REPLY_TO",
         parse.mailbox,
         None,

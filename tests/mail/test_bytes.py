@@ -104,6 +104,18 @@ def test_what_is_ascii_is_encoded_nowhere(make_app: MakeApp, chatbotkit_outbox: 
     assert sent.count(b"Content-Transfer-Encoding: 7bit") == 2
 
 
+@pytest.mark.parametrize("sender", [("Shop, Inc.", "hello@shop.example"), ["Ädas Läden", "hello@shop.example"]])
+def test_a_sender_may_be_a_pair_as_in_flask_mail(
+    make_app: MakeApp, chatbotkit_outbox: list[Message], post: Post, sender: Any
+) -> None:
+    app = make_app(CHATBOTKIT_AUTH_MAIL_SENDER=sender, CHATBOTKIT_AUTH_MAIL_REPLY_TO=sender)
+    assert post(app.test_client(), "/auth/sign-in", {"email": "ada@example.com"}).status_code == 200
+    message = parsed(chatbotkit_outbox[0].as_bytes())
+    for header in ("From", "Reply-To"):
+        (shown,) = message[header].addresses
+        assert [shown.display_name, shown.addr_spec] == list(sender)
+
+
 @pytest.mark.parametrize(
     "name", ["x" * 400, "x" * 2000, "Ein sehr langer Name " * 20, "Läden " * 60, "a =?utf-8?q?b?= c"]
 )
