@@ -16,14 +16,15 @@ def wants_json() -> bool:
     """Return whether to answer with JSON: to a JSON request, or if ``Accept`` names it with at least the weight of HTML."""
     if request.is_json or request.endpoint in _JSON_ALONE or is_app_request():
         return True
-    if "application/json" not in request.environ.get("HTTP_ACCEPT", ""):
+    if "application/json" not in request.environ.get("HTTP_ACCEPT", "").lower():
         return False  # this is so for the pages of a browser, and spares parsing the header
-    accept = request.accept_mimetypes
-    named = {kind for kind, _quality in accept}
-    if "application/json" not in named:
-        return False
-    json, html = accept["application/json"], accept["text/html"]
-    return json > html or (json == html > 0 and "text/html" not in named)
+    weights: dict[str, float] = {}
+    for kind, weight in request.accept_mimetypes:
+        name = kind.partition(";")[0].lower()  # parameters, such as a charset, change nothing
+        weights[name] = max(weight, weights.get(name, 0))
+    json = weights.get("application/json", 0)
+    html = weights.get("text/html", max(weights.get("text/*", 0), weights.get("*/*", 0)))
+    return json > html or (json == html > 0 and "text/html" not in weights)
 
 
 def optional_text(name: str) -> str | None:
