@@ -147,7 +147,7 @@ class SoftwareAuthenticator:
 
 def _post(client: FlaskClient, path: str, prefix: str, body: dict[str, Any]) -> TestResponse:
     token = client.get(f"{prefix}/session").get_json()["csrf_token"]
-    return client.post(path, json=body, headers={"X-CSRFToken": token})
+    return client.post(path, json=body, headers={"X-CSRFToken": token, "Sec-Fetch-Site": "same-origin"})
 
 
 def _bytes(text: str) -> bytes:

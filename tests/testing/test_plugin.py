@@ -38,6 +38,15 @@ SignedIn = Callable[..., User]
 SignIn = Callable[..., TestResponse]
 
 
+def test_a_site_that_is_served_over_https_is_signed_in_to(
+    make_app: MakeApp, sign_in: SignIn, post: Callable[..., TestResponse]
+) -> None:
+    client = make_app(PREFERRED_URL_SCHEME="https", SESSION_COOKIE_SECURE=True).test_client()
+    assert sign_in(client, ADA).status_code == 200
+    assert is_in(client)
+    assert post(client, "/auth/sign-out").status_code == 200
+
+
 # Signed in at once
 
 
