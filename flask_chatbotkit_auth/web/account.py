@@ -44,9 +44,9 @@ def own(view: View) -> View:
             return failed(401, "not_signed_in", _("You're not signed in. Sign in to continue."))
         # Only a GET can be the target after a sign-in. After a POST it is the page of the form.
         back = url_for("chatbotkit_auth.account")
-        if request.method == "GET":
+        if request.method != "POST":
             back = request.script_root + request.full_path.rstrip("?")
-        return redirect(url_for("chatbotkit_auth.sign_in", next=back), 302 if request.method == "GET" else 303)
+        return redirect(url_for("chatbotkit_auth.sign_in", next=back), 303 if request.method == "POST" else 302)
 
     return guarded
 

@@ -104,4 +104,4 @@ def _new_token() -> dict[str, str]:
 def _prove_first() -> AnyResponse:
     """Redirect to the sign-in page, and back here afterwards. Signing in again is the proof."""
     back = url_for("chatbotkit_auth.account_email")
-    return redirect(url_for("chatbotkit_auth.sign_in", again=1, next=back), 302 if request.method == "GET" else 303)
+    return redirect(url_for("chatbotkit_auth.sign_in", again=1, next=back), 303 if request.method == "POST" else 302)

@@ -71,5 +71,5 @@ def _elsewhere() -> AnyResponse:
         return failed(400, "no_challenge", sentence)
     if current_session() is not None:
         # Probably by this link, which was opened again. The page shows the address.
-        return redirect(url_for("chatbotkit_auth.account"), 302 if request.method == "GET" else 303)
+        return redirect(url_for("chatbotkit_auth.account"), 303 if request.method == "POST" else 302)
     return message_page(Flash(400, sentence, "no_challenge", title=_("Open it in the other browser")))

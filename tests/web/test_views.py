@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from html import unescape
 from typing import Any
 
@@ -244,6 +245,22 @@ def test_a_mail_scanner_consumes_nothing(
     assert len(chatbotkit_outbox) == 1
     browser.open("/auth/verify").submit("/auth/verify", code=code)
     assert client.get("/dashboard").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/auth/account?tab=2", "/auth/account/email", "/auth/sign-in", "/auth/verify", "/auth/link?t=x"]
+)
+@pytest.mark.parametrize("signed_in", [False, True])
+def test_head_answers_as_get_does(make_app: MakeApp, sign_in: SignIn, clock: Clock, path: str, signed_in: bool) -> None:
+    app = make_app(
+        CHATBOTKIT_AUTH_EMAIL_CHANGE=True, CHATBOTKIT_AUTH_MAIL_LINK=True, CHATBOTKIT_AUTH_ORIGIN="http://localhost"
+    )
+    client = app.test_client()
+    if signed_in:
+        sign_in(client, ADA)
+        clock.advance(timedelta(hours=2))
+    got, head = client.get(path), client.head(path)
+    assert (head.status_code, head.location) == (got.status_code, got.location)
 
 
 def test_the_session_is_json_even_when_it_cannot_be_read(
