@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .base import MAX_CODES, Attempt, Challenge, Outcome, SessionRecord, State, Store
@@ -28,6 +29,15 @@ def open_store(url: str | URL, *, pool: int = 5) -> Store:
     from .sqlalchemy import SQLAlchemyStore
 
     return SQLAlchemyStore(url, pool=pool)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        # So that ``stores.redis`` needs no import of its own, and a store that is not used loads no library.
+        if name in ("redis", "sqlalchemy"):
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [

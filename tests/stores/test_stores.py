@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from flask_chatbotkit_auth import ConfigurationError, MemoryStore, User
+from flask_chatbotkit_auth import ConfigurationError, MemoryStore, User, stores
 from flask_chatbotkit_auth.stores import Outcome, Store, open_store
 from flask_chatbotkit_auth.stores.redis import RedisStore
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
@@ -262,3 +263,11 @@ def test_the_scheme_of_the_url_chooses_the_store() -> None:
         assert isinstance(open_store(url), RedisStore)
     for url in ("sqlite:///x.db", "postgresql://localhost/x", "mysql://localhost/x", "mariadb://localhost/x"):
         assert isinstance(open_store(url), SQLAlchemyStore)
+
+
+@pytest.mark.parametrize("name", ["stores.sqlalchemy.SQLAlchemyStore", "stores.redis.RedisStore"])
+def test_a_store_is_found_by_its_whole_name(name: str) -> None:
+    code = f"from flask_chatbotkit_auth import stores; print({name}.__name__)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.stdout.strip() == name.rpartition(".")[2], told.stderr
+    assert not hasattr(stores, "mongo")
