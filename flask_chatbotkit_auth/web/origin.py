@@ -40,6 +40,10 @@ def check_csrf() -> None:
     if request.method in ("GET", "HEAD", "OPTIONS") or not current_app.config.get("WTF_CSRF_ENABLED", True):
         return
     if is_app_request():  # it does not use cookies, which another site could make a browser send
+        if not request.is_json and "Authorization" not in request.headers:
+            # A page of any site can send a form without asking (CORS). Its visitors would send codes to somebody's address,
+            # and use up limits.
+            _check_origin()
         return
     known = _check_origin()
     if g.get("csrf_valid"):  # the application has already checked the token

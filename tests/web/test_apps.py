@@ -827,6 +827,30 @@ def test_apps_are_asked_for_no_origin_and_no_csrf_token(
     assert client.post("/auth/account/profile", json={"name": "Ada"}, **https).status_code == 200
 
 
+FORM, PLAIN = "application/x-www-form-urlencoded", "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example", "Content-Type": FORM}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "null", "Content-Type": FORM}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example", "Content-Type": PLAIN}, 403),
+        ({"Origin": "https://evil.example", "Content-Type": FORM}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://front.example", "Content-Type": FORM}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Content-Type": FORM}, 200),
+        ({"Content-Type": FORM}, 200),
+    ],
+)
+def test_no_page_has_its_visitors_ask_for_codes(
+    make_app: MakeApp, chatbotkit_outbox: list[Message], headers: dict[str, str], status: int
+) -> None:
+    app = make_app(CHATBOTKIT_AUTH_APP_SESSIONS=True, CHATBOTKIT_AUTH_TRUSTED_ORIGINS=["https://front.example"])
+    answer = app.test_client().post("/auth/app/sign-in", data=f"email={ADA}", headers=headers)
+    assert (answer.status_code, answer.is_json) == (status, True)
+    assert len(chatbotkit_outbox) == (status == 200)
+
+
 def test_with_host_matching_and_another_prefix(make_app: MakeApp, chatbotkit_outbox: list[Message]) -> None:
     app = make_app(CHATBOTKIT_AUTH_APP_SESSIONS=True, CHATBOTKIT_AUTH_URL_PREFIX="/members")
     answer = app.test_client().post("/members/app/sign-in", json={"email": ADA})
