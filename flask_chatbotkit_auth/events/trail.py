@@ -15,6 +15,7 @@ from ..device import device_name
 from ..exceptions import StoreError
 from ..identifier import mask
 from ..keys import keyed_digest, secret_keys
+from ..remote import client_networks
 from ..stores.base import SessionRecord
 from ..stores.events import Event, EventStore, event_id
 
@@ -90,7 +91,9 @@ class Trail:
 
     def add_refusal(self, kind: str, **facts: Any) -> None:
         """Write an event that anybody can cause, unless :data:`MOST_REFUSALS` were written about the same address."""
-        if self._may_write(f"{kind}:{facts.get('identifier') or facts.get('user_id') or facts.get('ip')}"):
+        # Of an IPv6 client the widest network counts, since it can use a new address for each request.
+        about = facts.get("identifier") or facts.get("user_id") or client_networks(facts.get("ip"))[-1][0]
+        if self._may_write(f"{kind}:{about}"):
             self.add(kind, **facts)
 
     def of_person(self, user_id: str, *, before: str | None = None, limit: int = 100) -> list[Event]:

@@ -187,6 +187,15 @@ def test_refusals_that_no_limit_counts_fill_no_store(make_app: MakeApp, clock: C
     assert kinds(app).count("code_refused") == MOST_REFUSALS + 1
 
 
+def test_a_client_with_many_addresses_fills_no_store(make_app: MakeApp) -> None:
+    app = make_app(**ON)
+    for number in range(2 * MOST_REFUSALS):
+        client = app.test_client()
+        client.environ_base["REMOTE_ADDR"] = f"2001:db8:1:{number:x}::1"
+        send(client, "/sign-in", email="no address")
+    assert kinds(app).count("code_refused") == MOST_REFUSALS
+
+
 def test_events_are_kept_for_as_long_as_is_set(make_app: MakeApp, sign_in: SignIn, clock: Clock) -> None:
     app = make_app(CHATBOTKIT_AUTH_EVENTS_KEEP=timedelta(days=2), **ON)
     sign_in(app.test_client(), ADA)
