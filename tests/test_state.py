@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_login import AnonymousUserMixin
+from flask_mail import Message
 from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth import (
@@ -21,6 +22,7 @@ from flask_chatbotkit_auth import (
     NotAuthorized,
     NotFound,
     PartnerAdapter,
+    StoreError,
     User,
     current_auth,
     session_ended,
@@ -241,3 +243,24 @@ def test_normal_traffic_sweeps_what_is_over(make_app: MakeApp, clock: Clock) -> 
         largest = max(largest, len(store.keys("challenge:")))
     # A challenge is over after 10 minutes and kept for another hour, 35 of them; the sweep comes with every 64th.
     assert largest <= 35 + 64 + 1
+
+
+def test_a_sweep_that_fails_costs_nobody_their_code(
+    make_app: MakeApp,
+    monkeypatch: pytest.MonkeyPatch,
+    chatbotkit_outbox: list[Message],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:ip": None, "request:email": None})
+
+    def fail(**_: object) -> int:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(app.extensions["chatbotkit_auth"].store, "purge", fail)
+    client = app.test_client()
+    token = client.get("/auth/session").get_json()["csrf_token"]
+    for _ in range(64):
+        answer = client.post("/auth/sign-in", json={"email": "ada@example.com"}, headers={"X-CSRFToken": token})
+        assert answer.status_code == 200
+    assert len(chatbotkit_outbox) == 64
+    assert caplog.text.count("expired records could not be deleted (the disk is full)") == 1
