@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_login import login_user
 
 from flask_chatbotkit_auth import ChatBotKitAuth, MemoryStore, User, session_ended, user_deleted
 from flask_chatbotkit_auth.stores import SessionRecord
@@ -148,10 +149,29 @@ def test_the_oldest_session_ends_where_there_are_too_many(worker: Worker, clock:
     assert [is_in(client) for client in clients] == [False, True, True, True]
 
 
+def test_a_session_that_has_expired_takes_no_place_whichever_way_somebody_signs_in(
+    worker: Worker, clock: Clock, sign_in: SignIn
+) -> None:
+    app = worker(CHATBOTKIT_AUTH_SESSIONS_MAX=2, CHATBOTKIT_AUTH_SESSION_IDLE=3600)
+    app.add_url_rule("/other-way/<id>", view_func=lambda id: str(login_user(auth_of(app).adapter.get(id))))
+    used, unused, another = (app.test_client() for _ in range(3))
+    sign_in(used, ADA)
+    clock.advance(60)
+    sign_in(unused, ADA)
+    for _ in range(3):
+        clock.advance(1800)
+        assert is_in(used)
+    assert another.get(f"/other-way/{user_id_of(used)}").text == "True"
+    assert [is_in(client) for client in (used, unused, another)] == [True, False, True]
+
+
 def test_a_store_of_an_earlier_release_ends_the_oldest_in_a_step_of_its_own(
     make_app: MakeApp, clock: Clock, sign_in: SignIn
 ) -> None:
     class Earlier(MemoryStore):
+        def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:  # type: ignore[override]
+            return super().end_oldest_sessions(user_id, keep=keep)
+
         def complete(  # type: ignore[override]
             self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None
         ) -> bool:

@@ -73,8 +73,9 @@ class SessionRegistry:
         # Even if the store is rarely asked, the use of a session must be written before it counts as idle.
         self._check = min(config.session_check, config.session_idle / 4)
         self._touch_after = min(_TOUCH, config.session_idle / 4)
-        taken = signature(store.complete).parameters.values()
-        self._completes_with_cap = any(each.name == "max_sessions" or each.kind is each.VAR_KEYWORD for each in taken)
+        # A store that was written for an earlier release does not have these arguments.
+        self._completes_with_cap = _takes(store.complete, "max_sessions")
+        self._ends_by_time = _takes(store.end_oldest_sessions, "now")
         self._look_twice = SecondLook()
         self.look_twice_for_code: SecondLook = SecondLook()
         """Looks for a challenge. It is not the one for sessions: a session that has ended must not cost anybody a code."""
@@ -103,7 +104,6 @@ class SessionRegistry:
         """
         token, record = self.draft(user, identifier=challenge.identifier, method=method, client=client, name=name)
         told = None if event is None else event(record)
-        # A store that was written for an earlier release ends the oldest sessions in a separate step.
         cap = {"max_sessions": self._config.sessions_max} if self._completes_with_cap else {}
         if not self._store.complete(challenge.id, record, now=record.created_at, event=told, **cap):
             raise NoChallenge("this challenge was used before")
@@ -182,8 +182,10 @@ class SessionRegistry:
 
     def _end_oldest(self, record: SessionRecord) -> None:
         if self._config.sessions_max is not None:
+            time = {"now": record.created_at} if self._ends_by_time else {}
             try:
-                self._cache.forget(*self._store.end_oldest_sessions(record.user.id, keep=self._config.sessions_max))
+                ended = self._store.end_oldest_sessions(record.user.id, keep=self._config.sessions_max, **time)
+                self._cache.forget(*ended)
             except StoreError as error:
                 _log.warning("the oldest sessions of user %s could not be ended (%s)", record.user.id, error)
 
@@ -433,6 +435,10 @@ class SessionRegistry:
     def _end_gone(self, user_id: str, user: User | None) -> None:
         if self.end_all(user_id, reason="gone"):
             emit(user_deleted, _app(), user_id=user_id, user=user)
+
+
+def _takes(method: Callable[..., object], name: str) -> bool:
+    return any(each.name == name or each.kind is each.VAR_KEYWORD for each in signature(method).parameters.values())
 
 
 def _client_address() -> str | None:

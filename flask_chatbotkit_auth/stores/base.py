@@ -197,8 +197,11 @@ class Store(ABC):
         """End every session of the user except the one with the id ``keep``. Return the ids of those that were ended."""
 
     @abstractmethod
-    def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:
-        """End the sessions of the user that were opened first, so that ``keep`` stay; return the ids of those that ended."""
+    def end_oldest_sessions(self, user_id: str, *, keep: int, now: datetime | None = None) -> list[str]:
+        """End the sessions of the user that were opened first, so that ``keep`` stay; return the ids of those that ended.
+
+        :param now: sessions that have expired by then do not count. ``None`` counts them.
+        """
 
     @abstractmethod
     def end_all_sessions(self) -> int:

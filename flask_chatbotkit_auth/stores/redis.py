@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ..clock import to_milliseconds
+from ..clock import EPOCH, to_milliseconds
 from ..exceptions import ConfigurationError
 from ..measure import measured
 from ..user import User
@@ -226,8 +226,9 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
         ended = self._run("end_sessions", [self._user_key(user_id)], self._session_key(""), keep or "")
         return [text(each) for each in ended]
 
-    def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:
-        ended = self._run("end_oldest_sessions", [self._user_key(user_id)], self._session_key(""), keep)
+    def end_oldest_sessions(self, user_id: str, *, keep: int, now: datetime | None = None) -> list[str]:
+        moment = to_milliseconds(now or EPOCH)
+        ended = self._run("end_oldest_sessions", [self._user_key(user_id)], self._session_key(""), keep, moment)
         return [text(each) for each in ended]
 
     def end_all_sessions(self) -> int:

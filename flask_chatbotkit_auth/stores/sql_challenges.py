@@ -162,7 +162,6 @@ class SQLChallenges(SQLSessions):
         max_sessions: int | None = None,
     ) -> bool:
         values = {"_id": challenge_id, "now": to_milliseconds(now), "_user_id": session.user.id}
-        lasts = self._sessions.c.expires_at > to_milliseconds(now)
 
         def work(connection: Connection) -> bool | None:
             if max_sessions is None:
@@ -179,7 +178,7 @@ class SQLChallenges(SQLSessions):
                 connection.execute(self._lock_sessions, values)
             self._insert_session(connection, session, event)
             if crowded:
-                others = self._oldest(session.user.id, max_sessions - 1).where(lasts, self._sessions.c.id != session.id)
+                others = self._oldest(session.user.id, max_sessions - 1, now).where(self._sessions.c.id != session.id)
                 if ids := connection.execute(others).scalars().all():
                     connection.execute(sa.delete(self._sessions).where(self._sessions.c.id.in_(sorted(ids))))
             return crowded
@@ -189,8 +188,7 @@ class SQLChallenges(SQLSessions):
             # Two sign-ins do not see each other where there was no session to wait for, nor where an application's engine
             # reads what there was when it began. The one that looks last sees both.
             with suppress(StoreError):  # the sign-in is done, and the next one looks again
-                for row in self.database.all(self._oldest(session.user.id, max_sessions).where(lasts)):
-                    self.end_session(row.id)
+                self.end_oldest_sessions(session.user.id, keep=max_sessions, now=now)
         return crowded is not None
 
     def _complete_and_count(self, connection: Connection, values: Mapping[str, object]) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ..clock import to_milliseconds
+from ..clock import EPOCH, to_milliseconds
 from ..user import User
 from . import tables
 from .base import Store
@@ -111,13 +111,13 @@ class SQLSessions(Store):
 
         return self.database.run(work)
 
-    def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:
-        ids = [row.id for row in self.database.all(self._oldest(user_id, keep))]
+    def end_oldest_sessions(self, user_id: str, *, keep: int, now: datetime | None = None) -> list[str]:
+        ids = [row.id for row in self.database.all(self._oldest(user_id, keep, now or EPOCH))]
         return [id for id in ids if self.end_session(id)]
 
-    def _oldest(self, user_id: str, keep: int) -> sa.Select[tuple[str]]:
+    def _oldest(self, user_id: str, keep: int, now: datetime) -> sa.Select[tuple[str]]:
         table = self._sessions
-        theirs = sa.select(table.c.id).where(table.c.user_id == user_id)
+        theirs = sa.select(table.c.id).where(self._live(user_id, now))
         return theirs.order_by(table.c.created_at.desc(), table.c.id).offset(keep).limit(_MANY)
 
     def end_all_sessions(self) -> int:

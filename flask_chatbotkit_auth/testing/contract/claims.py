@@ -170,6 +170,14 @@ class Claims:
         assert sorted(store.end_oldest_sessions(USER.id, keep=3)) == ["s0", "s1"]
         assert sorted(each.id for each in store.list_sessions(USER.id, now=NOW)) == ["s2", "s3", "s4"]
 
+    def test_a_session_that_has_expired_takes_no_place(self, store: Store) -> None:
+        for number in range(3):
+            store.add_session(session(f"s{number}", created_at=later(number)), now=NOW)
+        store.add_session(session("over", created_at=later(9), expires_at=later(10)), now=NOW)
+        assert store.end_oldest_sessions(USER.id, keep=3, now=later(10)) == []
+        assert store.end_oldest_sessions(USER.id, keep=2, now=later(10)) == ["s0"]
+        assert sorted(each.id for each in store.list_sessions(USER.id, now=later(10))) == ["s1", "s2"]
+
     def test_completing_ends_what_was_opened_first(self, store: Store) -> None:
         for number in range(4):
             store.add_session(session(f"s{number}", created_at=later(number)), now=NOW)
