@@ -21,14 +21,7 @@ from ..exceptions import ConfigurationError, StoreError
 from ..measure import measured
 from . import schema
 from .engines import BUSY_TIMEOUT, check_engine, check_url, make_engines
-from .sql_errors import (
-    lost_against_another,
-    made_by_another,
-    no_table,
-    store_error,
-    takes_no_writes,
-    too_many_connections,
-)
+from .sql_errors import is_conflict, is_read_only, made_by_another, no_table, store_error, too_many_connections
 
 Result = TypeVar("Result")
 Values = Mapping[str, object]
@@ -132,9 +125,9 @@ class Database:
                     self.create_tables()
                 elif tries_left and too_many_connections(error):
                     time.sleep(_PAUSE * (_TRIES - tries_left))
-                elif takes_no_writes(error) and error.connection_invalidated and not moved:
+                elif is_read_only(error) and error.connection_invalidated and not moved:
                     moved = True  # another server may be the primary now, and a new connection finds it
-                elif not (tries_left and lost_against_another(error)):
+                elif not (tries_left and is_conflict(error)):
                     raise store_error(error) from error
             except SQLAlchemyError as error:
                 raise store_error(error) from error
@@ -258,7 +251,7 @@ class Database:
                 time.sleep(_PAUSE * (_TRIES - tries_left))
             except SQLAlchemyError as error:
                 raise store_error(error) from error
-            except schema.AnotherIsAtIt:
+            except schema.LockTimeout:
                 if not tries_left:
                     raise StoreError(
                         "another process has been making the tables of the sign-in store for long; try again later"

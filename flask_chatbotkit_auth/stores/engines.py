@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from ..exceptions import ConfigurationError, StoreError
-from .sql_errors import is_left_behind
+from .sql_errors import may_have_failed_over
 
 BUSY_TIMEOUT = 5
 """Seconds to wait for a lock, for a free connection in the pool, and for a server to accept a connection."""
@@ -106,7 +106,7 @@ def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
     options["connect_args"] = {key: value for key, value in given.items() if key not in url.query}
     if backend == "postgresql":
         engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", **options)
-        event.listen(engine, "handle_error", _leave)
+        event.listen(engine, "handle_error", _disconnect)
         transactional = engine.execution_options(isolation_level="READ COMMITTED")
         if "options" not in url.query:
             _bound_waiting(engine, transactional)
@@ -114,15 +114,15 @@ def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
     # Each step is one conditional write. The gap locks of the stricter default would only cause deadlocks. Each transaction
     # ends before its connection returns to the pool, so a ROLLBACK there would waste a round trip.
     engine = sa.create_engine(url, isolation_level="READ COMMITTED", pool_reset_on_return=None, **options)
-    event.listen(engine, "handle_error", _leave)
+    event.listen(engine, "handle_error", _disconnect)
     if "init_command" in url.query:
         event.listen(engine, "connect", lambda connection, _record: connection.cursor().execute(_LOCK_TIMEOUT))
     return engine, engine
 
 
-def _leave(context: ExceptionContext) -> None:
+def _disconnect(context: ExceptionContext) -> None:
     """Replace the connections to a server that has become a replica, or to a node that has lost the other nodes."""
-    if is_left_behind(context.sqlalchemy_exception or context.original_exception):
+    if may_have_failed_over(context.sqlalchemy_exception or context.original_exception):
         context.is_disconnect = True
 
 

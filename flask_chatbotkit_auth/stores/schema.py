@@ -19,7 +19,7 @@ VERSION = 3
 
 _NAME = "chatbotkit_auth_schema"
 
-_PATIENCE = 5
+_LOCK_TIMEOUT = 5
 """Seconds of one wait while another process creates the tables. Only for MySQL; the other engines have their own limit."""
 
 _UNUSED = {"ix_chatbotkit_auth_sessions_expires_at"}
@@ -30,8 +30,8 @@ FILLFACTOR = "chatbotkit_auth_fillfactor"
 """The key in a table's ``info`` for the percentage of a page that PostgreSQL fills with new rows."""
 
 
-class AnotherIsAtIt(Exception):
-    """Another process is still creating the tables."""
+class LockTimeout(Exception):
+    """Another process has held the lock for creating the tables for too long."""
 
 
 def is_current(connection: Connection, metadata: sa.MetaData) -> bool:
@@ -45,7 +45,7 @@ def is_current(connection: Connection, metadata: sa.MetaData) -> bool:
 
 def make(connection: Connection, metadata: sa.MetaData) -> None:
     """Create missing tables, columns and indexes, drop the unused indexes, and write the version."""
-    with _alone(connection):
+    with _locked(connection):
         metadata.create_all(connection)
         inspector = sa.inspect(connection)
         for table in metadata.tables.values():
@@ -85,7 +85,7 @@ def _note_version(connection: Connection, metadata: sa.MetaData) -> None:
 
 
 @contextmanager
-def _alone(connection: Connection) -> Iterator[None]:
+def _locked(connection: Connection) -> Iterator[None]:
     """Let one process at a time run the code inside, with a lock in the database that ends with the transaction."""
     dialect = connection.dialect.name
     if dialect == "postgresql":
@@ -97,8 +97,8 @@ def _alone(connection: Connection) -> Iterator[None]:
         # In MySQL, creating a table ends the transaction. So the lock belongs to the connection, and is released below. Names
         # of locks are shared by all databases of the server. MySQL 9 has neither SHA1 nor MD5.
         name = sa.func.concat(f"{_NAME}:", sa.func.left(sa.func.sha2(sa.func.database(), 256), 20))
-        if not connection.execute(sa.select(sa.func.get_lock(name, _PATIENCE))).scalar():
-            raise AnotherIsAtIt
+        if not connection.execute(sa.select(sa.func.get_lock(name, _LOCK_TIMEOUT))).scalar():
+            raise LockTimeout
         try:
             yield
         finally:

@@ -85,7 +85,7 @@ class SQLChallenges(SQLSessions):
     def try_code(self, challenge_id: str, digests: Sequence[str], *, now: datetime, max_attempts: int) -> Attempt:
         digests, moment = digests or [""], to_milliseconds(now)
         values: dict[str, object] = {"_id": challenge_id, "now": moment, "max_attempts": max_attempts}
-        values.update({f"given_{position}": digest for position, digest in enumerate(digests)})
+        values.update({f"candidate_{position}": digest for position, digest in enumerate(digests)})
         gate, returning_gate = self._gates(len(digests))
 
         def work(connection: Connection) -> Attempt:

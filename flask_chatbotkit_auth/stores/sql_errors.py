@@ -17,7 +17,7 @@ _CONFLICTS = {"40001", "40P01", 1213, 1020}
 _READ_ONLY: set[Code] = {"25006", 1290, 1792, 1836}
 
 # A node of Galera has lost the majority. It does not know whether its last COMMIT succeeded.
-_ALONE: set[Code] = {1047}
+_NO_QUORUM: set[Code] = {1047}
 
 # Another process may have changed the same table. PostgreSQL: the table, column, index or its type exists already; the
 # catalogue was updated concurrently; a lock was not obtained. MySQL: the table, column or index exists already, or does not
@@ -49,7 +49,7 @@ _CURES = (
         "write to a file of SQLite and its folder",
     ),
     (
-        _ALONE,
+        _NO_QUORUM,
         "this node of Galera has lost the majority of its cluster and takes nothing; look at wsrep_cluster_status",
     ),
     (
@@ -91,7 +91,7 @@ _TEXTS = (
 )
 
 
-def lost_against_another(error: DBAPIError) -> bool:
+def is_conflict(error: DBAPIError) -> bool:
     """Return whether a transaction failed because of another one, and can run again."""
     return code(error) in _CONFLICTS
 
@@ -108,14 +108,14 @@ def no_table(error: DBAPIError) -> bool:
     )
 
 
-def takes_no_writes(error: DBAPIError) -> bool:
+def is_read_only(error: DBAPIError) -> bool:
     """Return whether the server refused a change since it is read-only. The connection is of no use any more."""
     return code(error) in _READ_ONLY
 
 
-def is_left_behind(error: BaseException) -> bool:
+def may_have_failed_over(error: BaseException) -> bool:
     """Return whether another server may have replaced the one that this error comes from."""
-    return isinstance(error, DBAPIError) and code(error) in _READ_ONLY | _ALONE
+    return isinstance(error, DBAPIError) and code(error) in _READ_ONLY | _NO_QUORUM
 
 
 def too_many_connections(error: DBAPIError) -> bool:

@@ -159,13 +159,13 @@ def _long_text(database: Database) -> sa.types.TypeEngine[str]:
 def gate(table: sa.Table, digests: int) -> sa.Update:
     """Return the statement that compares a code and counts it if it is wrong. ``digests`` is the number of valid keys.
 
-    Parameters: ``_id``, ``now``, ``max_attempts``, ``given_0`` and so on.
+    Parameters: ``_id``, ``now``, ``max_attempts``, ``candidate_0`` and so on (the digest of the typed code with each key).
     """
     now = sa.bindparam("now", type_=sa.BigInteger)
     # This comparison does not need constant time: an attacker cannot choose digests without the key.
     right = sa.or_(
         *(
-            sa.and_(table.c[f"digest_{slot}"] == sa.bindparam(f"given_{position}"), _slot_expiry(table, slot) > now)
+            sa.and_(table.c[f"digest_{slot}"] == sa.bindparam(f"candidate_{position}"), _slot_expiry(table, slot) > now)
             for slot in range(1, MAX_CODES + 1)
             for position in range(digests)
         )
