@@ -27,10 +27,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, Response, abort, current_app, g, jsonify, render_template, request
+import click
+from flask import Blueprint, Flask, Response, abort, current_app, g, jsonify, redirect, render_template, request
 from flask_mail import Message, email_dispatched
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import is_running_from_reloader
+from werkzeug.wrappers import Response as AnyResponse
 
 from flask_chatbotkit_auth import current_auth
 from flask_chatbotkit_auth.testing import Sandbox
@@ -138,11 +140,11 @@ def init_app(app: Flask, create_app: Callable[..., Flask]) -> None:
     """Run an application on the stand-in, with its twin in the other mode beside it."""
     demo = app.config.get("EXAMPLE_DEMO") or _begin(app)
     app.config.update(CHATBOTKIT_API_SECRET=SECRET, MAIL_SUPPRESS_SEND=True)
-    # Links in mails begin with it. `flask run` serves this one unless it is told otherwise.
-    app.config.setdefault("CHATBOTKIT_AUTH_ORIGIN", os.environ.get("CHATBOTKIT_AUTH_ORIGIN", "http://localhost:5000"))
+    # Links in mails begin with it, and passkeys belong to it: they take a name, and no 127.0.0.1.
+    here = f"http://localhost:{_port()}"
+    app.config.setdefault("CHATBOTKIT_AUTH_ORIGIN", os.environ.get("CHATBOTKIT_AUTH_ORIGIN", here))
     app.config.setdefault("CHATBOTKIT_AUTH_NOTICES", True)
     app.config.setdefault("CHATBOTKIT_AUTH_MAIL_LINK", True)
-    # A passkey belongs to a name. So it works at http://localhost, and not at http://127.0.0.1.
     app.config.setdefault("CHATBOTKIT_AUTH_PASSKEYS", find_spec("webauthn") is not None)
     # On the account page, and not between a code and the chat.
     app.config.setdefault("CHATBOTKIT_AUTH_PASSKEY_OFFER", False)
@@ -180,6 +182,12 @@ def _begin(app: Flask) -> Demo:
     return demo
 
 
+def _port() -> int:
+    """Return the port of the `flask run` that is making the application; by default 5000, as it is there."""
+    command = click.get_current_context(silent=True)
+    return (command and command.params.get("port")) or 5000
+
+
 def _inbox_state(app: Flask) -> str:
     if app.debug or app.config.get("DEMO"):
         return "arrive at the page /inbox"
@@ -214,6 +222,16 @@ def current_demo() -> Demo:
 @bp.app_context_processor
 def _offer_demo() -> dict[str, Any]:
     return {"demo": current_demo()}
+
+
+@bp.before_app_request
+def _lead_to_origin() -> AnyResponse | None:
+    """Lead a browser from the address that `flask run` prints to the name that mails and passkeys know."""
+    origin = urlsplit(current_app.config["CHATBOTKIT_AUTH_ORIGIN"])
+    printed = (origin.hostname, request.host) == ("localhost", f"127.0.0.1:{origin.port}")
+    if printed and request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+        return redirect(request.url.replace("//127.0.0.1", "//localhost", 1))
+    return None
 
 
 @bp.before_app_request

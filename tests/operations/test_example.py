@@ -28,6 +28,7 @@ from example_app.demo import MAILS_KEPT, SECRET
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.screenshots import demo_of
 from tests.support.serving import served
+from tests.support.wsgi_servers import free_port
 
 SignIn = Callable[..., TestResponse]
 HELLO = {"messages": [{"type": "user", "text": "Hello"}]}
@@ -330,6 +331,26 @@ def test_one_command_gives_a_working_product(checkout: Path, options: tuple[str,
     ):
         assert "Hello, eve@example.com" in session.get(f"{origin}/dashboard", timeout=30).text
     assert {path.name for path in checkout.iterdir()} == {"example_app", "instance"}
+
+
+def test_the_address_that_flask_prints_leads_to_the_one_that_mails_and_passkeys_name(checkout: Path) -> None:
+    port = free_port()
+    command = ("flask", "--app", "example_app", "run", "--port", str(port))
+    with started(*command, cwd=checkout) as origin, requests.Session() as browser:
+        assert origin == f"http://127.0.0.1:{port}"
+        browser.headers["Accept"] = "text/html"
+        for path in ("/contact/auth/sign-in?next=/dashboard", "/auth/sign-in?next=/dashboard"):
+            page = browser.get(f"{origin}{path}", timeout=30)
+            assert page.url == f"http://localhost:{port}{path}"
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
+        assert token
+        body = {"email": "eve@example.com", "csrf_token": token.group(1)}
+        browser.post(page.url, data=body, timeout=30).raise_for_status()
+        newest = browser.get(f"http://localhost:{port}/inbox/latest", timeout=30).json()["latest"]
+        mail = browser.get(f"http://localhost:{port}/inbox/{newest}", timeout=30).text
+        link = re.search(r'href="([^"]+/auth/link\?t=[^"]+)"', mail)
+        assert link
+        assert "Sign in to Parley as e•••@example.com?" in browser.get(link.group(1), timeout=30).text
 
 
 def test_workers_share_a_sandbox_that_was_started_apart(checkout: Path) -> None:
