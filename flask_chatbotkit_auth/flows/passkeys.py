@@ -286,6 +286,11 @@ def _browser() -> str:
     return str(session[current_app.config["WTF_CSRF_FIELD_NAME"]])
 
 
+def host() -> str:
+    """Return the host that passkeys belong to: they work there and on the hosts below it."""
+    return _party().id
+
+
 def _party() -> RelyingParty:
     auth = current_state()
     origin = str(auth.config.origin)

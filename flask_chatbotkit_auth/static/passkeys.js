@@ -1,7 +1,19 @@
 // Passkeys: sign in with one, make one, remove one. Every page works without it; what needs it stays hidden.
 "use strict";
 (() => {
-  if (!window.PublicKeyCredential || !navigator.credentials) return;
+  const signIn = document.querySelector("[data-passkey-sign-in]");
+  const able = document.querySelector("[data-passkey-able]");
+  const left = document.querySelector("[data-passkey-accepted]");
+
+  // Passkeys belong to a host and to those below it. Elsewhere, as in a browser that does not know them, nothing is offered,
+  // and nothing keeps the place of an offer.
+  const id = JSON.parse(signIn?.dataset.options || left?.dataset.passkeyAccepted || "{}").rpId || able?.dataset.passkeyAble;
+  const here = `.${location.hostname}`;
+  if (!window.PublicKeyCredential || !navigator.credentials || (id && !here.endsWith(`.${id}`))) {
+    document.querySelectorAll(".auth-passkey").forEach((each) => each.remove());
+    if (left && !left.querySelector("li")) left.remove();
+    return;
+  }
 
   const bytes = (text) =>
     Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (each) => each.charCodeAt(0));
@@ -77,7 +89,6 @@
     return navigator.credentials[how]({ ...options, publicKey: read(options.publicKey), signal: waiting.signal });
   };
 
-  const signIn = document.querySelector("[data-passkey-sign-in]");
   if (signIn) {
     const finish = async (credential) => {
       try {
@@ -105,8 +116,6 @@
         if (error.said) {
           say(signIn, explain(signIn, error));
           renew().then(wait, () => {});
-        } else if (error.name === "SecurityError") {
-          signIn.hidden = true; // this page's host is none that passkeys belong to
         }
       }
     };
@@ -128,9 +137,8 @@
   }
 
   // The code page tells the server whether an offer makes sense on this device.
-  const able = document.querySelector("[data-passkey-able]");
-  const here = window.PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable?.() ?? Promise.resolve(false);
-  if (able) here.then((can) => (able.value = can ? "1" : ""));
+  const local = window.PublicKeyCredential.isUserVerifyingPlatformAuthenticatorAvailable?.() ?? Promise.resolve(false);
+  if (able) local.then((can) => (able.value = can ? "1" : ""));
 
   for (const area of document.querySelectorAll("[data-passkey-create]")) {
     area.querySelector("[data-passkey-make]").addEventListener("click", async () => {
@@ -155,6 +163,5 @@
   });
 
   // After one was removed, the device's own list is told which are left.
-  const left = document.querySelector("[data-passkey-accepted]");
   if (left) tell("signalAllAcceptedCredentials", JSON.parse(left.dataset.passkeyAccepted));
 })();

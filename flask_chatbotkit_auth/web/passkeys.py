@@ -91,6 +91,11 @@ def may_be_offered() -> bool:
     return current_auth.config.passkey_offer and LATER not in request.cookies
 
 
+def host_of_offer() -> str:
+    """Return the host that a passkey would belong to if this browser can be offered one, else ``""``."""
+    return flow.host() if may_be_offered() else ""
+
+
 def worth_offering(record: SessionRecord) -> bool:
     """Return whether to offer this person a passkey in this browser."""
     if not may_be_offered() or flow.of(record.user):

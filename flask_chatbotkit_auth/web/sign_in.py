@@ -250,6 +250,6 @@ def _verify_page(shown: Flash | None, challenge: Challenge) -> Response:
         resend_in=challenges.resend_in(challenge),
         resends_left=challenges.resends_left(challenge),
         expired=expired,
-        asks_for_passkey=current_auth.config.passkeys and _passkeys().may_be_offered(),
+        passkey_host=current_auth.config.passkeys and _passkeys().host_of_offer(),
         start_url=url_for("chatbotkit_auth.sign_in", next=flows.pending_next()),
     )

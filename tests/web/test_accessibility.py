@@ -60,10 +60,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 @pytest.fixture
 def site(tmp_path: Path, bare_environment: None) -> Iterator[tuple[Flask, str]]:
-    app = create_app(
-        str(tmp_path), DEMO=True, CHATBOTKIT_AUTH_ORIGIN="https://shop.example.com", CHATBOTKIT_AUTH_PASSKEYS=True
-    )
-    with served(app) as origin:
+    # Where passkeys work, so that their buttons are there.
+    app = create_app(str(tmp_path), DEMO=True, CHATBOTKIT_AUTH_ORIGIN="http://localhost", CHATBOTKIT_AUTH_PASSKEYS=True)
+    with served(app, host="localhost") as origin:
         yield app, origin
     sandbox = demo_of(app).sandbox
     assert sandbox

@@ -189,6 +189,27 @@ def test_the_pages_work_without_javascript_and_without_passkeys(site: Site, brow
     context.close()
 
 
+@pytest.mark.parametrize("where", ["another host", "a browser without passkeys"])
+def test_where_no_passkey_can_work_none_is_offered_and_no_room_is_left_for_one(
+    site: Site, context: BrowserContext, where: str
+) -> None:
+    if where == "another host":
+        origin = site.origin.replace("localhost", "127.0.0.1")
+    else:
+        context.add_init_script("delete window.PublicKeyCredential")
+        origin = site.origin
+    page = context.new_page()
+    page.goto(f"{origin}/auth/sign-in?next=/auth/account")
+    expect(page.locator(".auth-passkey")).to_have_count(0)
+    page.get_by_label("Email address").fill(ADA)
+    page.get_by_role("button", name="Send code").click()
+    page.wait_for_url("**/auth/verify**")
+    page.get_by_label("Code", exact=True).fill(site.code)
+    page.wait_for_url(f"{origin}/auth/account")
+    expect(page.get_by_role("heading", name="Where you're signed in")).to_be_visible()
+    expect(page.get_by_role("heading", name="Passkeys")).to_have_count(0)
+
+
 def _sessions(site: Site) -> list[Any]:
     with site.app.app_context():
         auth = site.app.extensions["chatbotkit_auth"]
