@@ -100,8 +100,8 @@ def verify() -> AnyResponse:
     if shown is None:
         return redirect(url_for("chatbotkit_auth.sign_in"))
     record = current_session()
-    if record is not None:  # signed in meanwhile, in another tab
-        return page("signed_in", shown, email=record.user.email, go_url=after_sign_in(), refused=False)
+    if record is not None:  # signed in meanwhile, in another tab, so there is nothing to try again
+        return page("signed_in", Flash(shown.status), email=record.user.email, go_url=after_sign_in(), refused=False)
     return _sign_in_page(shown)
 
 

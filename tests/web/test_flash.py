@@ -228,6 +228,7 @@ def test_a_second_tab_says_that_the_person_is_signed_in(client: FlaskClient, sig
     page = client.get(answer.location)
     assert page.status_code == 403
     assert "signed in as" in page.text
+    assert "out of date" not in page.text, "there is nothing to try again"
 
 
 def test_a_mail_that_cannot_be_sent_leads_to_the_code_page(make_app: MakeApp, chatbotkit_sandbox: Sandbox) -> None:
