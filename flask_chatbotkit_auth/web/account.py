@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from ..device import device_name
 from ..devices import forget_device, known_device
 from ..exceptions import APIStatusError, InvalidConfirmation, LifecycleDisabled
-from ..flows import deletion, profile
+from ..flows import challenges, deletion, profile
 from ..flows import sign_in as flows
 from ..languages import current_language
 from ..languages import gettext as _
@@ -22,7 +22,7 @@ from ..profile import clean_name, profile_problem, refusal
 from ..state import current_auth
 from ..stores.base import SessionRecord
 from .blueprint import after_sign_out, blueprint, challenge_json, page
-from .errors import done, failed
+from .errors import code_sent, done, failed
 from .flash import take
 from .forms import optional_text, text, wants_json
 
@@ -150,12 +150,14 @@ def account_forget_device(record: SessionRecord) -> AnyResponse:
 def account_delete(record: SessionRecord) -> AnyResponse:
     if not current_auth.adapter.auto_delete:
         raise LifecycleDisabled("CHATBOTKIT_AUTH_AUTO_DELETE")
-    shown = take()
+    shown, challenge = take(), deletion.pending(record.user)
     return page(
         "account_delete",
         shown,
         email=record.user.email,
-        code_sent=deletion.pending(record.user) is not None,
+        code_sent=challenge is not None,
+        resend_in=challenges.resend_in(challenge) if challenge else 0,
+        resends_left=challenges.resends_left(challenge) if challenge else 0,
         proved=deletion.proved(record.user),
         confirm=shown.typed.get("confirm", "") if shown else "",
         numeric=current_auth.provider.numeric,
@@ -167,7 +169,7 @@ def account_delete(record: SessionRecord) -> AnyResponse:
 @own
 def account_delete_code(record: SessionRecord) -> AnyResponse:
     challenge = deletion.request_code(record.user)
-    return challenge_json(challenge) if wants_json() else redirect(url_for("chatbotkit_auth.account_delete"), 303)
+    return challenge_json(challenge) if wants_json() else code_sent(challenge, "account_delete")
 
 
 @blueprint.post("/account/delete")

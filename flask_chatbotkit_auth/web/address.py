@@ -18,7 +18,7 @@ from ..stores.base import SessionRecord
 from ..upstream.adapters.base import UserAdapter
 from .account import own
 from .blueprint import HOST, challenge_json, page
-from .errors import done, failed
+from .errors import code_sent, done, failed
 from .flash import take
 from .forms import text, wants_json
 
@@ -82,7 +82,7 @@ def request_code(record: SessionRecord) -> AnyResponse:
         if wants_json():
             raise
         return _prove_first()
-    return challenge_json(challenge) if wants_json() else redirect(url_for("chatbotkit_auth.account_email"), 303)
+    return challenge_json(challenge) if wants_json() else code_sent(challenge, "account_email")
 
 
 @own

@@ -199,6 +199,7 @@ def page(name: str, shown: Flash | None = None, /, **context: Any) -> Response:
         notice=None if shown.code else shown.message,
         errors=shown.errors,
         attempts_left=shown.attempts_left,
+        waits=(shown.retry_after or 0) > config.resend_cooldown.total_seconds(),
         site_name=site_name(config),
         logo_url=config.logo_url,
         private="chatbotkit_auth_session" in g,

@@ -29,7 +29,7 @@ from ..languages import gettext as _
 from ..login import current_session, is_app_request
 from ..remote import client_address
 from ..state import current_auth
-from ..stores.base import State
+from ..stores.base import Challenge, State
 from . import flash
 from .blueprint import blueprint, challenge_facts, page
 from .flash import Flash
@@ -82,6 +82,13 @@ def answer(shown: Flash, endpoint: str | None = None) -> AnyResponse:
 def done(message: str, endpoint: str | None = None, **more: Any) -> AnyResponse:
     """Answer a form that has succeeded: redirect to a page that says so once."""
     return answer(Flash(message=message, **more), endpoint)
+
+
+def code_sent(challenge: Challenge, endpoint: str) -> AnyResponse:
+    """Answer a form that has sent a code: redirect to the page that asks for it, which says if it was not the first one."""
+    if challenge.sends > 1:
+        return done(_("New code sent. Earlier codes still work."), endpoint)
+    return redirect(url_for(f"chatbotkit_auth.{endpoint}"), 303)
 
 
 def failed(

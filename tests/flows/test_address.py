@@ -385,6 +385,14 @@ def test_another_code_for_the_same_address(
     assert verify(client, first).status_code == 200
 
 
+def test_another_code_is_told_to_have_been_sent(partner: Flask, sign_in: SignIn, clock: Clock) -> None:
+    client = partner.test_client()
+    sign_in(client, ADA)
+    assert "New code sent" not in submit(client, "/email", email=NEW).text
+    clock.advance(31)
+    assert "New code sent. Earlier codes still work." in submit(client, "/email", email=NEW).text
+
+
 def test_what_is_no_new_address_is_told_at_the_field(partner: Flask, sign_in: SignIn) -> None:
     client = partner.test_client()
     sign_in(client, ADA)

@@ -467,6 +467,25 @@ def test_a_page_asks_for_one_thing_at_a_time(
     assert not chatbotkit_sandbox.users
 
 
+def test_another_code_to_delete_says_when_it_can_be_sent_and_that_it_was(
+    make_app: MakeApp, sign_in: SignIn, clock: Clock
+) -> None:
+    limits = {"request:email": "3/hour"}
+    client = make_app(CHATBOTKIT_AUTH_AUTO_DELETE=True, CHATBOTKIT_AUTH_RATE_LIMITS=limits).test_client()
+    sign_in(client, ADA)
+    page = submit(client, "/delete/code").text
+    assert "New code sent" not in page
+    assert "You can send a new code in 30 seconds." in page
+    clock.advance(30)
+    page = submit(client, "/delete/code").text
+    assert "New code sent. Earlier codes still work." in page
+    assert "You can send a new code in 30 seconds." in page
+    clock.advance(30)
+    page = submit(client, "/delete/code").text
+    assert "too many codes. Wait 59 minutes" in page
+    assert "Send a new code" not in page
+
+
 def test_a_right_code_is_kept_for_this_browser_alone(
     app: Flask, ada: FlaskClient, chatbotkit_sandbox: Sandbox, chatbotkit_outbox: Outbox
 ) -> None:

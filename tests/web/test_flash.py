@@ -254,6 +254,7 @@ def test_a_limit_leads_to_the_code_that_works(make_app: MakeApp, chatbotkit_outb
     page = client.get(location)
     assert (page.status_code, "Retry-After" in page.headers) == (429, True)
     assert "too many codes" in page.text
+    assert "Send a new code" not in page.text, "it would be refused as well"
     assert submit(client, "sign-in", email="other@example.com").location.startswith("/auth/sign-in?")
     assert submit(client, "verify", code=read_code(chatbotkit_outbox[0])).location == "/auth/account"
 
