@@ -650,6 +650,24 @@ def test_whoever_asks_too_often_is_told_how_long_to_wait(site: Site, visit: Visi
     assert site.mails == 5
 
 
+def test_on_a_phone_an_address_is_on_one_line_and_facts_are_apart(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in", **LOOKS["phone, light"])
+    ask_for_code(page, "ada@example.com")
+    address = page.locator("#sent-to bdi")
+    assert address.evaluate("each => each.getClientRects().length") == 1
+    page.get_by_role("link", name="Use a different email").click()
+    ask_for_code(page, f"ada@{'example-' * 6}.com".replace("-.", "."))
+    heading(page, "Check your email")
+    assert address.evaluate("each => each.getClientRects().length") > 1
+    fits(page)
+    type_code(page, site.code)
+    expect(page).to_have_url(f"{site.origin}/dashboard")
+    page.goto("/auth/account/activity")
+    expect(page.get_by_role("listitem").first).to_contain_text(
+        re.compile(r"Chrome on Linux · .* ago"), use_inner_text=True
+    )
+
+
 def test_whoever_is_refused_reads_why(site: Site, visit: Visit) -> None:
     hooks = site.app.extensions["chatbotkit_auth"].hooks
     hooks.sign_in = lambda identifier, user: "Parley is for invited people just now."
