@@ -17,7 +17,7 @@ from example_app import create_app
 from flask_chatbotkit_auth import current_auth
 from flask_chatbotkit_auth.testing import Clock, Sandbox
 from tests.support.pages import button, heading
-from tests.support.screenshots import DESKTOP, LANDSCAPE, PHONE, codes, demo_of, newest_code, newest_link
+from tests.support.screenshots import DESKTOP, LANDSCAPE, PHONE, codes, demo_of, newest_code, newest_link, newest_mail
 from tests.support.serving import served
 from tests.support.steps import wrong
 
@@ -666,6 +666,23 @@ def test_on_a_phone_an_address_is_on_one_line_and_facts_are_apart(site: Site, vi
     expect(page.get_by_role("listitem").first).to_contain_text(
         re.compile(r"Chrome on Linux · .* ago"), use_inner_text=True
     )
+
+
+def test_the_button_of_a_notice_is_seen_in_the_dark_as_well(site: Site, visit: Visit) -> None:
+    page = visit("/auth/sign-in", **LOOKS["phone, dark"])
+    sign_in(site, page)
+    page.goto(newest_mail(site.app))
+    cell = page.get_by_role("link", name="Check your devices").locator("..")
+    fill, behind, words = (
+        sum(map(int, re.findall(r"\d+", each.evaluate(f"each => getComputedStyle(each).{what}"))[:3]))
+        for each, what in (
+            (cell, "backgroundColor"),
+            (page.locator(".card"), "backgroundColor"),
+            (cell.locator("a"), "color"),
+        )
+    )
+    assert abs(fill - behind) > 300, "of 765 between black and white"
+    assert abs(fill - words) > 300
 
 
 def test_whoever_is_refused_reads_why(site: Site, visit: Visit) -> None:
