@@ -145,14 +145,19 @@ def store_error(error: SQLAlchemyError, *, making: bool = False) -> StoreError:
     name = type(error).__name__
     if isinstance(error, DBAPIError):
         name = " ".join(str(part) for part in (type(error.orig).__name__, code(error)) if part)
-    cures = [] if making and isinstance(error, DBAPIError) and code(error) in _MAY_NOT else [_cure(error)]
-    if making:
-        cures.append(
+    cure = _cure(error)
+    if making and isinstance(error, DBAPIError) and _init_db_cures(error):
+        cure = (
             "the tables of the sign-in store are missing or of an older release, and could not be made now: run `flask "
             "chatbotkit-auth init-db` once with an account that may create and alter tables"
         )
-    cure = "; ".join(cures)
     return StoreError(f"the database of the sign-in store failed ({name}): {cure}")
+
+
+def _init_db_cures(error: DBAPIError) -> bool:
+    """Return whether another account could create the tables. A server that was not even reached ran no statement."""
+    found = code(error)
+    return error.statement is not None and (found in _MAY_NOT or not any(found in codes for codes, _ in _CURES))
 
 
 def _cure(error: SQLAlchemyError) -> str:
