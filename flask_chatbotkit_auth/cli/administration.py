@@ -145,6 +145,8 @@ def end_sessions(user: str | None, session_id: str | None, everybody: bool, yes:
     """Sign a user out, everywhere or on one device, or everybody with --all."""
     if everybody == (user is not None):
         raise click.ClickException("Name a user, or say --all.")
+    if everybody and session_id is not None:
+        raise click.ClickException("--all ends every session. To end only this one, name its user in place of --all.")
     if user is None:
         if not yes:
             click.confirm("Sign everybody out, in every application that uses this store?", abort=True, err=True)

@@ -259,6 +259,13 @@ def test_sessions_are_listed_and_ended(app: Flask, sign_in: SignIn, clock: Clock
     assert run(app, "sessions", "list", id).stdout == "This user is signed in nowhere.\n"
 
 
+def test_one_session_is_not_everybodys(app: Flask, sign_in: SignIn) -> None:
+    sign_in(browser := app.test_client(), ADA)
+    result = run(app, "sessions", "end", "--all", "--yes", "--session", "a" * 64)
+    assert failed(result, "To end only this one, name its user in place of --all")
+    assert browser.get("/dashboard").status_code == 200
+
+
 def test_an_app_is_listed_by_the_name_that_it_has_given_itself(
     make_app: MakeApp, chatbotkit_outbox: list[Message]
 ) -> None:
