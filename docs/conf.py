@@ -278,7 +278,7 @@ MESSAGES = {
     "Wrong use (RuntimeError, TypeError, ValueError, LookupError)": (
         *("RuntimeError", "TypeError", "ValueError", "LookupError"),
     ),
-    "Commands": ("ClickException",),
+    "Commands": ("ClickException", "NotLoaded"),
     "What doctor says": ("failure", "warning"),
     "Chat (InvalidMessages)": ("InvalidMessages",),
     "Why a sign-in was refused, in the log": (

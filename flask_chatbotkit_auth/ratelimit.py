@@ -139,7 +139,10 @@ class RateLimiter:
                 except StoreError:
                     raise
                 except self._errors as error:
-                    raise StoreError(f"the rate limits cannot be cleared ({type(error).__name__})") from error
+                    raise StoreError(
+                        f"the rate limits cannot be cleared ({type(error).__name__}): check that what "
+                        "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI names runs and can be reached"
+                    ) from error
 
     @property
     def shared(self) -> bool:

@@ -6,14 +6,23 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from flask.cli import NoAppException, ScriptInfo
 
 from ..exceptions import ConfigurationError
 from ..state import current_auth
 from .administration import sessions, users
 from .limits import codes, limits
 from .repair import repair
-from .terminal import counted, json_option, plain, print_json, require_auth, with_app
+from .terminal import (
+    NotLoaded,
+    counted,
+    json_option,
+    limit_type,
+    load_app,
+    plain,
+    print_json,
+    require_auth,
+    with_app,
+)
 
 
 @click.group("chatbotkit-auth")
@@ -32,19 +41,12 @@ def doctor(context: click.Context, as_json: bool, with_mail: bool) -> None:
 
     def findings() -> Iterator[Finding]:
         try:
-            app = context.ensure_object(ScriptInfo).load_app()
+            app = load_app(context)
         except ConfigurationError as error:
             yield Finding("configuration", "failure", str(error))
             return
-        except NoAppException as error:
-            # Flask puts the traceback of an application that cannot be imported into the sentence.
-            reason, _, traceback = str(error).partition("Traceback (most recent call last)")
-            if traceback:
-                yield Finding("application", "failure", f"{reason.strip()} {traceback.strip().splitlines()[-1]}")
-                return
-            raise click.ClickException(reason) from None
-        except Exception as error:  # noqa: BLE001  # the application's own code can raise anything
-            yield Finding("application", "failure", f"it cannot be loaded: {type(error).__name__}: {error}")
+        except NotLoaded as error:
+            yield Finding("application", "failure", error.message)
             return
         with app.app_context():
             require_auth()
@@ -73,7 +75,7 @@ def init_db() -> None:
 @json_option
 @with_app
 def purge(as_json: bool) -> None:
-    """Forget challenges, sessions and counts that ended an hour ago or more, and passkeys of accounts gone for a month."""
+    """Forget challenges, sessions and counts that ended an hour ago, old events, passkeys of accounts gone for a month."""
     batch = 1000
 
     def forgotten() -> Iterator[None]:
@@ -95,9 +97,7 @@ def purge(as_json: bool) -> None:
 @click.option("--email", help="Only those about one address.")
 @click.option("--kind", help="Only those of one kind, such as sign_in.")
 @click.option("--since", metavar="SPAN", help="Only those of the last 90m, 12h or 7d, or since a date.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many, the newest."
-)
+@click.option("--limit", type=limit_type, default=100, show_default=True, help="At most so many, the newest.")
 @click.option("--follow", is_flag=True, help="Go on printing new ones until Ctrl-C; with --json one a line.")
 @json_option
 @with_app

@@ -18,7 +18,7 @@ from ..identifier import normalize_identifier
 from ..profile import profile_problem
 from ..state import current_auth
 from ..user import User
-from .terminal import count_of, counted, json_option, plain, print_json, print_table, with_app
+from .terminal import count_of, counted, json_option, limit_type, plain, print_json, print_table, with_app
 
 
 @click.group()
@@ -27,7 +27,7 @@ def users() -> None:
 
 
 @users.command("list")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the newest first.")
+@click.option("--limit", type=limit_type, help="At most so many, the newest first.")
 @json_option
 @with_app
 def list_users(limit: int | None, as_json: bool) -> None:

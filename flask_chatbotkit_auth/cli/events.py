@@ -45,6 +45,8 @@ def show(
         )
     if kind is not None and kind not in KINDS:
         raise click.ClickException(f"There is no kind {kind!r}. There are {', '.join(KINDS)}.")
+    if user is not None and "@" in user:
+        raise click.ClickException(f"--user {plain(user)}: give the id of an account, or the address as --email.")
     now = current_auth.clock()
     wanted: dict[str, Any] = {"user_id": user, "kind": kind, "since": _time(since, now) if since else None}
     if email is not None:

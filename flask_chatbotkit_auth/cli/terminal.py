@@ -9,9 +9,10 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import click
+from flask import Flask
 from flask.cli import NoAppException, ScriptInfo
 
-from ..exceptions import ChatBotKitAuthError
+from ..exceptions import APIError, ChatBotKitAuthError
 from ..state import current_auth
 
 T = TypeVar("T")
@@ -22,6 +23,36 @@ json_option: Callable[[Callable[..., None]], Callable[..., None]] = click.option
     "--json", "as_json", is_flag=True, help="Print JSON, for machines."
 )
 
+limit_type: click.IntRange = click.IntRange(1, 1_000_000)
+"""The type of ``--limit``. A larger number would not fit into every database's integer."""
+
+
+class NotLoaded(click.ClickException):
+    """The application's own code raises an exception while it is loaded."""
+
+
+def load_app(context: click.Context) -> Flask:
+    """Return the application that Flask's command line names.
+
+    :raises ConfigurationError: one of its settings is wrong.
+    :raises NotLoaded: its own code raises an exception.
+    :raises click.ClickException: there is none.
+    """
+    try:
+        return context.ensure_object(ScriptInfo).load_app()
+    except ChatBotKitAuthError:
+        raise
+    except NoAppException as error:
+        # Flask puts the traceback of an application that cannot be imported into the sentence.
+        reason, _, traceback = str(error).partition("Traceback (most recent call last)")
+        if not traceback:
+            raise click.ClickException(reason) from None
+        last = traceback.strip().splitlines()[-1]
+        raise NotLoaded(f"{reason.strip()} {last}. `flask run` shows where.") from None
+    except Exception as error:  # noqa: BLE001  # the application's own code can raise anything
+        name = type(error).__name__
+        raise NotLoaded(f"The application cannot be loaded: {name}: {error}. `flask run` shows where.") from None
+
 
 def with_app(command: Callable[..., None]) -> Callable[..., None]:
     """Run a command in the context of its application. An expected error is printed as one sentence, with exit status 1."""
@@ -29,16 +60,28 @@ def with_app(command: Callable[..., None]) -> Callable[..., None]:
     @click.pass_context
     @wraps(command)
     def run(context: click.Context, *args: Any, **options: Any) -> None:
+        _require_text(options.values())
         try:
-            with context.ensure_object(ScriptInfo).load_app().app_context():
+            with load_app(context).app_context():
                 require_auth()
                 context.invoke(command, *args, **options)
-        except NoAppException as error:
-            raise click.ClickException(str(error)) from None
+        except APIError as error:
+            raise click.ClickException(f"{error}. `flask chatbotkit-auth doctor` says what to do.") from None
         except ChatBotKitAuthError as error:
             raise click.ClickException(str(error)) from None
 
     return run
+
+
+def _require_text(values: Iterable[object]) -> None:
+    """Raise if an argument has bytes that Python could not decode. No database or API accepts them.
+
+    :raises click.ClickException: one has.
+    """
+    for value in values:
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, str) and any("\ud800" <= letter <= "\udfff" for letter in each):
+                raise click.ClickException(f"{plain(each)} is not UTF-8. Set LC_ALL=C.UTF-8, and type it again.")
 
 
 def require_auth() -> None:

@@ -49,6 +49,25 @@ def test_without_an_application_a_command_says_so(tmp_path: Path, command: str) 
     assert err.startswith("Error: Could not locate a Flask application")
 
 
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("import os\nos.environ['NO_SUCH_SETTING']\n", "KeyError: 'NO_SUCH_SETTING'"),
+        ("import no_such_module\n", "No module named 'no_such_module'"),
+        ("app = (\n", "SyntaxError: "),
+    ],
+    ids=["a setting is missing", "a module is missing", "it is not Python"],
+)
+def test_an_application_that_cannot_be_loaded_is_one_sentence(tmp_path: Path, source: str, sentence: str) -> None:
+    (tmp_path / "app.py").write_text(source)
+    for command in ("init-db", "doctor"):
+        out, err = (process := flask("chatbotkit-auth", command, cwd=tmp_path)).communicate(timeout=60)
+        assert process.returncode == 1
+        assert "Traceback" not in out + err
+        assert sentence in out + err
+        assert (out + err).rstrip().endswith("`flask run` shows where.")
+
+
 @pytest.mark.parametrize("command", ["doctor", "purge"])
 def test_an_application_without_the_extension_is_told(command: str) -> None:
     result = runner(Flask("bare")).invoke(cli, [command])
@@ -191,6 +210,8 @@ def test_a_user_is_shown(app: Flask, chatbotkit_sandbox: Sandbox) -> None:
         (("update", ADA, "--email", "bob@example.com"), "has an account of its own"),
         (("update", "nobody", "--name", "x"), "There is no user"),
         (("delete", "nobody", "--yes"), "There is no user"),
+        (("show", "Jos\udce9"), "is not UTF-8"),
+        (("update", ADA, "--meta", "name=Jos\udce9"), "is not UTF-8"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -204,7 +225,15 @@ def test_a_mistake_is_one_sentence(
 
 def test_an_outage_is_one_sentence(make_app: MakeApp, chatbotkit_sandbox: Sandbox) -> None:
     chatbotkit_sandbox.fail("*", status=503)
-    assert failed(run(make_app(CHATBOTKIT_API_RETRIES=0), "users", "list"), "the ChatBotKit API answered 503")
+    result = run(make_app(CHATBOTKIT_API_RETRIES=0), "users", "list")
+    assert failed(result, r"the ChatBotKit API answered 503.*\. `flask chatbotkit-auth doctor` says what to do\.")
+
+
+@pytest.mark.parametrize("command", ["users list", "events"])
+def test_no_number_is_too_large_for_the_database(make_app: MakeApp, command: str) -> None:
+    result = run(make_app(CHATBOTKIT_AUTH_EVENTS=True), *command.split(), "--limit", "9" * 20)
+    assert result.exit_code == 2
+    assert "is not in the range" in result.stderr
 
 
 def test_two_administrators_at_once_make_one_account(

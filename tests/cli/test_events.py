@@ -62,7 +62,9 @@ def test_events_are_chosen(app: Flask) -> None:
     assert run(app, "--user", "nobody") == "Nothing has happened, as far as is known here.\n"
 
 
-@pytest.mark.parametrize("arguments", [("--since", "yesterday"), ("--kind", "sign-in"), ("--since", "999999w")])
+@pytest.mark.parametrize(
+    "arguments", [("--since", "yesterday"), ("--kind", "sign-in"), ("--since", "999999w"), ("--user", ADA)]
+)
 def test_an_option_that_cannot_be_read_is_told(app: Flask, arguments: tuple[str, str]) -> None:
     result = app.test_cli_runner().invoke(args=["chatbotkit-auth", "events", *arguments])
     assert result.exit_code == 1

@@ -43,6 +43,15 @@ def test_limits_in_memory_are_out_of_reach(make_app: MakeApp) -> None:
     assert "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI" in result.output
 
 
+def test_a_place_of_limits_that_is_away_is_named(make_app: MakeApp) -> None:
+    app = make_app(CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI="redis://127.0.0.1:1/0")
+    result = app.test_cli_runner().invoke(args=["chatbotkit-auth", "limits", "clear", ADA])
+    assert result.exit_code == 1
+    assert (
+        "cannot be cleared (ConnectionError): check that what CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI" in result.output
+    )
+
+
 def test_codes_end_ends_what_is_under_way(make_app: MakeApp, tmp_path: Path, chatbotkit_outbox: list[Message]) -> None:
     app = make_app(CHATBOTKIT_AUTH_STORE_URL=f"sqlite:///{tmp_path}/store.db")
     clients = [app.test_client() for _ in range(2)]
