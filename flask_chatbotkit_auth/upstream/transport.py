@@ -83,7 +83,8 @@ class Transport:
             retry_after = _retry_after(response.headers.get("Retry-After"), self._clock())
             error = self._status_error(response, retry_after)
             if isinstance(error, TooManyRequests) and error.retry_after is None and error.code == "LIMITS_REACHED":
-                error.retry_after = retry_after = RATE_WINDOW
+                # The window slides, so a read may pass within a second already. It is tried again as if nothing was asked.
+                error.retry_after = RATE_WINDOW
             return Failure(error, retry_after)
         except (OSError, HTTPError) as error:
             return Failure(self._connection_error(error))

@@ -982,20 +982,36 @@ def test_stream_error_in_the_middle(
 
 
 @pytest.mark.parametrize(
-    ("message", "kind", "retry_after"),
+    ("message", "kind", "retry_after", "tries"),
     [
-        ("You have exceeded your allocated rate limits: rate/poll", TooManyRequests, 60),
-        ("You have exceeded your allocated rate limits: rate/message", TooManyRequests, 60),
-        ("You have reached the limits of your plan", LimitsReached, None),
+        ("You have exceeded your allocated rate limits: rate/poll", TooManyRequests, 60, 3),
+        ("You have exceeded your allocated rate limits: rate/message", TooManyRequests, 60, 3),
+        ("You have reached the limits of your plan", LimitsReached, None, 1),
     ],
 )
 def test_a_rate_is_to_wait_for_and_a_plan_is_not(
-    chatbotkit_sandbox: Sandbox, message: str, kind: type[APIStatusError], retry_after: int | None
+    chatbotkit_sandbox: Sandbox,
+    pauses: list[float],
+    message: str,
+    kind: type[APIStatusError],
+    retry_after: int | None,
+    tries: int,
 ) -> None:
     chatbotkit_sandbox.fail("*", status=429, code="LIMITS_REACHED", message=message)
-    client = ChatBotKitClient("sk-test", chatbotkit_sandbox.url)
+    client = ChatBotKitClient("sk-test", chatbotkit_sandbox.url, sleep=pauses.append)
     with pytest.raises(APIStatusError) as raised:
         client.get("/contact/list")
     assert type(raised.value) is kind
     assert getattr(raised.value, "retry_after", None) == retry_after
-    assert len(chatbotkit_sandbox.requests) == 1, "within ten seconds neither helps"
+    assert len(chatbotkit_sandbox.requests) == tries
+    assert sum(pauses) < 1
+    chatbotkit_sandbox.requests.clear()
+    with pytest.raises(kind):
+        client.post("/contact/create", {})
+    assert len(chatbotkit_sandbox.requests) == 1
+
+
+def test_a_read_goes_on_where_a_rate_has_room_again(chatbotkit_sandbox: Sandbox, pauses: list[float]) -> None:
+    chatbotkit_sandbox.fail("*/contact/list", status=429, times=1)
+    assert ChatBotKitClient("sk-test", chatbotkit_sandbox.url, sleep=pauses.append).get("/contact/list")["items"] == []
+    assert len(pauses) == 1
