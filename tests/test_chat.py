@@ -346,6 +346,18 @@ def test_an_error_before_the_first_line_is_a_json_answer(
     assert len(chatbotkit_sandbox.requests) == 1
 
 
+def test_a_bot_that_may_not_be_used_is_no_outage(app: Flask, sign_in: SignIn, chatbotkit_sandbox: Sandbox) -> None:
+    parent = ChatBotKitClient(chatbotkit_sandbox.secret, chatbotkit_sandbox.url)
+    bot = parent.post("/bot/create", {"name": "Helper"})["id"]
+    client = add_chat(app, botId=bot)
+    sign_in(client, "ada@example.com")
+    assert say(client).get_json()["code"] == "chat_refused"
+    chatbotkit_sandbox.fail("*/conversation/complete", status=404, times=1)
+    assert say(client).get_json()["code"] == "chat_refused"
+    parent.post(f"/bot/{bot}/update", {"visibility": "protected"})
+    assert say(client).status_code == 200
+
+
 @pytest.mark.parametrize("broken", [b'{"type": "tok', b"<html>Bad gateway</html>\n", b"[]\n"])
 def test_an_error_later_is_the_last_line(client: FlaskClient, chatbotkit_sandbox: Sandbox, broken: bytes) -> None:
     token = {"type": "token", "data": {"token": "Nice"}}

@@ -53,8 +53,10 @@ def refusal(error: APIError) -> Response:
         if error.retry_after is not None:
             response.headers["Retry-After"] = str(-int(-error.retry_after // 1))
         return response
-    if isinstance(error, APIStatusError) and error.status in (400, 409, 422):
-        # Such as an unknown option, or a contact that was deleted. The log has the API's own text.
+    if isinstance(error, APIStatusError) and (
+        error.status in (400, 409, 422) or error.code in ("NOT_AUTHORIZED", "NOT_FOUND")
+    ):
+        # Such as an unknown option, a contact that was deleted, or a private bot. The log has the API's own text.
         return problem(503, "chat_refused", _REFUSED)
     return problem(503, error.error_code, _AWAY)
 

@@ -297,6 +297,20 @@ def test_bots_and_datasets_are_simple_records_of_their_account(api: Api, sandbox
     assert error(api.get(f"{kind}/{made}/fetch", run_as(ada))) == (404, "NOT_FOUND")
 
 
+@pytest.mark.parametrize(("visibility", "answer"), [(None, 403), ("private", 403), ("protected", 200), ("public", 200)])
+def test_a_sub_account_uses_a_bot_of_the_parent_where_it_may_be_seen(
+    api: Api, sandbox: Sandbox, visibility: str | None, answer: int
+) -> None:
+    ada, said = sandbox.add_user(ADA), {"messages": [{"type": "user", "text": "Hello"}]}
+    shown = {} if visibility is None else {"visibility": visibility}
+    bot = api.post("bot/create", name="Helper", **shown).json()["id"]
+    assert api.post("conversation/complete", run_as(ada), botId=bot, **said).status_code == answer
+    assert api.post("conversation/create", run_as(ada), botId=bot).status_code == answer
+    assert api.post("conversation/complete", botId=bot, **said).status_code == 200
+    if answer == 403:
+        assert error(api.post("conversation/create", run_as(ada), botId=bot)) == (403, "NOT_AUTHORIZED")
+
+
 # Contacts
 
 
@@ -405,6 +419,11 @@ def test_conversations_can_be_filtered_by_what_they_belong_to(api: Api, sandbox:
     assert api.ids("conversation/list", contactId=contact) == [theirs]
     assert api.ids("conversation/list", botId="b1") == [of_bot]
     assert api.ids("conversation/list", **{"meta.userId": "u1"}) == [theirs]
+
+
+def test_a_completion_needs_a_message(api: Api) -> None:
+    assert error(api.post("conversation/complete", backstory="Kind.", messages=[])) == BAD_REQUEST
+    assert api.post("conversation/create", backstory="Kind.", messages=[]).status_code == 200
 
 
 def test_what_the_bot_is_cannot_be_said_to_a_kept_conversation(api: Api) -> None:

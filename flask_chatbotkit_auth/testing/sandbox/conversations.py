@@ -26,6 +26,7 @@ def create_conversation(records: Records, call: Call) -> Reply:
     texts = ("name", "description", "taskId", "spaceId", *BOT_TEXTS)
     settings = checked(call.body, texts=texts, objects=("meta",), flags=FLAGS, unchecked=CREATION)
     contact_id = _contact_id(records, call)
+    _require_bot(records, call)
     messages = _messages(records, call.body.get("messages", []))
     records.spend(call.account, "conversations")
     conversation = records.stamp()
@@ -66,7 +67,10 @@ def list_contact_conversations(records: Records, call: Call, contact_id: str) ->
 def complete(records: Records, call: Call) -> Reply:
     checked(call.body, texts=BOT_TEXTS, flags=FLAGS, unchecked=COMPLETION)
     messages = _messages(records, call.body.get("messages"))
+    if not messages:
+        raise Problem(400, '"messages" must contain at least 1 items')
     _contact_id(records, call)
+    _require_bot(records, call)
     records.spend(call.account, "messages")
     return _counted(records, call, _reply(messages, {}))
 
@@ -102,6 +106,15 @@ def _contact_id(records: Records, call: Call) -> str | None:
     if contact not in records.contacts or records.owners.get(contact) != call.account:
         raise Problem(400, '"contactId" is not a contact of this account')
     return contact
+
+
+def _require_bot(records: Records, call: Call) -> None:
+    """Raise if the bot belongs to another account and is private. An id that the sandbox does not know is accepted."""
+    bot = records.bots.get(call.body.get("botId") or "")
+    if bot is None or records.owners.get(bot["id"]) == call.account:
+        return
+    if bot.get("visibility") not in ("protected", "public"):
+        raise Problem(403, "You are not authorized to use this bot")
 
 
 def _messages(records: Records, sent: Any) -> list[Record]:
