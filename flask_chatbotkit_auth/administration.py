@@ -76,7 +76,7 @@ class Administration:
         known = user if isinstance(user, User) else self._registry.last_known(id)
         self._adapter.delete(id)
         ended = self._registry.end_all(id, reason="deleted")
-        emit(user_deleted, _app(), user_id=id, user=known)
+        emit(user_deleted, _app(), user_id=id, user=known, reason="deleted")
         return ended
 
     def suspend(self, user: User | str) -> User:

@@ -52,7 +52,9 @@ user_updated: NamedSignal = _signals.signal("chatbotkit-auth-user-updated")
 """An account was changed at ChatBotKit. Carries ``user``, as it is now, and ``fields``, the names that were changed."""
 
 user_deleted: NamedSignal = _signals.signal("chatbotkit-auth-user-deleted")
-"""An account was deleted, here or at ChatBotKit. Carries ``user_id`` and ``user``, its last known state, or ``None``."""
+"""An account was deleted, here or at ChatBotKit. Carries ``user_id``; ``user``, its last known state, or ``None``; and
+``reason``: ``"deleted"`` (through this package) or ``"gone"`` (ChatBotKit does not know it any more, which a wrong secret
+can cause as well)."""
 
 failure: NamedSignal = _signals.signal("chatbotkit-auth-failure")
 """A request was answered 5xx. Carries ``error``, the exception, whose text says the cause and the cure. Sent each time,

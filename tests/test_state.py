@@ -75,15 +75,15 @@ def test_a_deletion_ends_every_session(make_app: MakeApp, sign_in: SignIn, chatb
     app = make_app(CHATBOTKIT_AUTH_AUTO_DELETE=True)
     client = app.test_client()
     id = signed_in_user(client, sign_in)
-    heard: list[tuple[str, str]] = []
+    heard: list[tuple[str, str, str]] = []
 
-    def hear(_app: Flask, user_id: str, reason: str = "", user: User | None = None) -> None:
-        heard.append((user_id, reason or (user.email if user else "")))
+    def hear(_app: Flask, user_id: str, reason: str, user: User | None = None) -> None:
+        heard.append((user_id, reason, user.email if user else ""))
 
     with app.app_context(), user_deleted.connected_to(hear, app), session_ended.connected_to(hear, app):
         current_auth.delete_user(id)
         current_auth.delete_user(id)
-    assert heard == [(id, "deleted"), (id, ADA), (id, "")]
+    assert heard == [(id, "deleted", ""), (id, "deleted", ADA), (id, "deleted", "")]
     assert id not in chatbotkit_sandbox.users
     assert client.get("/dashboard").status_code == 302
 

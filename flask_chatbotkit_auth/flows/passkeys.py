@@ -188,9 +188,15 @@ def accepted(user: User) -> dict[str, Any]:
     }
 
 
-def forget(_app: object, *, user_id: str, **_more: object) -> None:
-    """Remove every passkey of a deleted account. A receiver of ``user_deleted``."""
-    _store().remove_passkeys(user_id)
+def forget(_app: object, *, user_id: str, reason: str, **_more: object) -> None:
+    """Remove every passkey of an account that was deleted here. A receiver of ``user_deleted``.
+
+    If the API just does not know the account, the cause may be a wrong secret. Then :func:`purge` removes them in time.
+    """
+    if reason == "gone":
+        _store().mark_passkeys(user_id, gone_at=current_auth.clock())
+    else:
+        _store().remove_passkeys(user_id)
 
 
 def purge() -> int:

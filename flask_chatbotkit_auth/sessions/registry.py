@@ -434,7 +434,7 @@ class SessionRegistry:
 
     def _end_gone(self, user_id: str, user: User | None) -> None:
         if self.end_all(user_id, reason="gone"):
-            emit(user_deleted, _app(), user_id=user_id, user=user)
+            emit(user_deleted, _app(), user_id=user_id, user=user, reason="gone")
 
 
 def _takes(method: Callable[..., object], name: str) -> bool:

@@ -299,6 +299,19 @@ def test_a_passkey_outlives_an_answer_that_the_account_is_gone(
     assert device.sign_in(app.test_client()).status_code == 200
 
 
+def test_a_passkey_outlives_a_refresh_that_does_not_find_the_account(
+    app: Flask,
+    registered: FlaskClient,
+    device: SoftwareAuthenticator,
+    clock: Clock,
+    chatbotkit_sandbox: Sandbox,
+) -> None:
+    clock.advance(timedelta(minutes=16))
+    chatbotkit_sandbox.fail("*/fetch", status=404, times=1, body='{"message": "gone", "code": "NOT_FOUND"}')
+    assert registered.get("/auth/session").get_json()["user"] is None
+    assert device.sign_in(app.test_client()).status_code == 200
+
+
 def test_the_passkeys_of_a_deleted_account_go(
     app: Flask, registered: FlaskClient, device: SoftwareAuthenticator, clock: Clock
 ) -> None:
