@@ -342,6 +342,7 @@ def test_a_secret_that_is_refused_about_everybody_signs_nobody_out(
         {"drop": True},
         {"body": "<html>moved</html>", "status": 404},
         {"body": "<html>blocked</html>", "status": 403},
+        {"body": '{"code": "404", "message": "No route matched"}', "status": 404},
         {"body": "[]"},
     ],
     ids=str,

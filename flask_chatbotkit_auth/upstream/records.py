@@ -215,6 +215,6 @@ def _carries(record: Record, filter: str, email: str) -> bool:
 
 
 def _require_own_answer(error: APIStatusError) -> None:
-    """Raise unless the answer comes from the API itself. A gateway's error page says nothing about an account."""
-    if not error.code:
+    """Raise unless the answer comes from the API itself. A gateway's own answer says nothing about an account."""
+    if error.code not in ("NOT_FOUND", "NOT_AUTHORIZED"):
         raise error
