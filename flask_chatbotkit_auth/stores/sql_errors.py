@@ -73,6 +73,11 @@ _CURES = (
     ({"SQLITE_CANTOPEN"}, "the file of SQLite cannot be opened; let the application write to its folder"),
     ({"SQLITE_CORRUPT", "SQLITE_NOTADB"}, "the file is damaged, or no database of SQLite; restore it from a backup"),
     ({"55P03", 1205}, "a row has been locked for five seconds by another transaction; find out which, and end it"),
+    (
+        {"08P01"},  # so PgBouncer answers, whatever keeps it from the database
+        "the pooler in front of the database has no connection to it; check that the database runs, and read the log of the "
+        "pooler",
+    ),
     ({"57P03", "57P01", "57P02", 1053}, "the database server starts or stops; try again in a moment"),
 )
 
@@ -81,6 +86,8 @@ _TEXTS = (
     ("too many connections", "53300"),  # "… for role "shop"", too
     ('role "', "28000"),
     ("does not exist", "3D000"),
+    ("no such database", "3D000"),  # PgBouncer, as below
+    ("no such user", "28000"),
     ("password authentication failed", "28P01"),
     ("no password supplied", "28P01"),
     ("no pg_hba.conf entry", "28000"),
@@ -88,6 +95,8 @@ _TEXTS = (
     ("remaining connection slots", "53300"),
     ("no more connections allowed", "53300"),
     ("the database system is", "57P03"),
+    ("query_wait_timeout", "08P01"),
+    ("server login has been failing", "08P01"),
 )
 
 

@@ -261,6 +261,14 @@ def _bouncer(stage: Stage) -> tuple[Flask, str]:
     return app, client.get("/dashboard").text
 
 
+@situation("PgBouncer runs, and the database behind it does not")
+def _bouncer_alone(stage: Stage) -> tuple[Flask, str]:
+    away = "postgresql+psycopg://shop@127.0.0.1:1/shop"
+    url = stage.stack.enter_context(topologies.pgbouncer(stage.program("pgbouncer"), away, alone=True))
+    app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=url)
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
 @situation("The tables are missing, and the database account cannot create them")
 def _no_tables(stage: Stage) -> tuple[Flask, str]:
     app = stage.make_app(CHATBOTKIT_AUTH_STORE_URL=stage.account(stage.service("postgresql_url")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -127,8 +128,11 @@ def postgresql_pair() -> Iterator[Pair]:
 
 
 @contextmanager
-def pgbouncer(program: str, url: str) -> Iterator[str]:
-    """Start PgBouncer in transaction mode, with two connections to the database of a URL, and give the URL of it."""
+def pgbouncer(program: str, url: str, *, alone: bool = False) -> Iterator[str]:
+    """Start PgBouncer in transaction mode, with two connections to the database of a URL, and give the URL of it.
+
+    :param alone: whether no database answers at that URL. Then PgBouncer says so after a second.
+    """
     server, port = sa.make_url(url), free_port()
     with ExitStack() as stack:
         folder = stack.enter_context(_open_folder("postgres"))
@@ -136,11 +140,11 @@ def pgbouncer(program: str, url: str) -> Iterator[str]:
         (folder / "pgbouncer.ini").write_text(
             f"[databases]\n* = host={server.host} port={server.port or 5432}\n[pgbouncer]\nlisten_addr = {HOST}\n"
             f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {folder}/users.txt\n"
-            "pool_mode = transaction\ndefault_pool_size = 2\n"
+            f"pool_mode = transaction\ndefault_pool_size = 2\nquery_wait_timeout = {1 if alone else 120}\n"
         )
         stack.enter_context(_process([program, str(folder / "pgbouncer.ini")], folder / "log", **_as("postgres")))
         bouncer = server.set(host=HOST, port=port).render_as_string(hide_password=False)
-        wait_for(lambda: _answers(bouncer))
+        wait_for(lambda: _listens(port) if alone else _answers(bouncer))
         yield bouncer
 
 
@@ -327,6 +331,11 @@ def _connected(port: int) -> Iterator[sa.Connection]:
     with engine.connect() as connection:
         yield connection
     engine.dispose()
+
+
+def _listens(port: int) -> bool:
+    with socket.create_connection((HOST, port)):
+        return True
 
 
 def _answers(url: str) -> bool:
