@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from webauthn.registration.verify_registration_response import VerifiedRegistration
 
 
+MAX_CREDENTIAL_ID = 1023
+"""The most bytes in the id of a credential (WebAuthn level 3, section 7.1)."""
+
+
 @dataclass(frozen=True)
 class Assertion:
     """The result of a valid sign-in with a passkey."""
@@ -94,6 +98,8 @@ def verify_creation(
         require_user_verification=True,
         supported_pub_key_algs=[COSEAlgorithmIdentifier(each) for each in ALGORITHMS],
     )
+    if len(verified.credential_id) > MAX_CREDENTIAL_ID:
+        raise InvalidPasskey("the id of the credential is too long")
     credential_id = to_base64url(verified.credential_id)
     return Passkey(
         id=passkey_id(credential_id),

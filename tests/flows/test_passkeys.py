@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -258,6 +259,25 @@ def test_a_challenge_for_making_one_signs_nobody_in(
 @pytest.mark.parametrize("credential", [None, [], "text", 7, {}, {"id": 7}, {"response": {"clientDataJSON": "e30"}}])
 def test_junk_is_refused(client: FlaskClient, app: Flask, credential: object) -> None:
     assert error(post(client, "/auth/passkey", {"credential": credential})) == (400, "invalid_passkey")
+
+
+@pytest.mark.parametrize(("size", "status"), [(1023, 200), (1024, 400)])
+def test_a_credential_has_an_id_of_the_size_that_the_standard_allows(
+    client: FlaskClient,
+    device: SoftwareAuthenticator,
+    sign_in: SignIn,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    status: int,
+) -> None:
+    sign_in(client, ADA)
+    random = SimpleNamespace(token_bytes=lambda _size: bytes(size))
+    monkeypatch.setattr("flask_chatbotkit_auth.testing.authenticator.secrets", random)
+    assert device.register(client).status_code == status
+    assert len(client.get("/auth/account", headers={"Accept": "application/json"}).get_json()["passkeys"]) == (
+        status == 200
+    )
+    assert device.sign_in(client).status_code == (200 if status == 200 else 404)
 
 
 # Outages, refusals, accounts that are gone
