@@ -226,6 +226,9 @@ def test_options_say_what_the_bot_is_but_not_who_speaks(
         (HELLO * (MAX_MESSAGES + 1), "too long"),
         ([{"type": "user", "text": "x" * MAX_BYTES}], "too long"),
         ([{"type": "user", "text": "", "meta": {"x": "x" * MAX_BYTES}}], "too long"),
+        # Python takes these for numbers, but they are no JSON, which the API would refuse.
+        ([{"type": "user", "text": "", "meta": {"x": [float("nan")]}}], "number"),
+        ([{"type": "user", "text": "", "meta": {"x": float("inf")}}], "number"),
     ],
 )
 def test_what_is_no_conversation_is_refused(

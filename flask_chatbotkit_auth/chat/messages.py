@@ -29,7 +29,11 @@ def checked(messages: Any) -> list[dict[str, Any]]:
     if len(messages) > MAX_MESSAGES:
         raise InvalidMessages(f"This conversation is too long: it may have {MAX_MESSAGES} messages. Begin a new one.")
     found = [_checked(message) for message in messages]
-    if len(json.dumps(found)) > MAX_BYTES:
+    try:
+        size = len(json.dumps(found, allow_nan=False))
+    except ValueError:
+        raise InvalidMessages("A number in these messages cannot be written as JSON.") from None
+    if size > MAX_BYTES:
         raise InvalidMessages(f"This conversation is too long: it may have {MAX_BYTES // 1024} KB. Begin a new one.")
     return found
 
