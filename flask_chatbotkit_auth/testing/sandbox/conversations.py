@@ -26,7 +26,7 @@ def create_conversation(records: Records, call: Call) -> Reply:
     texts = ("name", "description", "taskId", "spaceId", *BOT_TEXTS)
     settings = checked(call.body, texts=texts, objects=("meta",), flags=FLAGS, unchecked=CREATION)
     contact_id = _contact_id(records, call)
-    _require_bot(records, call)
+    _require_bot(records, call, 400)
     messages = _messages(records, call.body.get("messages", []))
     records.spend(call.account, "conversations")
     conversation = records.stamp()
@@ -70,7 +70,7 @@ def complete(records: Records, call: Call) -> Reply:
     if not messages:
         raise Problem(400, '"messages" must contain at least 1 items')
     _contact_id(records, call)
-    _require_bot(records, call)
+    _require_bot(records, call, 403)
     records.spend(call.account, "messages")
     return _counted(records, call, _reply(messages, {}))
 
@@ -108,13 +108,16 @@ def _contact_id(records: Records, call: Call) -> str | None:
     return contact
 
 
-def _require_bot(records: Records, call: Call) -> None:
-    """Raise if the bot belongs to another account and is private. An id that the sandbox does not know is accepted."""
+def _require_bot(records: Records, call: Call, status: int) -> None:
+    """Raise if the bot belongs to another account and is private. An id that the sandbox does not know is accepted.
+
+    :param status: a saved conversation checks the bot with the other fields, a completion later.
+    """
     bot = records.bots.get(call.body.get("botId") or "")
     if bot is None or records.owners.get(bot["id"]) == call.account:
         return
     if bot.get("visibility") not in ("protected", "public"):
-        raise Problem(403, "You are not authorized to use this bot")
+        raise Problem(status, "You are not authorized to use this bot")
 
 
 def _messages(records: Records, sent: Any) -> list[Record]:
@@ -124,7 +127,9 @@ def _messages(records: Records, sent: Any) -> list[Record]:
 
 
 def _message(message: Record) -> Record:
-    fields = checked(message, texts=("type", "text"), objects=("meta",))
+    # Front ends keep some of these beside a message. The platform accepts and ignores them.
+    beside = ("id", "createdAt", "name", "description")
+    fields = checked(message, texts=("type", "text"), objects=("meta",), unchecked=beside)
     type, text = fields.get("type"), fields.get("text")
     if not isinstance(text, str) or type not in MESSAGE_TYPES:
         raise Problem(400, '"messages" must be an array of {type, text}')

@@ -27,11 +27,10 @@ class Listing:
 
         The last page has a cursor, too. A cursor that is not the id of an item is followed by an empty page.
 
-        :raises ValueError: the ``order`` of the query is invalid.
+        :param order: the order if the query names none, or none that exists.
         """
-        order = self.query.get("order", order)
-        if order not in ("asc", "desc"):
-            raise ValueError('"order" must be one of [asc, desc]')
+        if self.query.get("order") in ("asc", "desc"):
+            order = self.query["order"]
         size = min(self._take(), self.page_size)
         everything = sorted(items, key=_position, reverse=order == "desc")
         cursor = self.query.get("cursor", "")
@@ -45,17 +44,21 @@ class Listing:
         return shown, shown[-1]["id"] if shown else ""
 
     def _take(self) -> int:
-        take = self.query.get("take", "")
-        number = int(take) if take.isdecimal() and take.isascii() else 0
-        return min(number or LARGEST_PAGE, LARGEST_PAGE)
+        # As JavaScript's parseInt reads it: the whole number at the beginning.
+        found = re.match(r"\s*([+-]?[0-9]{1,9})", self.query.get("take", ""))
+        return min(max(1, (int(found[1]) if found else 0) or LARGEST_PAGE), LARGEST_PAGE)
 
     def _matches(self, item: dict[str, Any], email_filter: bool) -> bool:
-        if email_filter and "email" in self.query and item.get("email") != self.query["email"]:
+        if email_filter and self.query.get("email") and item.get("email") != self.query["email"]:
             return False
-        meta = item.get("meta") or {}
         for key, wanted in self.query.items():
             match = _META_KEY.fullmatch(key)
-            if match is not None and not _equal(meta.get(match["dotted"] or match["bracketed"]), wanted):
+            if match is None or not wanted:  # a filter without a value is none
+                continue
+            value = item.get("meta")
+            for part in (match["dotted"] or match["bracketed"]).split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if not _equal(value, wanted):
                 return False
         return True
 

@@ -144,10 +144,7 @@ def forget(records: Records, key: str) -> None:
 
 def page(items: Iterable[Record], call: Call, *, email_filter: bool = False, order: str = "desc") -> Reply:
     """Answer the page of ``items`` that the query asks for. ``order`` is the default order."""
-    try:
-        found, cursor = call.listing.select(items, email_filter=email_filter, order=order)
-    except ValueError as error:
-        raise Problem(400, str(error)) from error
+    found, cursor = call.listing.select(items, email_filter=email_filter, order=order)
     found = [meta.shown(item) for item in found]
     return Reply(
         {"items": found, **({"cursor": cursor} if cursor else {})},
