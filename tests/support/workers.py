@@ -58,16 +58,23 @@ class Workers:
     """So many processes, started once; each :meth:`run` has all of them do one job at a barrier."""
 
     def __init__(self, count: int) -> None:
+        self._count = count
+        self._start()
+
+    def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         # Kept here: the children find it by a name that goes with it.
-        self._barrier = context.Barrier(count, timeout=PATIENCE)
+        self._barrier = context.Barrier(self._count, timeout=PATIENCE)
         self._members = []
-        for number in range(count):
+        for number in range(self._count):
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, self._barrier, number), daemon=True)
             process.start()
             theirs.close()
             self._members.append((process, ours))
+        # On a busy machine it takes half a minute until all have imported everything. That is no part of a job.
+        for _, pipe in self._members:
+            pipe.recv()
 
     def run(self, job: Job, url: str, prefix: str = "", *arguments: Any) -> list[Any]:
         """Return what ``job`` returned in each process, as one list."""
@@ -76,7 +83,11 @@ class Workers:
             pipe.send((job, url, prefix, arguments))
         results = []
         for _, pipe in self._members:
-            assert pipe.poll(PATIENCE), "a worker hangs"
+            if not pipe.poll(PATIENCE):
+                # Its answer would otherwise be taken for that to a later job.
+                self.close()
+                self._start()
+                raise AssertionError("a worker hangs")
             results.append(pipe.recv())
         for succeeded, result in results:
             assert succeeded, result
@@ -87,11 +98,12 @@ class Workers:
             process.terminate()
             pipe.close()
         for process, _ in self._members:
-            process.join(PATIENCE)
+            process.join()
             process.close()
 
 
 def _serve(pipe: Any, barrier: Any, number: int) -> None:
+    pipe.send("ready")
     while True:
         job, url, prefix, arguments = pipe.recv()
         try:
