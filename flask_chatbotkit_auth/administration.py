@@ -6,10 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from flask import current_app
-
 from .clock import to_milliseconds
 from .identifier import normalize_identifier
+from .proxies import running_app
 from .sessions import SessionRegistry
 from .signals import emit, user_created, user_deleted, user_updated
 from .upstream.adapters.base import UserAdapter
@@ -41,7 +40,7 @@ class Administration:
         """
         _check(fields, FIELDS - {"email"})
         user = self._adapter.create(normalize_identifier(email, special_domains=True), **fields)
-        emit(user_created, _app(), user=user)
+        emit(user_created, running_app(), user=user)
         return user
 
     def update(self, user: User | str, **fields: Any) -> User:
@@ -61,7 +60,7 @@ class Administration:
         _check(fields, FIELDS)
         updated = self._adapter.update(id_of(user), **fields)
         self._registry.save(updated)
-        emit(user_updated, _app(), user=updated, fields=sorted(fields))
+        emit(user_updated, running_app(), user=updated, fields=sorted(fields))
         return updated
 
     def delete(self, user: User | str) -> int:
@@ -76,7 +75,7 @@ class Administration:
         known = user if isinstance(user, User) else self._registry.last_known(id)
         self._adapter.delete(id)
         ended = self._registry.end_all(id, reason="deleted")
-        emit(user_deleted, _app(), user_id=id, user=known, reason="deleted")
+        emit(user_deleted, running_app(), user_id=id, user=known, reason="deleted")
         return ended
 
     def suspend(self, user: User | str) -> User:
@@ -107,7 +106,3 @@ def _check(fields: dict[str, Any], known: frozenset[str]) -> None:
     strange = fields.keys() - known
     if strange:
         raise TypeError(f"an account has no field {sorted(strange)[0]!r}; there are {', '.join(sorted(known))}")
-
-
-def _app() -> object:
-    return current_app._get_current_object()  # type: ignore[attr-defined]

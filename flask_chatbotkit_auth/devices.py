@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import Response, after_this_request, current_app, request
+from flask import Response, after_this_request, current_app
 from itsdangerous import BadData, URLSafeSerializer
 
 from .keys import keyed_digest, secret_keys
+from .proxies import running_app, this_request
 
 MAX_ADDRESSES = 5
 """The most addresses that one browser is known for. A further one replaces the oldest."""
 
 _MAX_LENGTH = 2048
 _NAME = "chatbotkit_auth_device"
+_HOST_ONLY = f"__Host-{_NAME}"
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,12 @@ def forget_device() -> None:
 
 
 def _proofs(lifetime: timedelta, now: datetime) -> list[_Proof]:
-    value = request.cookies.get(_cookie()[0])
+    cookies = this_request().cookies
+    if not lifetime or (_NAME not in cookies and _HOST_ONLY not in cookies):
+        return []
+    value = cookies.get(_cookie()[0])
     # Werkzeug decodes any bytes. A cookie that is not ASCII was not signed by us.
-    if not lifetime or not value or len(value) > _MAX_LENGTH or not value.isascii():
+    if not value or len(value) > _MAX_LENGTH or not value.isascii():
         return []
     try:
         rows = _serializer().loads(value)
@@ -109,16 +114,17 @@ def _write(proofs: list[_Proof], lifetime: timedelta) -> None:
 
 def _cookie() -> tuple[str, dict[str, Any]]:
     """Return the name and attributes of the cookie. The attributes are those of the application's session cookie."""
-    interface = current_app.session_interface
+    app = running_app()
+    interface = app.session_interface
     options: dict[str, Any] = {
-        "domain": interface.get_cookie_domain(current_app),
-        "path": interface.get_cookie_path(current_app),
-        "secure": interface.get_cookie_secure(current_app),
-        "samesite": interface.get_cookie_samesite(current_app),
+        "domain": interface.get_cookie_domain(app),
+        "path": interface.get_cookie_path(app),
+        "secure": interface.get_cookie_secure(app),
+        "samesite": interface.get_cookie_samesite(app),
         "httponly": True,
     }
     if hasattr(interface, "get_cookie_partitioned"):  # Flask 3.1 and later
-        options["partitioned"] = interface.get_cookie_partitioned(current_app)
+        options["partitioned"] = interface.get_cookie_partitioned(app)
     # A browser accepts a cookie with this prefix only from the host itself, so a sibling domain cannot plant one.
     host_only = options["secure"] and options["path"] == "/" and not options["domain"]
-    return f"__Host-{_NAME}" if host_only else _NAME, options
+    return _HOST_ONLY if host_only else _NAME, options

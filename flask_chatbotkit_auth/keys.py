@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ def derive(secret_key: str | bytes, purpose: str) -> bytes:
     :param secret_key: a text is encoded as UTF-8, as Flask does.
     """
     key = secret_key.encode() if isinstance(secret_key, str) else secret_key
-    return hmac.new(key, f"flask-chatbotkit-auth: {purpose}, version 1".encode(), hashlib.sha256).digest()
+    return hmac.digest(key, f"flask-chatbotkit-auth: {purpose}, version 1".encode(), "sha256")
 
 
 def is_digest(text: str) -> bool:
@@ -40,4 +39,4 @@ def is_digest(text: str) -> bool:
 
 def keyed_digest(secret_key: str | bytes, purpose: str, *parts: str) -> str:
     """Return the HMAC-SHA256 of ``parts`` with the key for ``purpose``, as 64 hexadecimal digits."""
-    return hmac.new(derive(secret_key, purpose), "\0".join(parts).encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(derive(secret_key, purpose), "\0".join(parts).encode(), "sha256").hex()

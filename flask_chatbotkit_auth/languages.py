@@ -12,8 +12,10 @@ from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import current_app, has_request_context
+from flask import has_app_context, has_request_context
 from markupsafe import escape
+
+from .proxies import running_app
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -89,7 +91,7 @@ def current_language() -> Language:
     Outside a request it is the locale of ``flask_babel.force_locale``, or else of the application's ``locale_selector``. If
     that function needs a request, it is ``BABEL_DEFAULT_LOCALE``.
     """
-    babel = current_app.extensions.get("babel") if current_app else None
+    babel = running_app().extensions.get("babel") if has_app_context() else None
     if babel is None:
         return ENGLISH
     from flask_babel import get_locale  # the application has already imported it

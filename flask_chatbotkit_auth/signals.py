@@ -13,9 +13,10 @@ from inspect import Parameter, signature
 from typing import Any
 
 from blinker import NamedSignal, Namespace
-from flask import current_app, has_app_context, has_request_context, request
+from flask import has_app_context, has_request_context, request
 
 from . import measure
+from .proxies import running_app
 from .remote import client_address, client_program
 
 _signals = Namespace()
@@ -124,7 +125,7 @@ def _taken(receiver: Callable[..., object], data: dict[str, Any]) -> dict[str, A
 
 
 def _tell(part: str, name: str, duration: float, outcome: str) -> None:
-    app = current_app._get_current_object() if has_app_context() else None  # type: ignore[attr-defined]
+    app = running_app() if has_app_context() else None
     emit(measured, app, part=part, name=name, duration=duration, outcome=outcome)
 
 

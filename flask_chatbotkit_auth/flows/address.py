@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
-from flask import current_app, request
+from flask import request
 
 from ..device import device_name
 from ..devices import remember_device
@@ -16,6 +16,7 @@ from ..exceptions import CodeExpired, EmailTaken, NoChallenge, RateLimited, Sign
 from ..identifier import mask, same_identifier
 from ..languages import current_language
 from ..login import go_on
+from ..proxies import running_app
 from ..signals import email_changed, emit, user_updated
 from ..state import current_auth, current_state
 from ..stores.base import Challenge, SessionRecord, State
@@ -151,7 +152,7 @@ def _move(record: SessionRecord, identifier: str) -> tuple[str, SessionRecord]:
 
 def _tell(before: User, user: User) -> None:
     auth = current_state()
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = running_app()
     _log.info("address changed: user %s, from %s to %s", user.id, mask(before.email), mask(user.email))
     emit(user_updated, app, user=user, fields=["email"])
     emit(email_changed, app, user=user, before=before.email)

@@ -17,6 +17,7 @@ from ..device import device_name
 from ..keys import secret_keys
 from ..languages import current_language
 from ..login import held_session
+from ..proxies import running_app
 from ..sessions import shown
 from ..signals import app_session_added, emit, user_signed_out
 from ..state import current_auth, current_state
@@ -79,7 +80,7 @@ def sign_in_by_code(typed: str, holder: App) -> tuple[str, SessionRecord]:
         )
     auth.registry.confirm(record)
     sign_in.tell(record, created=created)
-    emit(app_session_added, _app(), user=user, session_id=record.id, name=record.name)
+    emit(app_session_added, running_app(), user=user, session_id=record.id, name=record.name)
     device = device_name(request.user_agent.string, current_language())
     auth.notices.send("app_session_added", user, to=challenge.identifier, device=device, name=record.name)
     return token, replace(record, user=shown(record))
@@ -93,7 +94,7 @@ def sign_out() -> bool:
     record = held_session()
     if record is None or not current_auth.registry.end(record.id):
         return False
-    emit(user_signed_out, _app(), user=record.user)
+    emit(user_signed_out, running_app(), user=record.user)
     return True
 
 
@@ -118,7 +119,3 @@ def _serializer() -> URLSafeSerializer:
 
 def _bytes(key: str | bytes) -> bytes:
     return key.encode() if isinstance(key, str) else key
-
-
-def _app() -> object:
-    return current_app._get_current_object()  # type: ignore[attr-defined]

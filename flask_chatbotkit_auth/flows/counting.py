@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from flask import current_app, request
-
 from ..devices import known_device
 from ..exceptions import APIError, APIStatusError, MailError, RateLimited
+from ..proxies import running_app, this_request
 from ..remote import client_address, client_networks, parse_ip
 from ..signals import emit, limit_reached
 from ..state import AuthState, current_auth, current_state
@@ -35,7 +34,8 @@ def count_untold(step: str, identifier: str) -> list[Hit]:
     """Count as :func:`count`, but send no ``limit_reached``, whose receivers must not run while a connection is held."""
     auth = current_state()
     _warn_if_clients_share_an_address(auth)
-    of_client = [(f"{step}:ip", network, times) for network, times in client_networks(request.remote_addr)]
+    address = this_request().remote_addr
+    of_client = [(f"{step}:ip", network, times) for network, times in client_networks(address)]
     hits = [_bucket(auth, step, identifier), *of_client]
     # The client first: a client over its own limit must not use up the limit of an address.
     for name, key, times in (*of_client, hits[0]):
@@ -67,8 +67,8 @@ def telling_limits(identifier: str = "") -> Iterator[None]:
         yield
     except RateLimited as error:
         if error.first:
-            app = current_app._get_current_object()  # type: ignore[attr-defined]
-            emit(limit_reached, app, limit=error.limit, identifier=identifier, retry_after=error.retry_after)
+            told = {"limit": error.limit, "identifier": identifier, "retry_after": error.retry_after}
+            emit(limit_reached, running_app(), **told)
         raise
 
 
@@ -86,6 +86,7 @@ def _is_everybodys(error: APIError | MailError) -> bool:
 
 
 def _warn_if_clients_share_an_address(auth: AuthState) -> None:
+    request = this_request()
     address = client_address(request.remote_addr)
     ip = parse_ip(address or "")
     if ip is None:

@@ -14,6 +14,7 @@ from flask import current_app, session
 from ..exceptions import NoChallenge
 from ..keys import keyed_digest, secret_keys
 from ..mail.compose import page_url
+from ..proxies import running_app
 from ..signals import emit, link_used
 from ..state import current_auth
 from ..stores.base import Challenge
@@ -48,7 +49,7 @@ def sign_in_by_link(token: str) -> User:
         raise NoChallenge("the link was opened in a browser that has not asked for it")
     remember = session.get(sign_in.REMEMBER_KEY) is not False
     user = sign_in.complete_sign_in(Pending("sign_in").accept(), remember=remember, method="link")
-    emit(link_used, current_app._get_current_object(), user=user)  # type: ignore[attr-defined]
+    emit(link_used, running_app(), user=user)
     return user
 
 

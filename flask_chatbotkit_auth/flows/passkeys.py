@@ -28,6 +28,7 @@ from ..languages import current_language
 from ..languages import gettext as _
 from ..login import enter
 from ..passkeys import MAX_PASSKEYS, Challenge, Challenges, RelyingParty
+from ..proxies import running_app
 from ..signals import emit, passkey_added, passkey_refused, passkey_removed, sign_in_failed, user_signed_in
 from ..state import current_auth, current_state
 from ..stores.base import SessionRecord
@@ -80,7 +81,7 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
     except ChatBotKitAuthError as error:
         level = logging.ERROR if isinstance(error, APIError) else logging.INFO
         _log.log(level, "sign-in of user %s by a passkey failed: %s", passkey.user_id, error)
-        emit(sign_in_failed, _app(), identifier=None, error=error)
+        emit(sign_in_failed, running_app(), identifier=None, error=error)
         raise
     token, record = auth.registry.draft(user, identifier=user.email, method="passkey")
     with _refusals_told(user.id):
@@ -98,7 +99,7 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
     auth.registry.opened(record)
     enter(auth, entering, token, record, remember=remember)
     _log.info("signed in: user %s, by a passkey", user.id)
-    emit(user_signed_in, _app(), user=user, created=False, method="passkey")
+    emit(user_signed_in, running_app(), user=user, created=False, method="passkey")
     arrived(user.email, user, created=False)
     return user
 
@@ -146,7 +147,7 @@ def add(record: SessionRecord, credential: object, name: str = "") -> Passkey:
         if added is Added.FULL:
             raise TooManyPasskeys
     _log.info("passkey added: user %s", user.id)
-    emit(passkey_added, _app(), user=user, passkey=passkey)
+    emit(passkey_added, running_app(), user=user, passkey=passkey)
     auth.notices.send("passkey_added", user, device=_here(), name=passkey.name)
     return passkey
 
@@ -169,7 +170,7 @@ def remove(record: SessionRecord, id: str) -> bool:
     if passkey is None or not _store().remove_passkey(id, user_id=user.id):
         return False
     _log.info("passkey removed: user %s", user.id)
-    emit(passkey_removed, _app(), user=user, passkey=passkey)
+    emit(passkey_removed, running_app(), user=user, passkey=passkey)
     current_auth.notices.send("passkey_removed", user, device=_here(), name=passkey.name)
     return True
 
@@ -264,7 +265,7 @@ def _refusals_told(user_id: str | None = None) -> Iterator[None]:
         yield
     except (InvalidPasskey, TooManyPasskeys) as error:
         _log.info("passkey refused: %s", error)
-        emit(passkey_refused, _app(), user_id=user_id, error=error)
+        emit(passkey_refused, running_app(), user_id=user_id, error=error)
         raise
 
 
@@ -310,7 +311,3 @@ def _store() -> PasskeyStore:
 
 def _here() -> str:
     return device_name(request.user_agent.string, current_language()) or _("This device")
-
-
-def _app() -> object:
-    return current_app._get_current_object()  # type: ignore[attr-defined]

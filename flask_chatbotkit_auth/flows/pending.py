@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from flask import request, session
+from flask import session
 
 from ..exceptions import NoChallenge
 from ..identifier import has_special_domain, normalize_identifier, same_identifier
 from ..login import renew
+from ..proxies import this_request
 from ..state import current_state
 from ..stores.base import Challenge, State
 from ..stores.records import Purpose
@@ -60,7 +61,7 @@ HOLDER = "flask_chatbotkit_auth.holder"
 
 def current_holder() -> Holder:
     """Return the holder of the challenge in this request: its browser, unless another one was set."""
-    holder: Holder = request.environ.get(HOLDER) or Browser()
+    holder: Holder = this_request().environ.get(HOLDER) or Browser()
     return holder
 
 

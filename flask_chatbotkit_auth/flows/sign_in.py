@@ -10,7 +10,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from flask import current_app, session
+from flask import session
 
 from ..exceptions import (
     APIError,
@@ -23,6 +23,7 @@ from ..exceptions import (
 )
 from ..identifier import mask
 from ..login import enter, held_session, leave
+from ..proxies import running_app
 from ..sessions import shown
 from ..signals import emit, sign_in_failed, user_created, user_signed_in, user_signed_out
 from ..state import AuthState, current_auth, current_state
@@ -138,8 +139,8 @@ def admit(challenge: Challenge) -> tuple[User, bool, Any]:
         _log.log(level, "sign-in of %s failed: %s", mask(identifier), error)
         if created:
             # The next try finds the account, and does not create it.
-            emit(user_created, _app(), user=user)
-        emit(sign_in_failed, _app(), identifier=identifier, error=error)
+            emit(user_created, running_app(), user=user)
+        emit(sign_in_failed, running_app(), identifier=identifier, error=error)
         if isinstance(error, (SignInDenied, SignUpDisabled)):
             # Trying again would give the same result.
             auth.store.end_challenge(challenge.id)
@@ -155,8 +156,8 @@ def tell(record: SessionRecord, *, created: bool) -> None:
     user = shown(record)
     _log.info("signed in: user %s, %s", user.id, mask(record.identifier or ""))
     if created:
-        emit(user_created, _app(), user=user)
-    emit(user_signed_in, _app(), user=user, created=created, method=record.method)
+        emit(user_created, running_app(), user=user)
+    emit(user_signed_in, running_app(), user=user, created=created, method=record.method)
 
 
 def sign_out() -> None:
@@ -169,7 +170,7 @@ def sign_out() -> None:
         current_auth.registry.end(record.id)
     leave()
     if record is not None:
-        emit(user_signed_out, _app(), user=record.user)
+        emit(user_signed_out, running_app(), user=record.user)
 
 
 def pending() -> Challenge | None:
@@ -238,7 +239,3 @@ def _resolve(auth: AuthState, identifier: str) -> tuple[User, bool]:
     if not created and user.id not in approved:
         approve(user)
     return user, created
-
-
-def _app() -> object:
-    return current_app._get_current_object()  # type: ignore[attr-defined]

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from flask import current_app, request, template_rendered, url_for
+from flask import request, template_rendered, url_for
 from markupsafe import Markup, escape
 
 from ..config import Config
 from ..languages import Language
 from ..mailbox import Mailbox, parse_mailbox
+from ..proxies import running_app
 from . import smtp
 from .message import Mail
 
@@ -23,13 +24,14 @@ def compose(
 
     :raises ValueError: the sender is not a mailbox.
     """
+    origin = own_origin(config)
     context = {
         "site_name": site_name(config),
-        "logo_url": _absolute(config.logo_url, own_origin(config)),
+        "logo_url": _absolute(config.logo_url, origin),
         "color": config.mail_color,
         "email": recipient,
         "requested_at": now,
-        "sign_in_url": page_url("sign_in", config),
+        "sign_in_url": _page_url("sign_in", origin),
         "language": language,
         "_": language.gettext,
         "ngettext": language.ngettext,
@@ -37,7 +39,7 @@ def compose(
         "marked": _marked(language),
         **context,
     }
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = running_app()
     # Once for all three templates, since an application's context processors may query a database.
     app.update_template_context(context)
 
@@ -66,10 +68,11 @@ def site_name(config: Config) -> str:
     """
     if config.site_name:
         return config.site_name
-    host = str(current_app.config.get("SERVER_NAME") or "").partition(":")[0].removeprefix("www.")
+    app = running_app()
+    host = str(app.config.get("SERVER_NAME") or "").partition(":")[0].removeprefix("www.")
     if "." in host and not host.replace(".", "").isdecimal():
         return host
-    words = current_app.name.partition(".")[0].replace("_", " ").replace("-", " ").split()
+    words = app.name.partition(".")[0].replace("_", " ").replace("-", " ").split()
     return " ".join(words).title() or "App"
 
 
@@ -79,9 +82,9 @@ def sender(config: Config) -> Mailbox:
     :raises ValueError: the setting is not a mailbox. The text says what to write.
     """
     configured: Any = config.mail_sender or smtp.settings().default_sender
-    return parse_mailbox(
-        configured or f"no-reply@{(current_app.config.get('SERVER_NAME') or 'localhost').partition(':')[0]}"
-    )
+    if not configured:
+        configured = f"no-reply@{(running_app().config.get('SERVER_NAME') or 'localhost').partition(':')[0]}"
+    return parse_mailbox(configured)
 
 
 def own_origin(config: Config) -> str | None:
@@ -92,7 +95,8 @@ def own_origin(config: Config) -> str | None:
     """
     if config.origin:
         return config.origin
-    named = current_app.config.get("SERVER_NAME") and not current_app.url_map.host_matching
+    app = running_app()
+    named = app.config.get("SERVER_NAME") and not app.url_map.host_matching
     if named or (request and request.trusted_hosts):
         url = url_for("chatbotkit_auth.sign_in", _external=True)
         return "/".join(url.split("/", 3)[:3])
@@ -101,13 +105,17 @@ def own_origin(config: Config) -> str | None:
 
 def page_url(endpoint: str, config: Config) -> str | None:
     """Return the full URL of one of our pages, or ``None`` if the site's own address is not known."""
-    origin = own_origin(config)
+    return _page_url(endpoint, own_origin(config))
+
+
+def _page_url(endpoint: str, origin: str | None) -> str | None:
     if origin is None:
         return None
     if request:
         return origin + url_for(f"chatbotkit_auth.{endpoint}")
-    root = str(current_app.config["APPLICATION_ROOT"])
-    return origin + current_app.url_map.bind("localhost", script_name=root).build(f"chatbotkit_auth.{endpoint}")
+    app = running_app()
+    root = str(app.config["APPLICATION_ROOT"])
+    return origin + app.url_map.bind("localhost", script_name=root).build(f"chatbotkit_auth.{endpoint}")
 
 
 def _absolute(url: str | None, origin: str | None) -> str | None:

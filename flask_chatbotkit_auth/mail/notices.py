@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from flask import current_app
-
 from ..config import Config
 from ..exceptions import ChatBotKitAuthError
 from ..languages import N_, current_language
+from ..proxies import running_app
 from ..signals import emit, notice_failed, notice_sent
 from ..user import User
 from .compose import page_url
@@ -80,7 +79,7 @@ class Notices:
         """
         if kind == "new_sign_in" and not self._config.notices:
             return False
-        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        app = running_app()
         facts = {"at": self._clock(), **facts}
         if facts.get("name"):  # written by a person, and must stay on one line
             facts["name"] = " ".join(str(facts["name"]).split())[:64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, g, request
 from flask_login import LoginManager
 from flask_login.signals import user_needs_refresh, user_unauthorized
 from werkzeug.datastructures import ImmutableMultiDict
@@ -15,6 +15,7 @@ from ..flows.apps import App
 from ..flows.pending import HOLDER
 from ..languages import gettext as _
 from ..login import APP_REQUEST, current_session, has_request_loader, hold_token, is_app_request
+from ..proxies import running_app
 from ..sessions import APP_TOKEN_PREFIX, TOKEN_PREFIX
 from .errors import failed, problem
 from .fleeting import save_no_session
@@ -42,13 +43,13 @@ def prepare(app: Flask, manager: LoginManager) -> None:
     def unauthorized() -> Any:
         if not is_app_request():
             return to_sign_in()
-        user_unauthorized.send(current_app._get_current_object())  # type: ignore[attr-defined]
+        user_unauthorized.send(running_app())
         return refuse()
 
     def needs_refresh() -> Any:
         if not is_app_request():
             return to_prove()
-        user_needs_refresh.send(current_app._get_current_object())  # type: ignore[attr-defined]
+        user_needs_refresh.send(running_app())
         return problem(NotFresh())
 
     manager.unauthorized = unauthorized

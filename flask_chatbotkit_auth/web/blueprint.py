@@ -9,8 +9,8 @@ from typing import Any
 
 from flask import (
     Blueprint,
+    Request,
     Response,
-    current_app,
     g,
     has_request_context,
     jsonify,
@@ -31,7 +31,8 @@ from ..flows.pending import current_holder
 from ..identifier import mask
 from ..languages import current_language
 from ..mail.compose import site_name
-from ..state import current_auth
+from ..proxies import running_app, this_request
+from ..state import current_state
 from ..stores.base import Challenge
 from .flash import Flash
 from .fleeting import save_no_session
@@ -90,8 +91,9 @@ def _drop_host(_endpoint: str | None, values: dict[str, Any] | None) -> None:
 
 @blueprint.url_defaults
 def _complete_url(endpoint: str, values: dict[str, Any]) -> None:
-    if current_app.url_map.host_matching:
-        values.setdefault(HOST, request.host if has_request_context() else current_app.config["SERVER_NAME"])
+    app = running_app()
+    if app.url_map.host_matching:
+        values.setdefault(HOST, request.host if has_request_context() else app.config["SERVER_NAME"])
     if endpoint == "chatbotkit_auth.static" and "filename" in values and "v" not in values:
         values["v"] = _version(values["filename"])
 
@@ -106,84 +108,83 @@ def _version(filename: str) -> str | None:
 
 
 @blueprint.before_request
-def _measure() -> None:
+def _begin() -> Response | None:
+    # One function and not four, since Flask itself has work with each.
+    request = this_request()
     g.chatbotkit_auth_measured = measure.begin()
+    if _waits_for_strict_cookie(request):
+        url = request.script_root + request.full_path.rstrip("?")
+        return make_response(render_template("chatbotkit_auth/_reload.html", url=url))
+    _refuse_large_bodies(request)
+    check_csrf(request)
+    return None
 
 
-@blueprint.before_request
-def _wait_for_strict_cookie() -> Response | None:
-    """Answer a visit from another site with a page that reloads itself, if the session cookie is ``Strict``.
+def _waits_for_strict_cookie(request: Request) -> bool:
+    """Return whether to answer with a page that reloads itself: to a visit from another site without a ``Strict`` cookie.
 
     The browser does not send the cookie now, but will with the reload. A new session without it would replace the person's
     own session, and its pending challenge.
     """
-    config = current_app.config
-    if (
-        request.method not in ("GET", "HEAD")
-        or request.endpoint == "chatbotkit_auth.static"
-        or (config["SESSION_COOKIE_SAMESITE"] or "").lower() != "strict"
-        or request.headers.get("Sec-Fetch-Site") != "cross-site"
-        or config["SESSION_COOKIE_NAME"] in request.cookies
+    config = running_app().config
+    return (
+        (config["SESSION_COOKIE_SAMESITE"] or "").lower() == "strict"
+        and request.method in ("GET", "HEAD")
+        and request.endpoint != "chatbotkit_auth.static"
+        and request.headers.get("Sec-Fetch-Site") == "cross-site"
+        and config["SESSION_COOKIE_NAME"] not in request.cookies
         # A script gets its answer at once. Its browser takes no Strict cookie from there.
-        or (wants_json() and request.headers.get("Sec-Fetch-Mode") != "navigate")
-    ):
-        return None
-    return make_response(
-        render_template("chatbotkit_auth/_reload.html", url=request.script_root + request.full_path.rstrip("?"))
+        and not (wants_json() and request.headers.get("Sec-Fetch-Mode") != "navigate")
     )
 
 
-@blueprint.before_request
-def _refuse_large_bodies() -> None:
+def _refuse_large_bodies(request: Request) -> None:
     size = request.content_length or 0
-    if "Transfer-Encoding" in request.headers:
+    if "HTTP_TRANSFER_ENCODING" in request.environ:
         try:
             # If a body has no length, Werkzeug reads as much as is allowed and drops the rest silently. One byte more is
             # allowed than is accepted, which shows whether the body is too large.
             request.max_content_length = MAX_BODY + 1
             size = len(request.get_data())
         except AttributeError:
-            size = (
-                MAX_BODY + 1
-            )  # Flask before 3.1 has no limit for a single request, so a request must state its length
+            # Flask before 3.1 has no limit for a single request, so a request must state its length.
+            size = MAX_BODY + 1
     if size > MAX_BODY:
         raise RequestEntityTooLarge
 
 
-@blueprint.before_request
-def _check_csrf() -> None:
-    check_csrf()
-
-
 @blueprint.after_request
-def _no_silent_failure(response: Response) -> Response:
-    if not g.get("chatbotkit_auth_shown"):  # the failure was already reported
-        report_status(response.status_code)
-    if request.endpoint and request.endpoint != "chatbotkit_auth.static":
-        name = request.endpoint.rpartition(".")[2]
-        measure.end(g.get("chatbotkit_auth_measured"), "request", name, str(response.status_code))
+def _end(response: Response) -> Response:
+    request, status = this_request(), response.status_code
+    name = (request.endpoint or "").rpartition(".")[2]
+    if status >= 500 and not g.get("chatbotkit_auth_shown"):  # else the failure was already reported
+        report_status(status)
+    if name == "static":
+        _protect_file(response, request)
+    else:
+        measure.end(g.get("chatbotkit_auth_measured"), "request", name, str(status))
+        _protect_page(response)
     return response
 
 
-@blueprint.after_request
-def _protect(response: Response) -> Response:
+def _protect_file(response: Response, request: Request) -> None:
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    filename = (request.view_args or {})["filename"]
+    # With a slash, a file has no end of names, such as x/../auth.css, and each one would be remembered.
+    known = response.status_code in (200, 304) and "/" not in filename
+    if known and request.args.get("v") == _version(filename):
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+
+
+def _protect_page(response: Response) -> None:
     headers = response.headers
-    if request.endpoint == "chatbotkit_auth.static":
-        headers.setdefault("X-Content-Type-Options", "nosniff")
-        filename = (request.view_args or {})["filename"]
-        # With a slash, a file has no end of names, such as x/../auth.css, and each one would be remembered.
-        known = response.status_code in (200, 304) and "/" not in filename
-        if known and request.args.get("v") == _version(filename):
-            headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        return response
     headers["Cache-Control"] = "no-store"
-    policy = current_auth.config.content_security_policy
+    policy = current_state().config.content_security_policy
     # Each look-up of a header compares it with all headers, so they are read once.
     there = {name.lower() for name, _value in headers}
     for name, value in (*_HEADERS, ("Content-Security-Policy", policy)):
         if value is not None and name.lower() not in there:
             headers.add(name, value)
-    return response
 
 
 def page(name: str, shown: Flash | None = None, /, **context: Any) -> Response:
@@ -192,7 +193,7 @@ def page(name: str, shown: Flash | None = None, /, **context: Any) -> Response:
     :param shown: the message of the page, with its status.
     """
     shown = shown or Flash()
-    config = current_auth.config
+    config = current_state().config
     language = current_language()
     context.update(
         error=shown.message if shown.code else None,
@@ -219,13 +220,13 @@ def page(name: str, shown: Flash | None = None, /, **context: Any) -> Response:
 
 def csrf_field() -> Markup:
     """Return the hidden field with the CSRF token, under the name that the application has set."""
-    name = current_app.config["WTF_CSRF_FIELD_NAME"]
+    name = running_app().config["WTF_CSRF_FIELD_NAME"]
     return Markup('<input type="hidden" name="{}" value="{}">').format(name, generate_csrf())
 
 
 def after_sign_in() -> str:
     """Return the URL after a sign-in without a ``next``."""
-    target = current_auth.config.sign_in_redirect
+    target = current_state().config.sign_in_redirect
     if target is None:
         target = "/" if opens("/") else None
     return mounted(target, request.script_root) if target else url_for("chatbotkit_auth.account")
@@ -233,7 +234,7 @@ def after_sign_in() -> str:
 
 def after_sign_out() -> str:
     """Return the URL after a sign-out."""
-    target = current_auth.config.sign_out_redirect
+    target = current_state().config.sign_out_redirect
     return mounted(target, request.script_root) if target else url_for("chatbotkit_auth.sign_in")
 
 

@@ -8,8 +8,10 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from flask import current_app, g, request, session
+from flask import g, session
 from flask_login import COOKIE_NAME
+
+from ..proxies import running_app, this_request
 
 MAX_TYPED = 320
 """The most characters of input that the session keeps. With more, the page is rendered directly."""
@@ -71,8 +73,12 @@ def take() -> Flash | None:
     if "chatbotkit_auth_flash" in g:
         flash: Flash = g.chatbotkit_auth_flash
         return flash
-    kept, m = session.get(_KEY), request.args.get("m")
-    if request.method != "GET" or not isinstance(kept, dict) or m not in kept:
+    request = this_request()
+    m = request.args.get("m")
+    if m is None or request.method != "GET":
+        return None
+    kept = session.get(_KEY)
+    if not isinstance(kept, dict) or m not in kept:
         return None
     values = kept[m]
     rest = {each: value for each, value in kept.items() if each != m}
@@ -86,9 +92,8 @@ def take() -> Flash | None:
 
 def cookies_work() -> bool:
     """Return whether this browser has sent a cookie of ours, and so accepts cookies."""
-    config = current_app.config
-    ours = (config["SESSION_COOKIE_NAME"], config.get("REMEMBER_COOKIE_NAME", COOKIE_NAME))
-    return any(name in request.cookies for name in ours)
+    config, cookies = running_app().config, this_request().cookies
+    return config["SESSION_COOKIE_NAME"] in cookies or config.get("REMEMBER_COOKIE_NAME", COOKIE_NAME) in cookies
 
 
 def _size(kept: dict[str, Any]) -> int:

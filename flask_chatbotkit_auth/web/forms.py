@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import request
+from flask import Request
 
 from ..login import is_app_request
+from ..proxies import this_request
 
 # A `fetch` without an Accept header asks for anything. These endpoints always answer it with JSON, even errors.
 _JSON_ALONE = frozenset(("chatbotkit_auth.session", "chatbotkit_auth.openapi"))
@@ -14,6 +15,7 @@ _JSON_ALONE = frozenset(("chatbotkit_auth.session", "chatbotkit_auth.openapi"))
 
 def wants_json() -> bool:
     """Return whether to answer with JSON: to a JSON request, or if ``Accept`` names it with at least the weight of HTML."""
+    request = this_request()
     if request.is_json or request.endpoint in _JSON_ALONE or is_app_request():
         return True
     if "application/json" not in request.environ.get("HTTP_ACCEPT", "").lower():
@@ -29,15 +31,17 @@ def wants_json() -> bool:
 
 def optional_text(name: str) -> str | None:
     """Return the field ``name`` of the body, or ``None`` if it is missing or not a text."""
+    request = this_request()
     if request.is_json:
-        value = _json().get(name)
+        value = _json(request).get(name)
         return value if isinstance(value, str) else None
     return request.form.get(name)
 
 
 def field(name: str) -> Any:
     """Return the field ``name`` of a JSON body, of any type, or ``None`` if it is missing."""
-    return _json().get(name) if request.is_json else None
+    request = this_request()
+    return _json(request).get(name) if request.is_json else None
 
 
 def text(name: str) -> str:
@@ -48,12 +52,13 @@ def text(name: str) -> str:
 def remembered() -> bool | None:
     """Return whether the browser should stay signed in after it is closed, or ``None`` if the request does not say."""
     # A checkbox that is not ticked sends nothing, so a hidden field before it sends false.
-    boxes = [_json().get("remember")] if request.is_json else request.form.getlist("remember")
+    request = this_request()
+    boxes = [_json(request).get("remember")] if request.is_json else request.form.getlist("remember")
     value = boxes[-1] if boxes else None
     return None if value is None else str(value).strip().lower() not in ("false", "0", "off", "no")
 
 
-def _json() -> dict[str, Any]:
+def _json(request: Request) -> dict[str, Any]:
     try:
         body = request.get_json(silent=True)
     except RecursionError:

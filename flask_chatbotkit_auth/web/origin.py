@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, current_app, g, request
+from flask import Flask, Request, g
 from flask_wtf.csrf import CSRFProtect, same_origin, validate_csrf
 from wtforms import ValidationError
 
 from ..keys import secret_keys
 from ..login import is_app_request
-from ..state import current_auth
+from ..proxies import running_app
+from ..state import current_state
 
 if TYPE_CHECKING:  # Flask-WTF has no type information
     from werkzeug.exceptions import BadRequest as CSRFError
@@ -29,7 +31,7 @@ class OriginRefused(CSRFError):
         self.detail = detail
 
 
-def check_csrf() -> None:
+def check_csrf(request: Request) -> None:
     """Raise unless a state-changing request comes from our own pages or a trusted origin.
 
     A sibling domain can plant a session cookie whose token it knows, and its forms count as same-site for ``SameSite``. So
@@ -37,23 +39,24 @@ def check_csrf() -> None:
 
     :raises CSRFError: the request comes from elsewhere. The description says which check refused it.
     """
-    if request.method in ("GET", "HEAD", "OPTIONS") or not current_app.config.get("WTF_CSRF_ENABLED", True):
+    config = running_app().config
+    if request.method in ("GET", "HEAD", "OPTIONS") or not config.get("WTF_CSRF_ENABLED", True):
         return
     if is_app_request():  # it does not use cookies, which another site could make a browser send
         if not request.is_json and "Authorization" not in request.headers:
             # A page of any site can send a form without asking (CORS). Its visitors would send codes to somebody's address,
             # and use up limits.
-            _check_origin()
+            _check_origin(request)
         return
-    known = _check_origin()
+    known = _check_origin(request)
     if g.get("csrf_valid"):  # the application has already checked the token
         return
     try:
-        validate_csrf(_token(), secret_key=_keys())
+        validate_csrf(_token(request, config), secret_key=_keys(config))
     except ValidationError as error:
         raise CSRFError(error.args[0]) from None
-    if not known:
-        _check_referer()
+    if not known and request.is_secure and config["WTF_CSRF_SSL_STRICT"]:
+        _check_referer(request)
 
 
 def take_over(app: Flask, blueprint: object) -> None:
@@ -82,52 +85,50 @@ def exempt_app_requests(csrf: CSRFProtect) -> CSRFProtect:
     return csrf
 
 
-def _check_origin() -> bool:
+def _check_origin(request: Request) -> bool:
     """Return whether the request certainly comes from us or a trusted origin; ``False`` if that is unknown.
 
     :raises OriginRefused: it comes from elsewhere.
     """
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    own = f"{request.scheme}://{request.host}".lower()
-    trusted = current_auth.config.trusted_origins
+    site = request.headers.get("Sec-Fetch-Site")
     if site in ("same-origin", "none"):
         return True
+    origin = request.headers.get("Origin")
+    trusted = current_state().config.trusted_origins
     if site:
         if origin is not None and origin.lower() in trusted:
             return True
         raise OriginRefused("The Origin is not trusted.", f"Sec-Fetch-Site is {site!r} and Origin is {origin!r}.")
     if origin is None or origin == "null":
         return False  # an old browser, or a privacy setting
+    own = f"{request.scheme}://{request.host}".lower()
     if origin.lower() == own or origin.lower() in trusted:
         return True
     raise OriginRefused("The Origin is not trusted.", f"Origin is {origin!r}, and this application is {own!r}.")
 
 
-def _check_referer() -> None:
-    """Over HTTPS, require a ``Referer`` from this site, as Flask-WTF does.
+def _check_referer(request: Request) -> None:
+    """Require a ``Referer`` from this site, as Flask-WTF does over HTTPS.
 
     :raises CSRFError: it is missing, or from another site.
     """
-    if not (request.is_secure and current_app.config["WTF_CSRF_SSL_STRICT"]):
-        return
     if not request.referrer:
         raise CSRFError("The referrer header is missing.")
     if not same_origin(request.referrer, f"https://{request.host}/"):
         raise CSRFError("The referrer does not match the host.")
 
 
-def _keys() -> list[str | bytes] | None:
+def _keys(config: Mapping[str, Any]) -> list[str | bytes] | None:
     """Return the keys with which a token can be signed, the oldest first, or ``None`` for the key of Flask-WTF.
 
     During a rotation of the key, one worker can render a form and another one, with another first key, receive it.
     Flask-WTF uses only ``SECRET_KEY``.
     """
-    if current_app.config.get("WTF_CSRF_SECRET_KEY") is not None:
+    if config.get("WTF_CSRF_SECRET_KEY") is not None:
         return None
-    return secret_keys(current_app.config)[::-1]
+    return secret_keys(config)[::-1]
 
 
-def _token() -> str | None:
-    config = current_app.config
+def _token(request: Request, config: Mapping[str, Any]) -> str | None:
     in_form = request.form.get(config["WTF_CSRF_FIELD_NAME"])
     return in_form or next((found for name in config["WTF_CSRF_HEADERS"] if (found := request.headers.get(name))), None)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit
 
-from flask import current_app, request, session, url_for
+from flask import session, url_for
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
+from ..proxies import running_app, this_request
 from .forms import text
 
 MAX_LENGTH = 1024
@@ -51,15 +52,19 @@ def safe_next() -> str | None:
 
     It is a path on this host that a GET can open, for a redirect in your own view, or ``None``.
     """
+    request = this_request()
     target = text("next") or request.args.get("next")
-    if not target and current_app.config.get("USE_SESSION_FOR_NEXT"):
+    if not target and running_app().config.get("USE_SESSION_FOR_NEXT"):
         target = session.get("next")  # Flask-Login can keep `next` in the session
-    path = safe_path(target, request.host) if isinstance(target, str) else None
+    if not isinstance(target, str):
+        return None
+    path = safe_path(target, request.host)
     return path if path is None or opens(path) else came_from()
 
 
 def came_from() -> str | None:
     """Return the page that this request comes from, if it is on this host and not a page of the sign-in."""
+    request = this_request()
     path = safe_path(request.referrer, request.host)
     own = url_for("chatbotkit_auth.sign_in").rpartition("/")[0] + "/"
     return path if path is not None and opens(path) and not path.startswith(own) else None
@@ -70,13 +75,14 @@ def opens(path: str) -> bool:
 
     :param path: the path in the browser, or ``"/"`` for the application's own root.
     """
+    request = this_request()
     root = request.script_root
     own = urlsplit(path).path
     if root and own.startswith(f"{root}/"):
         own = own[len(root) :]
     elif root and path != "/":
         return True  # it belongs to another application on this host
-    adapter = current_app.create_url_adapter(request)
+    adapter = running_app().create_url_adapter(request)
     try:
         if adapter is not None:
             adapter.match(unquote(own), method="GET")

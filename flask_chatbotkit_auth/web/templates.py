@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from flask import Flask, current_app
+from flask import Flask
 from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, Template
+
+from ..proxies import running_app
 
 _OURS = "flask_chatbotkit_auth:"
 _KEY = "chatbotkit_auth_templates"
@@ -17,7 +19,7 @@ def template(name: str) -> Template:
 
     A template of the application can extend or include its own name, and gets ours. In Jinja this would be an endless loop.
     """
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = running_app()
     if _KEY not in app.extensions:
         app.extensions[_KEY] = _overlay(app)
     return cast(Environment, app.extensions[_KEY]).get_template(f"chatbotkit_auth/{name}")

@@ -14,7 +14,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from flask.testing import FlaskClient
 from flask_mail import Message
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -195,7 +195,7 @@ class Witness:
         self.read: set[tuple[str, str]] = set()
         """By operation: the fields of a JSON body that were looked for."""
 
-    def body(self) -> Json:
+    def body(self, request: Request) -> Json:
         """Return the request's JSON object, which notes what is looked for in it."""
         operations = {("/auth" + each.path, each.method): each.id for each in OPERATIONS}
         path = re.sub(r"<(\w+)>", r"{\1}", str(request.url_rule))
@@ -206,7 +206,7 @@ class Witness:
                 read.add((operation, name))
                 return super().get(name, default)
 
-        return Noting(self._json())
+        return Noting(self._json(request))
 
     def watch(self, app: Flask) -> None:
         @app.after_request
