@@ -11,7 +11,7 @@ import flask_mail
 from flask import Flask
 from flask_login import LoginManager
 
-from . import failures, login, skew
+from . import failures, login
 from .cli import cli
 from .clock import utcnow
 from .codes import EmailCodeProvider
@@ -27,6 +27,7 @@ from .state import AuthState, current_state
 from .stores import Store, open_store
 from .upstream.adapters import ContactAdapter, PartnerAdapter, UserAdapter
 from .upstream.client import ChatBotKitClient, NoSecret
+from .web.around import surround
 from .web.endpoints import add_endpoints
 from .web.manager import sign_in_manager
 
@@ -112,12 +113,11 @@ class ChatBotKitAuth:
             hooks=hooks,
         )
         failures.prepare(app)
-        skew.prepare(app)
         login.prepare(app, self._login_manager, current_state, make=sign_in_manager)
-        login.guard_cookies(app, current_state)
         prepare_mail(app, self._mail, os.environ)
         _prepare_csrf(app)
         add_endpoints(app, state)
+        surround(app)
         app.cli.add_command(cli)
         app.extensions["chatbotkit_auth"] = state
 

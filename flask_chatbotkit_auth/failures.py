@@ -9,11 +9,12 @@ import threading
 from datetime import datetime, timedelta
 from time import perf_counter
 
-from flask import Flask, current_app, g, got_request_exception, has_request_context, request
+from flask import Flask, g, got_request_exception, has_request_context, request
 
 from .clock import utcnow
 from .exceptions import APIStatusError, ChatBotKitAuthError
 from .identifier import MASKED
+from .proxies import running_app
 from .signals import emit, failure
 
 LOGGER = "flask_chatbotkit_auth"
@@ -51,11 +52,15 @@ class Failures:
 
 
 def prepare(app: Flask) -> None:
-    """Count the failures of ``app``, and note when each of its requests began."""
+    """Count the failures of ``app``."""
     app.extensions[_KEY] = Failures()
-    app.before_request(_begin)
     if not any(isinstance(each, LogFields) for each in _log.filters):
         _log.addFilter(LogFields())
+
+
+def begin() -> None:
+    """Note when a request began, for the ``duration`` of its log lines."""
+    g.chatbotkit_auth_began = perf_counter()
 
 
 def report(error: ChatBotKitAuthError) -> None:
@@ -67,7 +72,7 @@ def report(error: ChatBotKitAuthError) -> None:
     if error.http_status < 500 or g.get("chatbotkit_auth_failure") is error:
         return
     g.chatbotkit_auth_failure = error
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = running_app()
     _write(app, _kind(error), error.http_status, error)
     emit(failure, app, error=error)
     # Receivers belong to the application or an error tracker. None of them must change the answer.
@@ -77,7 +82,7 @@ def report(error: ChatBotKitAuthError) -> None:
 def report_status(status: int) -> None:
     """Log a 5xx answer that was not reported, unless there is an unhandled exception, which Flask logs itself."""
     if status >= 500 and g.get("chatbotkit_auth_failure") is None and sys.exc_info()[0] is None:
-        _write(current_app._get_current_object(), status, status, "no reason is known")  # type: ignore[attr-defined]
+        _write(running_app(), status, status, "no reason is known")
 
 
 class LogFields(logging.Filter):
@@ -120,10 +125,6 @@ def _write(app: Flask, kind: object, status: int, reason: object) -> None:
         # The rule, not the path: that can contain the id of a session, or anything else that a client wrote into it.
         rule = request.url_rule if has_request_context() else "a command"
         _log.error("%s answered %s: %s%s", rule, status, reason, more, extra={"event": "failure"})
-
-
-def _begin() -> None:
-    g.chatbotkit_auth_began = perf_counter()
 
 
 def _kind(error: ChatBotKitAuthError) -> object:

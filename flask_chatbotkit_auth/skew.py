@@ -6,7 +6,7 @@ import logging
 import time
 from base64 import urlsafe_b64decode
 
-from flask import Flask, current_app, request
+from flask import Flask, Request
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import BadSignature, SignatureExpired
 
@@ -15,21 +15,16 @@ _log = logging.getLogger("flask_chatbotkit_auth")
 _KEY = "chatbotkit_auth_skew_told"
 
 
-def prepare(app: Flask) -> None:
-    """Check the session cookie of each request of ``app``, until one is dated in the future."""
-    app.extensions[_KEY] = False
-    app.before_request(_look)
-
-
-def _look() -> None:
-    if current_app.extensions[_KEY]:
+def look(app: Flask, request: Request) -> None:
+    """Check the session cookie of a request of ``app``, until one is dated in the future."""
+    if app.extensions.get(_KEY):
         return
-    cookie = request.cookies.get(current_app.config["SESSION_COOKIE_NAME"], "")
+    cookie = request.cookies.get(app.config["SESSION_COOKIE_NAME"], "")
     # Not with `session`, which would add `Vary: Cookie` to the answer.
     if cookie.count(".") >= 2 and _signed_at(cookie) > int(time.time()):
-        seconds = _seconds_ahead(cookie)
+        seconds = _seconds_ahead(app, cookie)
         if seconds > 0:
-            current_app.extensions[_KEY] = True
+            app.extensions[_KEY] = True
             _log.error(
                 "a session cookie from %s seconds in the future was dropped; set the clock of every machine by NTP",
                 seconds,
@@ -48,16 +43,16 @@ def _signed_at(cookie: str) -> int:
         return 0
 
 
-def _seconds_ahead(cookie: str) -> int:
+def _seconds_ahead(app: Flask, cookie: str) -> int:
     """Return by how many seconds a cookie that this application signed is dated in the future."""
-    interface = current_app.session_interface
+    interface = app.session_interface
     if not isinstance(interface, SecureCookieSessionInterface):
         return 0
-    serializer = interface.get_signing_serializer(current_app)
+    serializer = interface.get_signing_serializer(app)
     if serializer is None:
         return 0
     try:
-        serializer.loads(cookie, max_age=int(current_app.permanent_session_lifetime.total_seconds()))
+        serializer.loads(cookie, max_age=int(app.permanent_session_lifetime.total_seconds()))
     except SignatureExpired as error:
         signed = error.date_signed
         return max(0, int(signed.timestamp()) - int(time.time())) if signed is not None else 0

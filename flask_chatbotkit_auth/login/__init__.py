@@ -4,7 +4,7 @@ Everything that uses the private names of Flask-Login is in this folder.
 """
 
 from .browser import enter, go_on, leave, renew
-from .cookie import guard_cookies
+from .cookie import complete_cookie, follow_session_cookie, renew_cookie
 from .loader import asks_us
 from .manager import has_request_loader, prepare
 from .request import APP_REQUEST, current_session, held_session, held_token, hold_token, is_app_request, is_fresh
@@ -12,10 +12,11 @@ from .request import APP_REQUEST, current_session, held_session, held_token, hol
 __all__ = [
     "APP_REQUEST",
     "asks_us",
+    "complete_cookie",
     "current_session",
     "enter",
+    "follow_session_cookie",
     "go_on",
-    "guard_cookies",
     "has_request_loader",
     "held_session",
     "held_token",
@@ -25,4 +26,5 @@ __all__ = [
     "leave",
     "prepare",
     "renew",
+    "renew_cookie",
 ]

@@ -8,10 +8,11 @@ from flask import current_app, g, request, session
 from flask_login import login_user, logout_user
 
 from ..exceptions import StoreError
+from ..proxies import running_app
 from ..stores.base import SessionRecord
 from .auth import Auth
-from .cookie import cookie_name, read_cookie
-from .request import current_session, is_app_request
+from .cookie import read_cookie
+from .request import cookie_name, current_session, is_app_request
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
@@ -53,7 +54,7 @@ def go_on(auth: Auth, token: str, record: SessionRecord) -> None:
 
     The token is new, so that a copy of the old one is useless (ASVS 7.2.4).
     """
-    cookie = request.cookies.get(cookie_name())
+    cookie = request.cookies.get(cookie_name(running_app()))
     if cookie and read_cookie(cookie) == session.get("_user_id"):
         session["_remember"] = "set"
         session["_remember_seconds"] = auth.config.session_lifetime.total_seconds()

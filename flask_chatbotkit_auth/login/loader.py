@@ -9,10 +9,11 @@ from typing import Any
 from flask import Flask, current_app, g, request, session
 
 from ..exceptions import APIError, NotReady, StoreError
+from ..proxies import running_app
 from ..sessions import APP_TOKEN_PREFIX, TOKEN_PREFIX, ForeignSession
 from .auth import Auth, Find
-from .cookie import cookie_name, read_cookie
-from .request import client_mark, is_app_request, proved_lately
+from .cookie import read_cookie
+from .request import client_mark, cookie_name, is_app_request, proved_lately
 
 
 def asks_us(app: Flask) -> bool:
@@ -101,7 +102,7 @@ def _drop(token: str) -> None:
     session.pop("_user_id", None)
     if is_app_request():
         return
-    cookie = request.cookies.get(cookie_name())
+    cookie = request.cookies.get(cookie_name(running_app()))
     remembered = read_cookie(cookie) if cookie else None
     if remembered is None or remembered == token:
         session["_remember"] = "clear"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from flask import current_app, g, request, session
-from flask_login import current_user, login_fresh
+from flask import Flask, current_app, g, session
+from flask_login import COOKIE_NAME, current_user, login_fresh
 
+from ..proxies import running_app, this_request
 from ..stores.base import SessionRecord
 
 APP_REQUEST = "flask_chatbotkit_auth.app_request"
@@ -15,7 +17,7 @@ APP_REQUEST = "flask_chatbotkit_auth.app_request"
 
 def is_app_request() -> bool:
     """Return whether this request is from an app, with a bearer token or without one yet. It uses no cookies."""
-    return APP_REQUEST in request.environ
+    return APP_REQUEST in this_request().environ
 
 
 def current_session() -> SessionRecord | None:
@@ -23,9 +25,25 @@ def current_session() -> SessionRecord | None:
 
     :raises StoreError: the store cannot be reached.
     """
-    current_user.is_authenticated  # noqa: B018  # Flask-Login loads the user, and the loader stores the session in `g`
     record: SessionRecord | None = g.get("chatbotkit_auth_session")
+    if record is None and _names_somebody():
+        current_user.is_authenticated  # noqa: B018  # Flask-Login loads the user, and the loader stores the session in `g`
+        record = g.get("chatbotkit_auth_session")
     return record
+
+
+def _names_somebody() -> bool:
+    """Return whether there is anything from which Flask-Login could load a user."""
+    if "_user_id" in session:
+        return True
+    app: Any = running_app()
+    return cookie_name(app) in this_request().cookies or app.login_manager._request_callback is not None
+
+
+def cookie_name(app: Flask) -> str:
+    """Return the name of the remember cookie."""
+    name: str = app.config.get("REMEMBER_COOKIE_NAME", COOKIE_NAME)
+    return name
 
 
 def is_fresh(record: SessionRecord, now: datetime, max_age: timedelta) -> bool:

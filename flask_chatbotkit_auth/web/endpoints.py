@@ -25,7 +25,6 @@ def add_endpoints(app: Flask, state: AuthState) -> None:
     prefix = state.config.url_prefix
     app.register_blueprint(blueprint, url_prefix=prefix)
     take_over(app, blueprint)
-    app.before_request(lambda: take_over(app, blueprint))  # where CSRFProtect comes later
     _add_capabilities(app, state, prefix)
     app.register_error_handler(StoreError, problem)
     app.register_error_handler(NotReady, problem)

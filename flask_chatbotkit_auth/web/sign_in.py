@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Response, current_app, g, jsonify, redirect, request, url_for
 from flask import session as browser
@@ -20,30 +19,12 @@ from ..languages import gettext as _
 from ..login import current_session
 from ..state import current_auth
 from ..stores.base import Challenge, SessionRecord, State
+from .around import REFUSED
 from .blueprint import after_sign_in, after_sign_out, blueprint, challenge_facts, challenge_json, page
 from .errors import done, failed, message_page, problem
 from .flash import Flash, take
 from .forms import remembered, text, wants_json
 from .redirects import safe_next
-
-_REFUSED = "chatbotkit_auth_refused"
-
-
-@blueprint.after_app_request
-def _notice_refusal(response: Response) -> Response:
-    """Note that a page of the application has sent a signed-in person here, since it refuses them.
-
-    Sending them back would cause a redirect loop.
-    """
-    if (
-        response.status_code in (301, 302, 303)
-        and request.blueprint != "chatbotkit_auth"
-        and urlsplit(response.location or "").path == url_for("chatbotkit_auth.sign_in")
-    ):
-        with suppress(StoreError):
-            if current_session() is not None and login_fresh():
-                browser[_REFUSED] = True
-    return response
 
 
 @blueprint.get("/sign-in")
@@ -55,7 +36,7 @@ def sign_in() -> AnyResponse:
     # need an even newer proof link here with `again`.
     record = current_session()
     if shown is None and record is not None and login_fresh() and "again" not in request.args:
-        if browser.pop(_REFUSED, False):
+        if browser.pop(REFUSED, False):
             return page("signed_in", email=record.user.email, go_url=after_sign_in(), refused=True)
         return redirect(safe_next() or after_sign_in())
     return _sign_in_page(shown)
