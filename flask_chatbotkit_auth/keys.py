@@ -39,4 +39,12 @@ def is_digest(text: str) -> bool:
 
 def keyed_digest(secret_key: str | bytes, purpose: str, *parts: str) -> str:
     """Return the HMAC-SHA256 of ``parts`` with the key for ``purpose``, as 64 hexadecimal digits."""
-    return hmac.digest(derive(secret_key, purpose), "\0".join(parts).encode(), "sha256").hex()
+    mac = _begun(secret_key, purpose).copy()
+    mac.update("\0".join(parts).encode())
+    return mac.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _begun(secret_key: str | bytes, purpose: str) -> hmac.HMAC:
+    # To be copied: beginning it takes OpenSSL longer than all the rest.
+    return hmac.new(derive(secret_key, purpose), digestmod="sha256")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from flask import current_app, request
+from flask import current_app, request, session
 
 if TYPE_CHECKING:
     from flask import Flask, Request
+    from flask.sessions import SessionMixin
 
 
 def running_app() -> Flask:
@@ -28,3 +29,11 @@ def this_request() -> Request:
     :raises RuntimeError: there is no request.
     """
     return cast("Request", request._get_current_object())  # type: ignore[attr-defined]
+
+
+def this_session() -> SessionMixin:
+    """Return the Flask session of this context. It counts as read, as with Flask's ``session``.
+
+    :raises RuntimeError: there is no request.
+    """
+    return cast("SessionMixin", session._get_current_object())  # type: ignore[attr-defined]

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import flask_mail
-from flask import current_app
 from werkzeug.local import LocalProxy
 
 from . import health
@@ -23,6 +22,7 @@ from .mail.mailer import Mailer
 from .mail.notices import Notices
 from .pacing import Pace
 from .provisioning import Provisioning
+from .proxies import running_app
 from .ratelimit import RateLimiter
 from .sessions import SessionRegistry
 from .signals import emit, session_ended, user_signed_in
@@ -160,7 +160,7 @@ class AuthState:
         token, record = self.adopt(user)
         entering = self.present(record.user)
         enter(self, record.user if entering is None else entering, token, record, remember=remember)
-        emit(user_signed_in, _app(), user=record.user, created=False, method="application")
+        emit(user_signed_in, running_app(), user=record.user, created=False, method="application")
         return record.user
 
     def sessions(self, user: User | str) -> list[SessionRecord]:
@@ -181,7 +181,7 @@ class AuthState:
         """
         if not self.registry.end(session_id, user_id=id_of(user)):
             return False
-        emit(session_ended, _app(), user_id=id_of(user), reason="ended")
+        emit(session_ended, running_app(), user_id=id_of(user), reason="ended")
         return True
 
     def end_sessions(self, user: User | str, *, keep: str | None = None) -> int:
@@ -358,7 +358,10 @@ class AuthState:
     def special_domains(self) -> bool:
         """Whether addresses under domains such as ``.local`` are accepted; by default in debug mode and in tests."""
         configured = self.config.special_domains
-        return (current_app.debug or current_app.testing) if configured is None else configured
+        if configured is not None:
+            return configured
+        app = running_app()
+        return app.debug or app.testing
 
     def warn_once(self, sentence: str) -> None:
         """Log a warning about the deployment, once in this process."""
@@ -380,16 +383,12 @@ class AuthState:
                 _log.warning("expired records could not be deleted (%s)", error)
 
 
-def _app() -> object:
-    return current_app._get_current_object()  # type: ignore[attr-defined]
-
-
 def current_state() -> AuthState:
     """Return the object behind :data:`current_auth`. A function that uses it several times calls this once.
 
     :raises RuntimeError: the running application has no ``ChatBotKitAuth``.
     """
-    state: AuthState | None = current_app.extensions.get("chatbotkit_auth")
+    state: AuthState | None = running_app().extensions.get("chatbotkit_auth")
     if state is None:
         raise RuntimeError(
             "This application has no ChatBotKitAuth. Call ChatBotKitAuth(app), or auth.init_app(app) in the factory."

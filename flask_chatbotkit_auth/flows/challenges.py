@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from flask import current_app
-
 from ..exceptions import CodeExpired, InvalidEmail, NoChallenge, RateLimited, TooManyAttempts, VerificationError
 from ..identifier import mask
 from ..keys import secret_keys
+from ..proxies import running_app
 from ..signals import code_failed, emit
 from ..state import AuthState, current_auth, current_state
 from ..stores.base import Challenge, State
@@ -108,14 +107,14 @@ def refusals_told(stage: str, identifier: str) -> Iterator[None]:
     except (InvalidEmail, NoChallenge, RateLimited, VerificationError) as error:
         what = "request" if stage == "request" else "code"
         _log.info("%s refused for %s: %s", what, mask(identifier) if identifier else "nobody", error)
-        emit(code_failed, _app(), stage=stage, identifier=identifier, error=error)
+        emit(code_failed, running_app(), stage=stage, identifier=identifier, error=error)
         raise
 
 
 def digests_of(auth: AuthState, challenge: Challenge, code: str) -> list[str]:
     """Return the digest of ``code`` with the secret key, and with each earlier key."""
     provider = auth.provider
-    return [provider.digest(key, challenge.id, challenge.identifier, code) for key in secret_keys(current_app.config)]
+    return [provider.digest(key, challenge.id, challenge.identifier, code) for key in secret_keys(running_app().config)]
 
 
 def expired(challenge: Challenge) -> bool:
@@ -151,7 +150,3 @@ def used_error() -> NoChallenge:
 
 def _seconds(duration: timedelta, *, least: int = 1) -> int:
     return max(least, -int(-duration.total_seconds() // 1))
-
-
-def _app() -> object:
-    return current_app._get_current_object()  # type: ignore[attr-defined]

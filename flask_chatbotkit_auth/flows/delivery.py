@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from flask import current_app
-
 from ..exceptions import MailError
 from ..identifier import mask
 from ..mail.smtp import Undelivered
 from ..mail.verification import VerificationRequest
+from ..proxies import running_app
 from ..signals import code_sent, emit
 from ..state import current_auth, current_state
 from ..stores.base import Challenge
@@ -92,5 +91,5 @@ def _failures_hidden() -> Iterator[None]:
 def _send(about: VerificationRequest) -> None:
     current_auth.mailer.send_code(about)
     _log.info("code sent to %s", mask(about.identifier))
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = running_app()
     emit(code_sent, app, identifier=about.identifier, expires_at=about.expires_at)

@@ -8,7 +8,7 @@ from flask import current_app, g, request, session
 from flask_login import login_user, logout_user
 
 from ..exceptions import StoreError
-from ..proxies import running_app
+from ..proxies import running_app, this_session
 from ..stores.base import SessionRecord
 from .auth import Auth
 from .cookie import read_cookie
@@ -32,6 +32,7 @@ def enter(auth: Auth, user: object, token: str, record: SessionRecord, *, rememb
     except StoreError as error:
         # The new session is stored, and the proof was used, so the person must be signed in even if this fails.
         _log.warning("the session before could not be ended (%s)", error)
+    session = this_session()
     kept = {key: session[key] for key in auth.config.session_keep if key in session}
     session.clear()
     session.update(kept)
@@ -54,6 +55,7 @@ def go_on(auth: Auth, token: str, record: SessionRecord) -> None:
 
     The token is new, so that a copy of the old one is useless (ASVS 7.2.4).
     """
+    session = this_session()
     cookie = request.cookies.get(cookie_name(running_app()))
     if cookie and read_cookie(cookie) == session.get("_user_id"):
         session["_remember"] = "set"

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, current_app, g, request, session
 
 from ..exceptions import APIError, NotReady, StoreError
-from ..proxies import running_app
+from ..proxies import running_app, this_request, this_session
 from ..sessions import APP_TOKEN_PREFIX, TOKEN_PREFIX, ForeignSession
 from .auth import Auth, Find
 from .cookie import read_cookie
@@ -71,22 +71,24 @@ def _load(auth: Auth, token: str) -> Any:
     if record is None:
         _drop(token)
         return None
-    if (record.client == "app") != is_app_request():
+    in_app = is_app_request()
+    if (record.client == "app") != in_app:
         return None
     shown = auth.present(record.user)
     if shown is None:
         g.chatbotkit_auth_suspended = record
         return None
+    session = this_session()
     # Flask-Login does not set this when it loads from the remember cookie. Then session_protection="strong" would see another
     # browser at the next request.
     if "_id" not in session:
         session["_id"] = client_mark()
-    if is_app_request():
+    if in_app:
         session["_fresh"] = proved_lately(record, auth.clock(), auth.config.fresh)
     elif session.get("_fresh") and not proved_lately(record, auth.clock(), auth.config.fresh):
         session["_fresh"] = False
     g.chatbotkit_auth_session = record
-    if request.blueprint != "chatbotkit_auth":
+    if this_request().blueprint != "chatbotkit_auth":
         user = auth.prepared(record.user)
         if user is not record.user:
             g.chatbotkit_auth_session = replace(record, user=user)

@@ -26,18 +26,21 @@ def current_session() -> SessionRecord | None:
     :raises StoreError: the store cannot be reached.
     """
     record: SessionRecord | None = g.get("chatbotkit_auth_session")
-    if record is None and _names_somebody():
-        current_user.is_authenticated  # noqa: B018  # Flask-Login loads the user, and the loader stores the session in `g`
+    if record is None:
+        _load_user()
         record = g.get("chatbotkit_auth_session")
     return record
 
 
-def _names_somebody() -> bool:
-    """Return whether there is anything from which Flask-Login could load a user."""
-    if "_user_id" in session:
-        return True
+def _load_user() -> None:
     app: Any = running_app()
-    return cookie_name(app) in this_request().cookies or app.login_manager._request_callback is not None
+    manager = app.login_manager
+    loads = manager._request_callback or getattr(manager, "_header_callback", None)
+    if loads or "_user_id" in session or cookie_name(app) in this_request().cookies:
+        current_user.is_authenticated  # noqa: B018  # Flask-Login loads the user, and the loader stores the session in `g`
+    elif "_login_user" not in g:
+        # Nobody is named. Flask-Login would find that out with much work, and again for each template.
+        manager._update_request_context_with_user()
 
 
 def cookie_name(app: Flask) -> str:

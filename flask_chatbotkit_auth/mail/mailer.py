@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import flask_mail
-from flask import current_app
 
 from ..config import Config
 from ..exceptions import ChatBotKitAuthError, MailError
 from ..identifier import mask
 from ..languages import Language, current_language
 from ..measure import measured
+from ..proxies import running_app
 from . import smtp
 from .compose import compose, sender, site_name
 from .message import Mail
@@ -94,7 +94,7 @@ class Mailer:
         :raises MailError: it could not be sent.
         """
         own = self._sender() is not None
-        if not configured() and (own or current_app.debug):
+        if not configured() and (own or running_app().debug):
             _log.info("no account for %s; without a mail server its owner is not told", mask(identifier))
             return
         try:
@@ -176,7 +176,7 @@ class Mailer:
         """
         if configured():
             return True
-        if not current_app.debug:
+        if not running_app().debug:
             raise no_server()
         return False
 
@@ -215,7 +215,7 @@ class Mailer:
 
 def configured() -> bool:
     """Return whether a mail server is configured, or not needed in a test."""
-    return bool(current_app.config.get("MAIL_SERVER")) or bool(smtp.settings().suppress)
+    return bool(running_app().config.get("MAIL_SERVER")) or bool(smtp.settings().suppress)
 
 
 def sender_address(config: Config) -> str:

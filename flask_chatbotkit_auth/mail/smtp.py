@@ -12,11 +12,12 @@ from functools import lru_cache
 from typing import Any, cast
 
 import flask_mail
-from flask import Flask, current_app
+from flask import Flask
 
 from ..exceptions import ConfigurationError, MailError
 from ..mailbox import parse_mailbox
 from ..measure import measured
+from ..proxies import running_app
 from .connection import Host
 
 TIMEOUT = 15
@@ -130,13 +131,13 @@ def check(sender: str) -> None:
 
 def settings() -> flask_mail._Mail:
     """Return the settings that Flask-Mail has read from the application's configuration."""
-    state: flask_mail._Mail = current_app.extensions["mail"]
+    state: flask_mail._Mail = running_app().extensions["mail"]
     return state
 
 
 def verifies() -> bool:
     """Return whether the mail server's certificate is checked."""
-    return bool(current_app.extensions["chatbotkit_auth"].config.mail_tls_verify)
+    return bool(running_app().extensions["chatbotkit_auth"].config.mail_tls_verify)
 
 
 class _OneMail(flask_mail.Connection):

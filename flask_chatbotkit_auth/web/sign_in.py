@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from flask import Response, current_app, g, jsonify, redirect, request, url_for
+from flask import Response, g, jsonify, redirect, request, url_for
 from flask import session as browser
 from flask_login import current_user, login_fresh
 from flask_wtf.csrf import generate_csrf
@@ -17,6 +17,7 @@ from ..flows import sign_in as flows
 from ..identifier import MAX_LENGTH, same_identifier
 from ..languages import gettext as _
 from ..login import current_session
+from ..proxies import running_app
 from ..state import current_auth
 from ..stores.base import Challenge, SessionRecord, State
 from .around import REFUSED
@@ -151,12 +152,12 @@ def openapi() -> Response:
     """Answer the OpenAPI document. It is not part of the blueprint, since it is only served if the setting is on."""
     from .openapi import document  # imported at the first request
 
-    return jsonify(document(current_auth, cookie=current_app.config["SESSION_COOKIE_NAME"], root=request.script_root))
+    return jsonify(document(current_auth, cookie=running_app().config["SESSION_COOKIE_NAME"], root=request.script_root))
 
 
 def new_token() -> str:
     """Return the CSRF token of the new session, not one that was made earlier in this request."""
-    g.pop(current_app.config["WTF_CSRF_FIELD_NAME"], None)
+    g.pop(running_app().config["WTF_CSRF_FIELD_NAME"], None)
     return str(generate_csrf())
 
 
