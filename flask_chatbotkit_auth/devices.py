@@ -11,9 +11,10 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from flask import Response, after_this_request, current_app
+from flask import Response, after_this_request
 from itsdangerous import BadData, URLSafeSerializer
 
 from .keys import keyed_digest, secret_keys
@@ -50,7 +51,7 @@ def remember_device(identifier: str, *, lifetime: timedelta, now: datetime) -> N
         return
     nonce = secrets.token_urlsafe(12)
     kept = [each for each in _proofs(lifetime, now) if not _is_about(each, identifier)]
-    new = _Proof(nonce, _digest(secret_keys(current_app.config)[0], nonce, identifier), int(now.timestamp()))
+    new = _Proof(nonce, _digest(secret_keys(running_app().config)[0], nonce, identifier), int(now.timestamp()))
     _write([*kept, new][-MAX_ADDRESSES:], lifetime)
 
 
@@ -81,7 +82,7 @@ def _proofs(lifetime: timedelta, now: datetime) -> list[_Proof]:
 
 
 def _is_about(proof: _Proof, identifier: str) -> bool:
-    keys = secret_keys(current_app.config)
+    keys = secret_keys(running_app().config)
     return any(hmac.compare_digest(proof.digest, _digest(key, proof.nonce, identifier)) for key in keys)
 
 
@@ -90,9 +91,14 @@ def _digest(secret_key: str | bytes, nonce: str, identifier: str) -> str:
 
 
 def _serializer() -> URLSafeSerializer:
+    return _serializer_of(tuple(secret_keys(running_app().config)))
+
+
+@lru_cache(maxsize=8)
+def _serializer_of(keys: tuple[str | bytes, ...]) -> URLSafeSerializer:
     # itsdangerous signs with the last key, so the current one comes last.
     return URLSafeSerializer(
-        [_bytes(key) for key in reversed(secret_keys(current_app.config))],
+        [_bytes(key) for key in reversed(keys)],
         salt="flask-chatbotkit-auth: device cookie, version 1",
         signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
     )
