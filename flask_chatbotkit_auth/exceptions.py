@@ -312,6 +312,14 @@ class APITimeout(APIError):
         self.maybe_sent = maybe_sent
 
 
+_CURES = {
+    401: "check CHATBOTKIT_API_SECRET",
+    402: "choose a plan for the account in the ChatBotKit dashboard",
+    403: "use a secret of the account that owns the users",
+}
+"""What an operator can do about an answer of the API, by its status."""
+
+
 class APIStatusError(APIError):
     """The API answered with an error.
 
@@ -321,7 +329,8 @@ class APIStatusError(APIError):
     """
 
     def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(f"the ChatBotKit API answered {status} {code}: {message}")
+        cure = _CURES.get(status)
+        super().__init__(f"the ChatBotKit API answered {status} {code}: {message}{f' ({cure})' if cure else ''}")
         self.status = status
         self.code = code
         self.message = message

@@ -104,6 +104,20 @@ def test_an_api_that_is_away_is_told(
     assert "/auth/sign-in" in line.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("status", "cure"),
+    [(401, "check CHATBOTKIT_API_SECRET"), (402, "choose a plan"), (403, "use a secret of the account")],
+)
+def test_an_api_that_refuses_us_is_told_with_the_cure(
+    make_app: MakeApp, chatbotkit_sandbox: Sandbox, caplog: pytest.LogCaptureFixture, status: int, cure: str
+) -> None:
+    chatbotkit_sandbox.fail("*", status=status)
+    assert ask(make_app(CHATBOTKIT_AUTH_AUTO_CREATE=False).test_client()).status_code == 503
+    (line,) = errors(caplog)
+    assert f"answered {status} " in line.getMessage()
+    assert cure in line.getMessage()
+
+
 def test_a_line_has_fields_for_machines(
     app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

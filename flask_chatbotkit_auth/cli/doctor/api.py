@@ -46,6 +46,9 @@ def api() -> Look:
         return "failure", f"CHATBOTKIT_API_SECRET may not list {kinds}. Use a secret of the top-level account."
     except TooManyRequests as error:
         return "failure", f"{error}. The API throttles this account: call it less often, or wait."
+    except APIStatusError as error:
+        cure = ". Wait, and look at the status page of ChatBotKit." if error.status >= 500 else ""
+        return "failure", f"{error}{cure}"
     except APIError as error:
         cure = (
             ""
