@@ -296,6 +296,10 @@ def test_a_session_acts_as_the_user_until_it_ends(conformity: Conformity | None)
             assert api.get(f"user/{user['id']}/token/list").json()["items"] == []
             now[0] += 60
             assert error(api.get("contact/list", bearer)) == (401, "NOT_AUTHENTICATED")
+            assert (
+                api.post(f"user/{user['id']}/session/create", durationInSeconds=None).json()["expiresAt"]
+                == 1_000_960_000
+            )
             for seconds in (0, -1, "60", True, 1e300):
                 response = api.post(f"user/{user['id']}/session/create", durationInSeconds=seconds)
                 assert error(response) == (400, "BAD_REQUEST")

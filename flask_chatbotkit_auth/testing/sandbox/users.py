@@ -60,7 +60,9 @@ def delete_user(records: Records, call: Call, user_id: str) -> Reply:
 
 def create_session(records: Records, call: Call, user_id: str) -> Reply:
     _child(records, call, user_id)
-    seconds = call.body.get("durationInSeconds", DEFAULT_SESSION_SECONDS)
+    seconds = call.body.get("durationInSeconds")
+    if seconds is None:
+        seconds = DEFAULT_SESSION_SECONDS
     if type(seconds) is not int or not 0 < seconds < LONGEST_SESSION_SECONDS:
         raise Problem(400, '"durationInSeconds" must be a positive whole number')
     expires_at = records.now() + seconds * 1000
