@@ -17,7 +17,7 @@ from .clock import utcnow
 from .codes import EmailCodeProvider
 from .config import Config
 from .exceptions import ConfigurationError
-from .hooks import Hooks, by_keyword
+from .hooks import Hooks, by_keyword, in_sync
 from .keys import secret_keys
 from .mail.mailer import Mailer
 from .mail.notices import Notices
@@ -142,7 +142,7 @@ class ChatBotKitAuth:
         :meth:`current_auth.send_mail() <flask_chatbotkit_auth.state.AuthState.send_mail>`. Raise an exception if the message
         cannot be queued: the person is told, and can ask for another code.
         """
-        self._hooks.queue_mail = callback
+        self._hooks.queue_mail = in_sync(callback)
         return callback
 
     def send_notice(self, callback: Callback) -> Callback:
@@ -164,16 +164,17 @@ class ChatBotKitAuth:
         :exc:`~flask_chatbotkit_auth.exceptions.SignInDenied` with a sentence. For a person without an account, the user's
         ``id`` is ``""``. If you refuse, no account is created.
         """
-        self._hooks.sign_in = callback
+        self._hooks.sign_in = in_sync(callback)
         return callback
 
     def sign_up_callback(self, callback: Callback) -> Callback:
         """Decide who can register: ``callback(identifier)``, called before a code is sent.
 
-        It is called only while auto create is on. If it returns ``False``, the address is treated like an unknown address
-        with auto create off (``CHATBOTKIT_AUTH_UNKNOWN_USER``). A person who has an account still gets a code.
+        It is called only while auto create is on. Return ``True`` to allow. If it returns anything false, or a sentence, the
+        address is treated like an unknown address with auto create off (``CHATBOTKIT_AUTH_UNKNOWN_USER``). A person who has
+        an account still gets a code.
         """
-        self._hooks.sign_up = callback
+        self._hooks.sign_up = in_sync(callback)
         return callback
 
     def new_user_callback(self, callback: Callback) -> Callback:
@@ -182,7 +183,7 @@ class ChatBotKitAuth:
         Return a mapping with any of ``name``, ``image``, ``limits`` and ``meta``. They are sent in the call that creates the
         account, so that it never exists without them.
         """
-        self._hooks.new_user = callback
+        self._hooks.new_user = in_sync(callback)
         return callback
 
     def provision(self, callback: Callback) -> Callback:
@@ -193,7 +194,7 @@ class ChatBotKitAuth:
         again in a moment, and needs no new code. It also runs at a request of a signed-in person whose account is not
         marked.
         """
-        self._hooks.provision = callback
+        self._hooks.provision = in_sync(callback)
         return callback
 
     def delete_callback(self, callback: Callback) -> Callback:
@@ -201,12 +202,12 @@ class ChatBotKitAuth:
 
         To refuse, return ``False`` or a sentence for the person to read. Anything else allows the deletion.
         """
-        self._hooks.delete = callback
+        self._hooks.delete = in_sync(callback)
         return callback
 
     def session_callback(self, callback: Callback) -> Callback:
         """Add fields to ``GET /auth/session``: ``callback(session, user)`` changes the dictionary, or returns another."""
-        self._hooks.session = callback
+        self._hooks.session = in_sync(callback)
         return callback
 
     def user_callback(self, callback: Callback) -> Callback:
@@ -216,7 +217,7 @@ class ChatBotKitAuth:
         ChatBotKit id. Return ``None`` to keep our user. While ``is_active`` of your user is false, the person counts as
         signed out, but the session is kept and works again afterwards.
         """
-        self._hooks.user = callback
+        self._hooks.user = in_sync(callback)
         return callback
 
 

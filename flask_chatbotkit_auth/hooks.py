@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import flask_mail
+from flask import current_app
 
 from .exceptions import ConfigurationError
 from .user import User
@@ -31,11 +33,27 @@ class Hooks:
     user: Callable[[User], Any] | None = None
 
 
+def in_sync(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that runs ``callback`` to its end, also if it is an ``async def`` function.
+
+    Called like any other, such a function would do nothing, and what it returns would refuse nobody.
+    """
+    if not inspect.iscoroutinefunction(callback):
+        return callback
+
+    @wraps(callback)
+    def call(*values: Any, **named: Any) -> Any:
+        return current_app.ensure_sync(callback)(*values, **named)
+
+    return call
+
+
 def by_keyword(hook: str, callback: Callable[..., Any], *offered: str) -> Callable[..., Any]:
     """Return a function that takes every keyword of ``offered``, and passes those to ``callback`` that it accepts.
 
     :raises ConfigurationError: ``callback`` needs a keyword that the hook does not offer.
     """
+    callback = in_sync(callback)
     try:
         parameters = inspect.signature(callback).parameters.values()
     except (TypeError, ValueError):  # a function written in C has no signature

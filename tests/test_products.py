@@ -258,3 +258,48 @@ def test_nobody_proves_an_address_by_another_way_in(worker: Worker, chatbotkit_s
     client = app.test_client()
     client.post("/enter")
     assert client.get("/auth/session").get_json()["user"]["email_verified"] is None
+
+
+def test_hooks_may_be_asynchronous(app: Flask, sign_in: SignIn, chatbotkit_sandbox: Sandbox) -> None:
+    hooks, sent = hooks_of(app), []
+
+    @hooks.send_verification_request
+    async def send(identifier: str, code: str) -> None:
+        sent.append((identifier, code))
+
+    @hooks.sign_up_callback
+    async def may_sign_up(identifier: str) -> bool:
+        return identifier == ADA
+
+    @hooks.sign_in_callback
+    async def may_sign_in(identifier: str, user: User) -> str | None:
+        return None if user.name != "Mallory" else "You left"
+
+    @hooks.new_user_callback
+    async def begin(identifier: str) -> dict[str, Any]:
+        return {"name": "Ada"}
+
+    @hooks.provision
+    async def provide(user: User) -> dict[str, Any]:
+        return {"bot": "b1"}
+
+    @hooks.session_callback
+    async def tell(session: dict[str, Any], user: User) -> dict[str, Any]:
+        return {**session, "bot": user.meta["bot"]}
+
+    @hooks.user_callback
+    async def as_it_is(user: User) -> User:
+        return user
+
+    client = app.test_client()
+    assert ask(client).status_code == 200
+    assert verify(client, sent[0][1]).status_code == 200
+    (account,) = chatbotkit_sandbox.users.values()
+    assert (account["name"], account["meta"]["bot"]) == ("Ada", "b1")
+    assert client.get("/auth/session").get_json()["bot"] == "b1"
+    ask(app.test_client(), "eve@example.com")
+    assert len(sent) == 1
+    account["name"] = "Mallory"
+    client = app.test_client()
+    ask(client)
+    assert error(verify(client, sent[1][1])) == (403, "sign_in_denied")

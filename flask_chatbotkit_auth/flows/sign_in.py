@@ -204,7 +204,11 @@ def forget() -> None:
 def may_sign_up(identifier: str) -> bool:
     """Return whether an account can be created for this address: by the switch, and by the ``sign_up_callback``."""
     auth = current_state()
-    return auth.adapter.auto_create and (auth.hooks.sign_up is None or bool(auth.hooks.sign_up(identifier)))
+    if not auth.adapter.auto_create or auth.hooks.sign_up is None:
+        return auth.adapter.auto_create
+    answer = auth.hooks.sign_up(identifier)
+    # A sentence refuses, as in the other hooks, although nobody reads it: the answer must not tell who has an account.
+    return bool(answer) and not isinstance(answer, str)
 
 
 def _pending() -> Pending:

@@ -43,6 +43,15 @@ def test_who_is_not_invited_gets_no_code_and_no_account(
     assert chatbotkit_sandbox.users == {}
 
 
+@pytest.mark.parametrize("answer", [False, None, "", "Only for staff"])
+def test_a_sentence_refuses_as_well_as_false(
+    app: Flask, chatbotkit_outbox: list[Message], answer: str | bool | None
+) -> None:
+    app.extensions["test_auth"].sign_up_callback(lambda identifier: answer)
+    assert ask(app.test_client()).status_code == 200
+    assert chatbotkit_outbox == []
+
+
 def test_who_has_an_account_gets_a_code_all_the_same(
     app: Flask, invited: set[str], chatbotkit_sandbox: Sandbox, chatbotkit_outbox: list[Message]
 ) -> None:
