@@ -62,7 +62,7 @@ def _code_failed(trail: Trail, where: Where, *, stage: str, identifier: str, err
 
 
 def _signed_in(trail: Trail, where: Where, *, user: Any, method: str, **_more: Any) -> None:
-    if method not in ("code", "link"):  # a code or a link: written in the same transaction as the session
+    if method == "application":  # any other sign-in is written in the same transaction as its session
         trail.add("sign_in", user_id=user.id, identifier=user.email, method=method, **where)
 
 

@@ -94,6 +94,7 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
                 nonce=challenge.nonce,
                 nonce_until=challenge.expires_at,
                 now=auth.clock(),
+                event=auth.sign_in_event(record),
             )
         )
     auth.registry.opened(record)

@@ -164,6 +164,22 @@ def test_the_event_of_a_sign_in_stands_or_falls_with_its_session(
     assert [event.session_id] == [each["id"] for each in sessions]
 
 
+@pytest.mark.parametrize("store_url", EVERY, indirect=True, scope="module")
+def test_so_does_the_event_of_a_sign_in_by_a_passkey(
+    make_app: MakeApp, store: Store, sign_in: SignIn, clock: Clock
+) -> None:
+    app, device = make_app(store=store, **EVERYTHING), SoftwareAuthenticator(ORIGIN)
+    sign_in(client := app.test_client(), ADA)
+    assert device.register(client).status_code == 200
+    clock.advance(1)
+    assert device.sign_in(client).status_code == 200
+    (current,) = [
+        each["id"] for each in client.get("/auth/account", headers=JSON).get_json()["sessions"] if each["current"]
+    ]
+    newest = events(app, kind="sign_in")[0]
+    assert (newest.method, newest.session_id, newest.address) == ("passkey", current, "a•••@example.com")
+
+
 def test_a_flood_is_one_event_a_window(make_app: MakeApp, clock: Clock) -> None:
     app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "2/hour", "request:ip": None}, **ON)
     for _ in range(40):
