@@ -92,6 +92,7 @@ class ChatBotKitAuth:
         provider = self._provider or _provider(config)
         client = self._client or _client(config, required=not isinstance(self._adapter, UserAdapter))
         adapter = _adapter(self._adapter or config.adapter, client, config)
+        _warn_of_switches(app, config, adapter)
         store = self._store or open_store(config.store_url or _default_store_url(app), pool=config.store_pool)
         hooks = self._hooks
         mailer = Mailer(config, lambda: hooks.send_verification_request, lambda: hooks.queue_mail, utcnow)
@@ -248,6 +249,21 @@ def _adapter(adapter: UserAdapter | str, client: ChatBotKitClient | None, config
     return kinds[adapter](
         client, auto_create=config.auto_create, auto_update=config.auto_update, auto_delete=config.auto_delete
     )
+
+
+def _warn_of_switches(app: Flask, config: Config, adapter: UserAdapter) -> None:
+    """Log the switches of the application that an adapter of its own does not follow."""
+    for switch in ("auto_create", "auto_update", "auto_delete"):
+        key, meant, does = f"CHATBOTKIT_AUTH_{switch.upper()}", getattr(config, switch), getattr(adapter, switch)
+        if app.config.get(key) is not None and meant != does:
+            _log.warning(
+                "%s does not change the adapter that you passed, which has %s=%s. Pass %s=%s to the adapter.",
+                key,
+                switch,
+                does,
+                switch,
+                meant,
+            )
 
 
 def _default_store_url(app: Flask) -> URL:

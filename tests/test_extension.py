@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from flask_chatbotkit_auth import (
     MemoryStore,
     PartnerAdapter,
     User,
+    UserAdapter,
     current_auth,
 )
 from flask_chatbotkit_auth.config import Config
@@ -187,6 +188,52 @@ def test_the_switches_reach_the_adapter() -> None:
     with app.app_context():
         adapter = current_auth.adapter
         assert (adapter.auto_create, adapter.auto_update, adapter.auto_delete) == (True, False, True)
+
+
+def test_switches_that_an_adapter_of_ones_own_does_not_follow_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    adapter = PartnerAdapter(ChatBotKitClient("sk-test"), auto_delete=True)
+    ChatBotKitAuth(_app(CHATBOTKIT_AUTH_AUTO_CREATE=True, CHATBOTKIT_AUTH_AUTO_UPDATE="yes"), adapter=adapter)
+    (told,) = (each for each in caplog.messages if "adapter" in each)
+    assert told.startswith("CHATBOTKIT_AUTH_AUTO_CREATE")
+    assert "auto_create=True" in told
+    caplog.clear()
+    ChatBotKitAuth(_app(), adapter=adapter)
+    assert not any("adapter" in each for each in caplog.messages)
+
+
+def test_an_adapter_has_its_switches_without_the_constructor_of_its_base(sign_in: SignIn) -> None:
+    class Directory(UserAdapter):
+        def __init__(self) -> None:
+            self.people: dict[str, User] = {}
+
+        def get(self, id: str) -> User | None:
+            return self.people.get(id)
+
+        def get_by_email(self, email: str) -> User | None:
+            return next((each for each in self.people.values() if each.email == email), None)
+
+        def create(self, email: str, **fields: Any) -> User:
+            return self.people.setdefault("u1", User(id="u1", email=email, **fields))
+
+        def update(self, id: str, **fields: Any) -> User:
+            raise NotImplementedError
+
+        def delete(self, id: str) -> None:
+            raise NotImplementedError
+
+        def list(self, **filters: Any) -> Iterator[User]:
+            return iter(self.people.values())
+
+    closed = Directory()
+    assert (closed.auto_create, closed.auto_update, closed.auto_delete) == (False, True, False)
+
+    class Open(Directory):
+        auto_create = True
+
+    app = Flask("shop")
+    app.config.update(SECRET_KEY="not a secret", TESTING=True)
+    ChatBotKitAuth(app, adapter=Open(), store=MemoryStore())
+    assert sign_in(app.test_client(), ADA).get_json()["user"]["id"] == "u1"
 
 
 def test_parts_that_are_given_are_used(chatbotkit_sandbox: Sandbox, sign_in: SignIn) -> None:

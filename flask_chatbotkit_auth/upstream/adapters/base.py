@@ -37,6 +37,11 @@ class UserAdapter(ABC):
     kind: Kind = "partner"
     """What the accounts are in ChatBotKit. An adapter of your own keeps the default unless they are contacts."""
 
+    # Of the class, for a subclass whose constructor does not call this one.
+    auto_create: bool = False
+    auto_update: bool = True
+    auto_delete: bool = False
+
     def __init__(self, *, auto_create: bool = False, auto_update: bool = True, auto_delete: bool = False) -> None:
         self.auto_create = auto_create
         self.auto_update = auto_update
