@@ -68,6 +68,7 @@ def doctor(context: click.Context, as_json: bool, with_mail: bool) -> None:
 def init_db() -> None:
     """Make the tables of the store where they are missing."""
     current_auth.store.setup()
+    current_auth.store.ping()  # a store without tables has set up nothing
     click.echo("The store is ready.")
 
 

@@ -96,6 +96,12 @@ def test_init_db_does_not_name_itself_as_the_cure_where_it_is_none(make_app: Mak
     assert "init-db" not in result.stderr
 
 
+def test_init_db_calls_no_store_ready_that_does_not_answer(make_app: MakeApp) -> None:
+    result = run(make_app(CHATBOTKIT_AUTH_STORE_URL="redis://127.0.0.1:1/0"), "init-db")
+    assert failed(result, r"Redis, the sign-in store, failed \(ConnectionError\): check that it runs")
+    assert "ready" not in result.stdout
+
+
 def test_purge_forgets_what_is_over(make_app: MakeApp, sign_in: SignIn, clock: Clock) -> None:
     app = make_app()
     sign_in(app.test_client(), ADA)
