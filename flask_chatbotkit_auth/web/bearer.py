@@ -99,8 +99,12 @@ def _is_for_us(token: str) -> bool:
 
 def _bearer() -> str | None:
     """Return the bearer token of the header, ``""`` if it is malformed, or ``None`` if there is none."""
-    header = request.authorization
-    return (header.token or "") if header is not None and header.type == "bearer" else None
+    # Not by `request.authorization`, which raises for some headers of other schemes, such as Basic with bytes above 127.
+    scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    token = token.strip()
+    return "" if "=" in token.rstrip("=") else token
 
 
 def _forget_cookies(token: str | None) -> None:

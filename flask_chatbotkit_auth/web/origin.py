@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, g
@@ -114,8 +115,10 @@ def _check_referer(request: Request) -> None:
     """
     if not request.referrer:
         raise CSRFError("The referrer header is missing.")
-    if not same_origin(request.referrer, f"https://{request.host}/"):
-        raise CSRFError("The referrer does not match the host.")
+    with suppress(ValueError):  # no URL, such as https://[
+        if same_origin(request.referrer, f"https://{request.host}/"):
+            return
+    raise CSRFError("The referrer does not match the host.")
 
 
 def _keys(config: Mapping[str, Any]) -> list[str | bytes] | None:

@@ -79,6 +79,8 @@ def test_a_neighbour_is_refused_even_with_the_token(client: FlaskClient, headers
 def test_over_https_an_old_browser_without_referer_is_refused(client: FlaskClient) -> None:
     assert post(client, {}) == (403, "The referrer header is missing.")
     assert post(client, {"Origin": "null"}) == (403, "The referrer header is missing.")
+    for referer in ("https://[", "https://evil.example/", "\xff"):
+        assert post(client, {"Referer": referer}) == (403, "The referrer does not match the host.")
     assert post(client, {}, base_url="http://localhost") == (200, None)
 
 
