@@ -13,7 +13,6 @@ from flask_login import login_user
 
 from flask_chatbotkit_auth import ChatBotKitAuth, MemoryStore, User, session_ended, user_deleted
 from flask_chatbotkit_auth.stores import SessionRecord
-from flask_chatbotkit_auth.stores.events import Event
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.apps import Clock, MakeApp
 from tests.support.sites import ADA, DAY, SignIn, Worker, auth_of, copy_of, fetches, is_in, restarted
@@ -172,10 +171,8 @@ def test_a_store_of_an_earlier_release_ends_the_oldest_in_a_step_of_its_own(
         def end_oldest_sessions(self, user_id: str, *, keep: int) -> list[str]:  # type: ignore[override]
             return super().end_oldest_sessions(user_id, keep=keep)
 
-        def complete(  # type: ignore[override]
-            self, challenge_id: str, session: SessionRecord, *, now: datetime, event: Event | None = None
-        ) -> bool:
-            return super().complete(challenge_id, session, now=now, event=event)
+        def complete(self, challenge_id: str, session: SessionRecord, *, now: datetime) -> bool:  # type: ignore[override]
+            return super().complete(challenge_id, session, now=now)
 
     app = make_app(store=Earlier(), CHATBOTKIT_AUTH_SESSIONS_MAX=2)
     clients = [app.test_client() for _ in range(3)]

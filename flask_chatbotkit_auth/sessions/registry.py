@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from inspect import signature
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app, has_request_context, request
 
@@ -104,11 +104,13 @@ class SessionRegistry:
         """
         token, record = self.draft(user, identifier=challenge.identifier, method=method, client=client, name=name)
         told = None if event is None else event(record)
-        cap = {"max_sessions": self._config.sessions_max} if self._completes_with_cap else {}
-        if not self._store.complete(challenge.id, record, now=record.created_at, event=told, **cap):
+        more: dict[str, Any] = {} if told is None else {"event": told}
+        if self._completes_with_cap:
+            more["max_sessions"] = self._config.sessions_max
+        if not self._store.complete(challenge.id, record, now=record.created_at, **more):
             raise NoChallenge("this challenge was used before")
         self._note(record)
-        if not cap:
+        if not self._completes_with_cap:
             self._end_oldest(record)
         return token, record
 
