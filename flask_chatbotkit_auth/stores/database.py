@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -20,8 +20,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from ..exceptions import ConfigurationError, StoreError
 from ..measure import measured
 from . import schema
-from .engines import BUSY_TIMEOUT, check_engine, check_url, make_engines
+from .engines import check_engine, check_url, make_engines
 from .sql_errors import is_conflict, is_read_only, made_by_another, no_table, store_error, too_many_connections
+from .transactions import Shared, Transaction
 
 Result = TypeVar("Result")
 Values = Mapping[str, object]
@@ -59,7 +60,7 @@ class Database:
         self._process = os.getpid()
         self._forked = False
         self._safe: weakref.WeakSet[Engine] = weakref.WeakSet()
-        self._shared = _Shared()
+        self._shared = Shared()
         self._own: tuple[Engine, Engine] | None = None
         if isinstance(bind, Engine):
             check_engine(bind)
@@ -149,59 +150,16 @@ class Database:
             self._shared.wanted = False
             self._shared.release()
 
-    def _transaction(self, single: bool, queues: bool) -> AbstractContextManager[Connection]:
+    def _transaction(self, single: bool, queues: bool) -> Transaction:
         engine, transactional = self._engines()
         # If there are two engines, the first one commits each statement, so no transaction is begun or ended.
         alone = single and engine is not transactional
-        if self._shared.wanted and (alone or engine is transactional):
-            return self._shared_transaction(engine, alone, queues)
-        self._shared.release()  # a pool of size 1 has no second connection
-        if queues:
-            return self._queued_transaction(engine if alone else transactional, alone)
-        return engine.connect() if alone else transactional.begin()
-
-    @contextmanager
-    def _queued_transaction(self, engine: Engine, alone: bool) -> Iterator[Connection]:
-        # The connection comes before the turn. Otherwise a thread that has the turn could wait for a connection, while the
-        # thread that has the connection waits for the turn.
-        with engine.connect() as connection, self._turn():
-            if alone:
-                yield connection
-            else:
-                with connection.begin():
-                    yield connection
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Let one thread of this process at a time write to SQLite, since SQLite allows one writer.
-
-        SQLite has no queue for writers. A writer that finds a lock sleeps, longer each time, and others overtake it.
-        """
-        # The wait has a limit, since another process may hold the lock of SQLite. After it, each thread waits for SQLite
-        # itself, and gets its error.
-        writer = self._writer  # another thread of a forked process may replace it meanwhile
-        taken = writer.acquire(timeout=BUSY_TIMEOUT)
-        try:
-            yield
-        finally:
-            if taken:
-                writer.release()
-
-    @contextmanager
-    def _shared_transaction(self, engine: Engine, alone: bool, queues: bool) -> Iterator[Connection]:
-        shared = self._shared
-        try:
-            if shared.connection is None:
-                shared.connection = engine.connect()
-            with self._turn() if queues else nullcontext():
-                if alone:
-                    yield shared.connection
-                else:
-                    with shared.connection.begin():
-                        yield shared.connection
-        except SQLAlchemyError:
-            shared.release()  # the connection may be broken; the next run gets another one
-            raise
+        shared: Shared | None = self._shared
+        if not (self._shared.wanted and (alone or engine is transactional)):
+            self._shared.release()  # a pool of size 1 has no second connection
+            shared = None
+        writer = self._writer if queues else None  # another thread of a forked process may replace it meanwhile
+        return Transaction(engine if alone else transactional, alone=alone, shared=shared, writer=writer)
 
     def change(self, statement: sa.Executable, values: Values | None = None) -> int:
         """Run one INSERT, UPDATE or DELETE. Return how many rows matched; for an INSERT, the number has no meaning.
@@ -324,24 +282,3 @@ class Database:
 def _forget_connections(engine: Engine) -> None:
     """Have an engine open new connections. Those of the parent process are not closed."""
     engine.dispose(close=False)
-
-
-class _Shared(threading.local):
-    """The connection that the runs of a thread share inside :meth:`Database.connected`."""
-
-    wanted = False
-    connection: Connection | None = None
-
-    def release(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.close()
-
-    def forget(self) -> None:
-        """Keep a connection of the parent process unused for ever. Closing it would send something on the parent's socket."""
-        if self.connection is not None:
-            _INHERITED.append(self.connection)
-            self.connection = None
-
-
-_INHERITED: list[Connection] = []
