@@ -15,6 +15,7 @@ _CONFLICTS = {"40001", "40P01", 1213, 1020}
 
 # The server accepts no writes, for example since a primary has become a replica. Nothing was changed.
 _READ_ONLY: set[Code] = {"25006", 1290, 1792, 1836}
+_READ_ONLY_FILE: set[Code] = {"SQLITE_READONLY", "SQLITE_READONLY_DBMOVED", "SQLITE_READONLY_DIRECTORY"}
 
 # A node of Galera has lost the majority. It does not know whether its last COMMIT succeeded.
 _NO_QUORUM: set[Code] = {1047}
@@ -44,7 +45,7 @@ _CURES = (
         "of workers",
     ),
     (
-        {*_READ_ONLY, "SQLITE_READONLY", "SQLITE_READONLY_DBMOVED", "SQLITE_READONLY_DIRECTORY"},
+        {*_READ_ONLY, *_READ_ONLY_FILE},
         "the database is read-only; give CHATBOTKIT_AUTH_STORE_URL the primary and not a replica, and let the application "
         "write to a file of SQLite and its folder",
     ),
@@ -154,19 +155,21 @@ def store_error(error: SQLAlchemyError, *, making: bool = False) -> StoreError:
     name = type(error).__name__
     if isinstance(error, DBAPIError):
         name = " ".join(str(part) for part in (type(error.orig).__name__, code(error)) if part)
-    cure = _cure(error)
+    cures = [] if making and isinstance(error, DBAPIError) and code(error) in _MAY_NOT else [_cure(error)]
     if making and isinstance(error, DBAPIError) and _init_db_cures(error):
-        cure = (
+        cures.append(
             "the tables of the sign-in store are missing or of an older release, and could not be made now: run `flask "
             "chatbotkit-auth init-db` once with an account that may create and alter tables"
         )
+    cure = "; ".join(cures)
     return StoreError(f"the database of the sign-in store failed ({name}): {cure}")
 
 
 def _init_db_cures(error: DBAPIError) -> bool:
     """Return whether another account could create the tables. A server that was not even reached ran no statement."""
     found = code(error)
-    return error.statement is not None and (found in _MAY_NOT or not any(found in codes for codes, _ in _CURES))
+    known = any(found in codes for codes, _ in _CURES)
+    return error.statement is not None and (not known or found in _MAY_NOT | _READ_ONLY | _READ_ONLY_FILE)
 
 
 def _cure(error: SQLAlchemyError) -> str:
