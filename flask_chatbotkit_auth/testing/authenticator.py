@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .client import post_json, url_prefix
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from flask.testing import FlaskClient
@@ -108,17 +110,19 @@ class SoftwareAuthenticator:
             userHandle=_text(credential.user_handle),
         )
 
-    def register(self, client: FlaskClient, *, name: str | None = None, prefix: str = "/auth") -> TestResponse:
+    def register(self, client: FlaskClient, *, name: str | None = None, prefix: str | None = None) -> TestResponse:
         """Create a passkey for the person who is signed in to ``client``. Return the response."""
-        options = _post(client, f"{prefix}/account/passkeys/options", prefix, {}).get_json()["publicKey"]
+        prefix = url_prefix(client, prefix)
+        options = post_json(client, f"{prefix}/account/passkeys/options", {}, prefix=prefix).get_json()["publicKey"]
         body = {"credential": self.create(options), **({"name": name} if name else {})}
-        return _post(client, f"{prefix}/account/passkeys", prefix, body)
+        return post_json(client, f"{prefix}/account/passkeys", body, prefix=prefix)
 
-    def sign_in(self, client: FlaskClient, *, next: str | None = None, prefix: str = "/auth") -> TestResponse:
+    def sign_in(self, client: FlaskClient, *, next: str | None = None, prefix: str | None = None) -> TestResponse:
         """Sign in the owner of the newest passkey. Return the response."""
-        options = _post(client, f"{prefix}/passkey/options", prefix, {}).get_json()["publicKey"]
+        prefix = url_prefix(client, prefix)
+        options = post_json(client, f"{prefix}/passkey/options", {}, prefix=prefix).get_json()["publicKey"]
         body = {"credential": self.get(options), **({"next": next} if next else {})}
-        return _post(client, f"{prefix}/passkey", prefix, body)
+        return post_json(client, f"{prefix}/passkey", body, prefix=prefix)
 
     def _data(self, credential: _Credential, flags: int = 0) -> bytes:
         flags |= _PRESENT | (_VERIFIED if self.verifies else 0)
@@ -143,11 +147,6 @@ class SoftwareAuthenticator:
             "clientExtensionResults": {},
             "response": response,
         }
-
-
-def _post(client: FlaskClient, path: str, prefix: str, body: dict[str, Any]) -> TestResponse:
-    token = client.get(f"{prefix}/session").get_json()["csrf_token"]
-    return client.post(path, json=body, headers={"X-CSRFToken": token, "Sec-Fetch-Site": "same-origin"})
 
 
 def _bytes(text: str) -> bytes:

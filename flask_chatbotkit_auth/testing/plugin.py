@@ -24,6 +24,7 @@ from ..flows import sign_in as flows
 from ..identifier import normalize_identifier
 from ..state import current_auth
 from ..stores import Challenge
+from .client import csrf_token, post_json, url_prefix
 from .clock import Clock
 from .sandbox.sandbox import Sandbox
 
@@ -75,14 +76,14 @@ def chatbotkit_clock() -> Iterator[Clock]:
 def post() -> Callable[..., TestResponse]:
     """Post JSON as a front end does, with the CSRF token from ``GET /auth/session``.
 
-    ``post(client, "/auth/sign-in", {"email": "ada@example.com"})`` returns the answer. ``prefix`` is the application's
-    ``CHATBOTKIT_AUTH_URL_PREFIX``.
+    ``post(client, "/auth/sign-in", {"email": "ada@example.com"})`` returns the answer. ``prefix`` is by default the
+    application's ``CHATBOTKIT_AUTH_URL_PREFIX``.
     """
 
     def post(
-        client: FlaskClient, path: str, body: dict[str, Any] | None = None, *, prefix: str = "/auth"
+        client: FlaskClient, path: str, body: dict[str, Any] | None = None, *, prefix: str | None = None
     ) -> TestResponse:
-        return _post(client, path, prefix, body or {})
+        return post_json(client, path, body or {}, prefix=prefix)
 
     return post
 
@@ -112,16 +113,17 @@ def sign_in() -> Callable[..., TestResponse]:
 
     ``sign_in(client, "ada@example.com")`` returns the response to the code, with ``{"user": …, "redirect": …}`` as its
     JSON. The application must send its codes in our email, with ``TESTING`` or ``MAIL_SUPPRESS_SEND`` on, or a mail server
-    running. ``prefix`` is its ``CHATBOTKIT_AUTH_URL_PREFIX``.
+    running. ``prefix`` is by default its ``CHATBOTKIT_AUTH_URL_PREFIX``.
     """
 
-    def sign_in(client: FlaskClient, email: str, *, prefix: str = "/auth") -> TestResponse:
+    def sign_in(client: FlaskClient, email: str, *, prefix: str | None = None) -> TestResponse:
+        prefix = url_prefix(client, prefix)
         with _recorded() as outbox:
-            token = _token(client, prefix)
-            requested = _post(client, f"{prefix}/sign-in", prefix, {"email": email}, token)
+            token = csrf_token(client, prefix)
+            requested = post_json(client, f"{prefix}/sign-in", {"email": email}, token=token)
             assert requested.status_code == 200, requested.get_json()  # noqa: S101  # pytest explains it
         assert outbox, f"no code was mailed to {email}: is there an account, or is auto create on?"  # noqa: S101
-        return _post(client, f"{prefix}/verify", prefix, {"code": read_code(outbox[-1])}, token)
+        return post_json(client, f"{prefix}/verify", {"code": read_code(outbox[-1])}, token=token)
 
     return sign_in
 
@@ -151,8 +153,7 @@ def signed_in() -> Callable[..., User]:
                 except Exception as error:  # noqa: BLE001  # not for the application's error pages, but for the test
                     user.set_exception(error)
 
-        with app.app_context():
-            path = f"{current_auth.config.url_prefix}/session"
+        path = f"{url_prefix(client)}/session"
         # In a request of the client itself, so that it receives the cookies.
         with request_started.connected_to(enter, app):
             answer = client.get(path, environ_overrides={_MARK: mark})
@@ -185,16 +186,6 @@ def _enter(email: str, fields: dict[str, Any]) -> User:
     auth.store.add_challenge(challenge, digest)
     auth.store.try_code(challenge.id, [digest], now=now, max_attempts=auth.provider.attempts)
     return flows.complete_sign_in(challenge)
-
-
-def _token(client: FlaskClient, prefix: str) -> str:
-    return str(client.get(f"{prefix}/session").get_json()["csrf_token"])
-
-
-def _post(client: FlaskClient, path: str, prefix: str, body: dict[str, Any], token: str | None = None) -> TestResponse:
-    # As a browser, whose word also spares the `Referer` that is asked for over HTTPS.
-    headers = {"X-CSRFToken": token or _token(client, prefix), "Sec-Fetch-Site": "same-origin"}
-    return client.post(path, json=body, headers=headers)
 
 
 @contextmanager

@@ -47,6 +47,16 @@ def test_a_site_that_is_served_over_https_is_signed_in_to(
     assert post(client, "/auth/sign-out").status_code == 200
 
 
+def test_the_prefix_is_that_of_the_application(
+    make_app: MakeApp, sign_in: SignIn, post: Callable[..., TestResponse]
+) -> None:
+    client = make_app(CHATBOTKIT_AUTH_URL_PREFIX="/login").test_client()
+    assert sign_in(client, ADA).status_code == 200
+    assert is_in(client)
+    assert post(client, "/login/sign-out").status_code == 200
+    assert sign_in(client, ADA, prefix="/login").status_code == 200
+
+
 # Signed in at once
 
 
