@@ -71,6 +71,13 @@ def test_a_name_that_a_person_chose_stays_one_escaped_line(make_app: MakeApp, ma
     assert "Phone 123456 &lt;b&gt;" in text_of(message, "html")
 
 
+def test_a_passkey_that_is_named_after_its_device_is_named_once(make_app: MakeApp, mail_server: Server) -> None:
+    server, config = mail_server
+    assert send(make_app(**config), "passkey_added", name="Chrome on Linux", device="Chrome on Linux")
+    assert text_of(server.mails[0], "plain").count("Chrome on Linux") == 1
+    assert text_of(server.mails[0], "html").count("Chrome on Linux") == 2, "in the preview, and in the mail"
+
+
 def test_a_notice_is_queued_where_there_is_a_queue(make_app: MakeApp, mail_server: Server) -> None:
     server, config = mail_server
     app = make_app(**ON, **config)
