@@ -17,7 +17,7 @@ from .clock import utcnow
 from .codes import EmailCodeProvider
 from .config import Config
 from .exceptions import ConfigurationError
-from .hooks import Hooks, by_keyword, in_sync
+from .hooks import MAPPING, USER, Hooks, by_keyword, by_position
 from .keys import secret_keys
 from .mail.mailer import Mailer
 from .mail.notices import Notices
@@ -122,6 +122,8 @@ class ChatBotKitAuth:
         app.cli.add_command(cli)
         app.extensions["chatbotkit_auth"] = state
 
+    # Each of these raises ConfigurationError for a callback that cannot be called as it will be.
+
     def send_verification_request(self, callback: Callback) -> Callback:
         """Send codes yourself, in place of our email.
 
@@ -143,7 +145,7 @@ class ChatBotKitAuth:
         :meth:`current_auth.send_mail() <flask_chatbotkit_auth.state.AuthState.send_mail>`. Raise an exception if the message
         cannot be queued: the person is told, and can ask for another code.
         """
-        self._hooks.queue_mail = in_sync(callback)
+        self._hooks.queue_mail = by_position("queue_mail", callback, "message")
         return callback
 
     def send_notice(self, callback: Callback) -> Callback:
@@ -165,7 +167,7 @@ class ChatBotKitAuth:
         :exc:`~flask_chatbotkit_auth.exceptions.SignInDenied` with a sentence. For a person without an account, the user's
         ``id`` is ``""``. If you refuse, no account is created.
         """
-        self._hooks.sign_in = in_sync(callback)
+        self._hooks.sign_in = by_position("sign_in_callback", callback, "identifier", "user")
         return callback
 
     def sign_up_callback(self, callback: Callback) -> Callback:
@@ -175,7 +177,7 @@ class ChatBotKitAuth:
         address is treated like an unknown address with auto create off (``CHATBOTKIT_AUTH_UNKNOWN_USER``). A person who has
         an account still gets a code.
         """
-        self._hooks.sign_up = in_sync(callback)
+        self._hooks.sign_up = by_position("sign_up_callback", callback, "identifier")
         return callback
 
     def new_user_callback(self, callback: Callback) -> Callback:
@@ -184,7 +186,7 @@ class ChatBotKitAuth:
         Return a mapping with any of ``name``, ``image``, ``limits`` and ``meta``. They are sent in the call that creates the
         account, so that it never exists without them.
         """
-        self._hooks.new_user = in_sync(callback)
+        self._hooks.new_user = by_position("new_user_callback", callback, "identifier", returns=MAPPING)
         return callback
 
     def provision(self, callback: Callback) -> Callback:
@@ -195,7 +197,7 @@ class ChatBotKitAuth:
         again in a moment, and needs no new code. It also runs at a request of a signed-in person whose account is not
         marked.
         """
-        self._hooks.provision = in_sync(callback)
+        self._hooks.provision = by_position("provision", callback, "user", returns=MAPPING)
         return callback
 
     def delete_callback(self, callback: Callback) -> Callback:
@@ -203,12 +205,12 @@ class ChatBotKitAuth:
 
         To refuse, return ``False`` or a sentence for the person to read. Anything else allows the deletion.
         """
-        self._hooks.delete = in_sync(callback)
+        self._hooks.delete = by_position("delete_callback", callback, "user")
         return callback
 
     def session_callback(self, callback: Callback) -> Callback:
         """Add fields to ``GET /auth/session``: ``callback(session, user)`` changes the dictionary, or returns another."""
-        self._hooks.session = in_sync(callback)
+        self._hooks.session = by_position("session_callback", callback, "session", "user", returns=MAPPING)
         return callback
 
     def user_callback(self, callback: Callback) -> Callback:
@@ -218,7 +220,7 @@ class ChatBotKitAuth:
         ChatBotKit id. Return ``None`` to keep our user. While ``is_active`` of your user is false, the person counts as
         signed out, but the session is kept and works again afterwards.
         """
-        self._hooks.user = in_sync(callback)
+        self._hooks.user = by_position("user_callback", callback, "user", returns=USER)
         return callback
 
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import flask_mail
 from flask import current_app
@@ -33,19 +33,59 @@ class Hooks:
     user: Callable[[User], Any] | None = None
 
 
+class Returns(NamedTuple):
+    """What a hook may return beside ``None``: the check, and the words for it."""
+
+    fits: Callable[[Any], bool]
+    words: str
+
+
+MAPPING = Returns(lambda answer: isinstance(answer, Mapping), "a dictionary or None")
+USER = Returns(
+    lambda answer: hasattr(answer, "is_active") and hasattr(answer, "get_id"),
+    "a Flask-Login user, such as one of a class with UserMixin, or None to keep ours",
+)
+
+
 def in_sync(callback: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that runs ``callback`` to its end, also if it is an ``async def`` function.
 
     Called like any other, such a function would do nothing, and what it returns would refuse nobody.
     """
-    if not inspect.iscoroutinefunction(callback):
+    function: Any = callback
+    if not inspect.iscoroutinefunction(function):
+        function = function.__call__  # of an object
+    if not inspect.iscoroutinefunction(function):
         return callback
 
     @wraps(callback)
     def call(*values: Any, **named: Any) -> Any:
-        return current_app.ensure_sync(callback)(*values, **named)
+        return current_app.ensure_sync(function)(*values, **named)
 
     return call
+
+
+def by_position(
+    hook: str, callback: Callable[..., Any], *given: str, returns: Returns | None = None
+) -> Callable[..., Any]:
+    """Return a function that calls ``callback`` with values for ``given``, and checks what it returns.
+
+    :param returns: what it must return; by default anything.
+    :raises ConfigurationError: ``callback`` cannot be called with these.
+    """
+    callback = in_sync(callback)
+    try:
+        signature = inspect.signature(callback)
+    except (TypeError, ValueError):  # a function written in C has no signature
+        return _checked(hook, callback, returns)
+    try:
+        signature.bind(*given)
+    except TypeError:
+        parameters = ", ".join(signature.parameters)
+        raise ConfigurationError(
+            f"@auth.{hook}: {_name(callback)} takes ({parameters}). It is called with ({', '.join(given)})."
+        ) from None
+    return _checked(hook, callback, returns)
 
 
 def by_keyword(hook: str, callback: Callable[..., Any], *offered: str) -> Callable[..., Any]:
@@ -57,19 +97,45 @@ def by_keyword(hook: str, callback: Callable[..., Any], *offered: str) -> Callab
     try:
         parameters = inspect.signature(callback).parameters.values()
     except (TypeError, ValueError):  # a function written in C has no signature
-        return callback
+        return _checked(hook, callback)
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
-        return callback
+        return _checked(hook, callback)
     names = {each.name for each in parameters if each.kind in _NAMED and each.name in offered}
     for each in parameters:
         wanted = each.default is inspect.Parameter.empty and each.kind is not inspect.Parameter.VAR_POSITIONAL
         if wanted and each.name not in names:
-            name = getattr(callback, "__name__", "the function")
             raise ConfigurationError(
-                f"@auth.{hook}: {name} wants {each.name!r}. It is called with keywords; take any of {', '.join(offered)}."
+                f"@auth.{hook}: {_name(callback)} wants {each.name!r}. It is called with keywords; take any of "
+                f"{', '.join(offered)}."
             )
 
     def call(**values: Any) -> Any:
         return callback(**{name: value for name, value in values.items() if name in names})
 
+    return _checked(hook, call)
+
+
+def _checked(hook: str, callback: Callable[..., Any], returns: Returns | None = None) -> Callable[..., Any]:
+    def call(*values: Any, **named: Any) -> Any:
+        answer = callback(*values, **named)
+        # A promise would count as a yes.
+        if inspect.isawaitable(answer):
+            if inspect.iscoroutine(answer):
+                answer.close()
+            raise TypeError(
+                f"auth.{hook} returned {_a(answer)}, and nobody would wait for it. Return the answer itself."
+            )
+        if returns is not None and answer is not None and not returns.fits(answer):
+            raise TypeError(f"auth.{hook} returned {_a(answer)}. Return {returns.words}.")
+        return answer
+
     return call
+
+
+def _name(callback: Callable[..., Any]) -> str:
+    return getattr(callback, "__name__", None) or type(callback).__name__
+
+
+def _a(answer: object) -> str:
+    name = type(answer).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -575,7 +575,7 @@ def test_a_refusal_ends_the_challenge(
     if refusal == "callback":
         auth.sign_in_callback(lambda identifier, user: "Not today.")
     elif refusal == "inactive":
-        auth.user_callback(lambda user: SimpleNamespace(is_active=False))
+        auth.user_callback(lambda user: SimpleNamespace(is_active=False, get_id=str))
     else:
         del chatbotkit_sandbox.users[record["id"]]
     chatbotkit_sandbox.requests.clear()
