@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+NO_SECRET_KEY = "SECRET_KEY is not set. Make one with: python -c 'import secrets; print(secrets.token_hex())'"  # noqa: S105  # a sentence
+
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from .clock import utcnow
 from .exceptions import ConfigurationError, RateLimited, StoreError
-from .keys import keyed_digest
+from .keys import NO_SECRET_KEY, keyed_digest
 from .remote import client_networks
 
 if TYPE_CHECKING:
@@ -158,9 +158,7 @@ class RateLimiter:
     def _digest(self, key: str) -> str:
         keys = self._secret_keys()
         if not keys:
-            raise ConfigurationError(
-                "SECRET_KEY is not set. Rate limits are counted under a key that is derived from it."
-            )
+            raise ConfigurationError(NO_SECRET_KEY)
         return _digest(keys[0], key)
 
     @cached_property

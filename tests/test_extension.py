@@ -351,6 +351,13 @@ def test_an_inactive_user_of_ones_own_is_refused(
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (403, "sign_in_denied")
 
 
+@pytest.mark.parametrize("path", ["/auth/sign-in", "/auth/session", "/auth/account"])
+def test_a_missing_secret_key_is_told_with_how_to_make_one(make_app: MakeApp, path: str) -> None:
+    client = make_app(SECRET_KEY=None).test_client()
+    with pytest.raises(RuntimeError, match=r"SECRET_KEY is not set.*secrets.token_hex"):
+        client.get(path)
+
+
 def test_a_secret_key_may_be_any_text(make_app: MakeApp, sign_in: SignIn) -> None:
     client = make_app(SECRET_KEY="…ключ…").test_client()
     assert sign_in(client, ADA).status_code == 200

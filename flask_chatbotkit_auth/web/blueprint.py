@@ -29,6 +29,7 @@ from ..failures import report_status
 from ..flows import challenges
 from ..flows.pending import current_holder
 from ..identifier import mask
+from ..keys import NO_SECRET_KEY
 from ..languages import current_language
 from ..mail.compose import site_name
 from ..proxies import running_app, this_request
@@ -112,6 +113,8 @@ def _begin() -> Response | None:
     # One function and not four, since Flask itself has work with each.
     request = this_request()
     g.chatbotkit_auth_measured = measure.begin()
+    if not running_app().secret_key:  # not in init_app, since an application can set it later
+        raise RuntimeError(NO_SECRET_KEY)
     if _waits_for_strict_cookie(request):
         url = request.script_root + request.full_path.rstrip("?")
         return make_response(render_template("chatbotkit_auth/_reload.html", url=url))

@@ -7,6 +7,7 @@ from typing import Any
 from flask import current_app
 
 from ...config import unknown_keys
+from ...keys import NO_SECRET_KEY
 from ...login import asks_us
 from ...state import current_auth
 from .findings import Look, from_hints
@@ -28,7 +29,7 @@ def configuration() -> Look:
     config = current_auth.config
     key = current_app.secret_key
     if not key:
-        return "failure", "SECRET_KEY is not set. Make one with: python -c 'import secrets; print(secrets.token_hex())'"
+        return "failure", NO_SECRET_KEY
     hints = unknown_keys(current_app.config)
     if len(key) < MIN_SECRET_KEY:
         hints.append("SECRET_KEY is short enough to be guessed; make one at random.")
