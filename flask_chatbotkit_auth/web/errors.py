@@ -114,6 +114,8 @@ def problem(error: ChatBotKitAuthError, endpoint: str | None = None) -> AnyRespo
     report(error)
     if isinstance(error, RateLimited):
         _log_refusal(error)
+        if current_app.debug and error.limit.endswith(":email"):
+            _log.warning("While you develop, lift it with: flask chatbotkit-auth limits clear EMAIL")
     if wants_json():
         return json_problem(error)
     # Errors of the store in an application's own views arrive here as well.
