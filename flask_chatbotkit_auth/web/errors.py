@@ -227,13 +227,26 @@ def _on_csrf_error(error: CSRFError) -> AnyResponse:
         # The browser keeps the session cookie back (SameSite), and an answer with a new one would replace it.
         save_no_session()
     if wants_json():
-        check = {"check": getattr(error, "detail", None) or error.description} if current_app.debug else {}
+        check = {"check": getattr(error, "detail", None) or _cure(error)} if current_app.debug else {}
         return make_response(jsonify(error={"code": "csrf", "message": message, **check}), 403)
     if without_session:
         again = url_for(f"chatbotkit_auth.{_form()[0]}")
         own: dict[str, Any] = {"title": _("That didn't work"), "action_url": again, "action_label": _("Try again")}
         return message_page(Flash(403, message, "csrf", **own))
     return answer(Flash(403, message, "csrf", typed={} if foreign else _typed()))
+
+
+def _cure(error: CSRFError) -> str:
+    """Return what a developer of a front end does about a request that came without a valid token."""
+    if not flash.cookies_work():
+        return (
+            f"{error.description} No cookie of ours came along. Call GET /auth/session first, and keep its cookie: with "
+            'fetch that takes credentials: "include" where the front end has another origin.'
+        )
+    token = (
+        " Send csrf_token of GET /auth/session in the header X-CSRFToken." if "token" in str(error.description) else ""
+    )
+    return f"{error.description}{token}"
 
 
 @blueprint.errorhandler(RequestEntityTooLarge)

@@ -21,6 +21,9 @@ else:
     from flask_wtf.csrf import CSRFError
 
 
+_CURE = "If its pages are yours, name the Origin in CHATBOTKIT_AUTH_TRUSTED_ORIGINS."
+
+
 class OriginRefused(CSRFError):
     """The browser says that the request comes from a page of another site.
 
@@ -99,13 +102,15 @@ def _check_origin(request: Request) -> bool:
     if site:
         if origin is not None and origin.lower() in trusted:
             return True
-        raise OriginRefused("The Origin is not trusted.", f"Sec-Fetch-Site is {site!r} and Origin is {origin!r}.")
+        raise OriginRefused(
+            "The Origin is not trusted.", f"Sec-Fetch-Site is {site!r} and Origin is {origin!r}. {_CURE}"
+        )
     if origin is None or origin == "null":
         return False  # an old browser, or a privacy setting
     own = f"{request.scheme}://{request.host}".lower()
     if origin.lower() == own or origin.lower() in trusted:
         return True
-    raise OriginRefused("The Origin is not trusted.", f"Origin is {origin!r}, and this application is {own!r}.")
+    raise OriginRefused("The Origin is not trusted.", f"Origin is {origin!r}, and this application is {own!r}. {_CURE}")
 
 
 def _check_referer(request: Request) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import cast
 
 from flask import Flask
-from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, Template
+from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, Template, nodes
 
 from ..proxies import running_app
+
+_log = logging.getLogger("flask_chatbotkit_auth")
 
 _OURS = "flask_chatbotkit_auth:"
 _KEY = "chatbotkit_auth_templates"
@@ -22,6 +25,8 @@ def template(name: str) -> Template:
     app = running_app()
     if _KEY not in app.extensions:
         app.extensions[_KEY] = _overlay(app)
+        if app.debug:
+            _tell_of_missing_blocks(app.extensions[_KEY])
     return cast(Environment, app.extensions[_KEY]).get_template(f"chatbotkit_auth/{name}")
 
 
@@ -38,3 +43,28 @@ def _overlay(app: Flask) -> Environment:
 
     environment.join_path = join_path  # type: ignore[method-assign]
     return environment
+
+
+def _tell_of_missing_blocks(environment: Environment) -> None:
+    """Log the blocks that our pages fill and the layout around them lacks: Jinja leaves them out without a word."""
+    name: str | None = "chatbotkit_auth/base.html"
+    outermost, shown = "", set()
+    while name is not None:
+        outermost = name
+        tree = environment.parse(cast(BaseLoader, environment.loader).get_source(environment, name)[0])
+        parent = next(tree.find_all(nodes.Extends), None)
+        # The outermost template shows its blocks, and each block those that are in it.
+        for block in (tree, *tree.find_all(nodes.Block)) if parent is None else tree.find_all(nodes.Block):
+            shown |= {each.name for each in block.find_all(nodes.Block)}
+        name = None
+        if parent is not None:
+            if not isinstance(parent.template, nodes.Const):
+                return  # known only while a page is rendered
+            name = environment.join_path(parent.template.value, outermost)
+    if missing := sorted({"title", "head", "content"} - shown):
+        _log.warning(
+            "chatbotkit_auth/base.html extends %s, which has no block %s. Our pages fill the blocks title, head and content, "
+            "and show nothing of what it lacks. Add them to it.",
+            outermost,
+            ", ".join(missing),
+        )

@@ -74,6 +74,7 @@ def test_a_neighbour_is_refused_even_with_the_token(client: FlaskClient, headers
     assert status == 403
     assert check is not None
     assert ("Sec-Fetch-Site" if "Sec-Fetch-Site" in headers else "Origin") in check
+    assert "CHATBOTKIT_AUTH_TRUSTED_ORIGINS" in check
 
 
 def test_over_https_an_old_browser_without_referer_is_refused(client: FlaskClient) -> None:
@@ -91,6 +92,18 @@ def test_the_token_is_asked_for_whatever_the_browser_says(client: FlaskClient) -
         answer = client.post("/auth/sign-in", json={"email": ADA}, base_url=OURS, headers={**headers, **token})
         assert answer.status_code == 403
         assert "token" in answer.get_json()["error"]["check"].lower()
+
+
+def test_a_front_end_that_sends_no_cookies_is_told_how(client: FlaskClient) -> None:
+    token = client.get("/auth/session").get_json()["csrf_token"]
+    stranger = client.application.test_client()
+    answer = stranger.post("/auth/sign-in", json={"email": ADA}, headers={"X-CSRFToken": token})
+    assert answer.status_code == 403
+    check = answer.get_json()["error"]["check"]
+    assert check.startswith("The CSRF session token is missing. No cookie of ours came along.")
+    assert "credentials" in check
+    missing = client.post("/auth/sign-in", json={"email": ADA}).get_json()["error"]["check"]
+    assert missing == "The CSRF token is missing. Send csrf_token of GET /auth/session in the header X-CSRFToken."
 
 
 def test_only_debug_mode_says_which_check_refused(make_app: MakeApp) -> None:

@@ -66,6 +66,45 @@ def test_our_templates_know_the_filters_of_the_application(own: Callable[[str, s
     assert client.get("/auth/sign-out").text == "BYE"
 
 
+@pytest.mark.parametrize(("debug", "told"), [(True, 1), (False, 0)])
+def test_a_layout_without_our_blocks_is_told_once_while_developing(
+    own: Callable[[str, str], None],
+    app: Flask,
+    caplog: pytest.LogCaptureFixture,
+    debug: bool,
+    told: int,
+) -> None:
+    app.debug = debug
+    own("../site.html", "<title>{% block title %}{% endblock %}</title>{% block body %}{% endblock %}")
+    own("base.html", '{% extends "site.html" %}{% block head %}our style{% endblock %}')
+    for _ in range(2):
+        assert app.test_client().get("/auth/sign-in").status_code == 200
+    sentence = (
+        "chatbotkit_auth/base.html extends site.html, which has no block content, head. Our pages fill the blocks title, "
+        "head and content, and show nothing of what it lacks. Add them to it."
+    )
+    assert caplog.text.count(sentence) == told
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "<title>{% block title %}{% endblock %}</title>{% block head %}{% endblock %}{% block content %}{% endblock %}",
+        '{% extends "root.html" %}{% block main %}{% block content %}{% endblock %}{% endblock %}',
+        '{% extends root|default("root.html") %}',
+    ],
+)
+def test_a_layout_with_our_blocks_is_told_nothing(
+    own: Callable[[str, str], None], app: Flask, caplog: pytest.LogCaptureFixture, layout: str
+) -> None:
+    app.debug = True
+    own("../root.html", "{% block title %}{% endblock %}{% block head %}{% endblock %}{% block main %}{% endblock %}")
+    own("../site.html", layout)
+    own("base.html", '{% extends "site.html" %}')
+    assert app.test_client().get("/auth/sign-in").status_code == 200
+    assert "has no block" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "server_name", "shown"),
     [
