@@ -124,9 +124,11 @@ def admit(challenge: Challenge) -> tuple[User, bool, Any]:
     again = challenge.state is not State.OPEN
     if again and not auth.store.count_try(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES - 1):
         raise challenges.used_error()
-    user, created = None, False
     try:
         user, created = _resolve(auth, identifier)
+        if created:
+            # Before all that can fail: the next try finds the account, and does not create it.
+            emit(user_created, running_app(), user=user)
         if not user.is_active:
             raise SignInDenied
         user = auth.prepared(user)
@@ -137,9 +139,6 @@ def admit(challenge: Challenge) -> tuple[User, bool, Any]:
     except ChatBotKitAuthError as error:
         level = logging.ERROR if isinstance(error, APIError) else logging.INFO
         _log.log(level, "sign-in of %s failed: %s", mask(identifier), error)
-        if created:
-            # The next try finds the account, and does not create it.
-            emit(user_created, running_app(), user=user)
         emit(sign_in_failed, running_app(), identifier=identifier, error=error)
         if isinstance(error, (SignInDenied, SignUpDisabled)):
             # Trying again would give the same result.
@@ -155,8 +154,6 @@ def tell(record: SessionRecord, *, created: bool) -> None:
     """
     user = shown(record)
     _log.info("signed in: user %s, %s", user.id, mask(record.identifier or ""))
-    if created:
-        emit(user_created, running_app(), user=user)
     emit(user_signed_in, running_app(), user=user, created=created, method=record.method)
 
 

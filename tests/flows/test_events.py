@@ -277,9 +277,9 @@ def test_recent_activity_is_the_persons_own(
     clock.advance(60)
     send(ada, "/account/profile", name="Ada")
     found = ada.get("/auth/account/activity", headers=JSON).get_json()["activity"]
-    assert [each["kind"] for each in found] == ["user_updated", "user_created", "sign_in"]
-    assert found[2] == {
-        "id": found[2]["id"],
+    assert [each["kind"] for each in found] == ["user_updated", "sign_in", "user_created"]
+    assert found[1] == {
+        "id": found[1]["id"],
         "at": "2026-01-01T12:01:00+00:00",
         "kind": "sign_in",
         "device": "Chrome on Android",
@@ -309,11 +309,11 @@ def test_whoever_gets_an_address_later_sees_nothing_of_who_had_it(
     send(ada, "/account/email", email=NEW)
     send(ada, "/account/email/verify", code=read_code(chatbotkit_outbox[-1]))
     kinds = [each["kind"] for each in ada.get("/auth/account/activity", headers=JSON).get_json()["activity"]]
-    assert kinds == ["email_changed", "user_created", "sign_in"]
+    assert kinds == ["email_changed", "sign_in", "user_created"]
     heir = app.test_client()
     sign_in(heir, ADA)
     found = heir.get("/auth/account/activity", headers=JSON).get_json()["activity"]
-    assert [each["kind"] for each in found] == ["user_created", "sign_in"]
+    assert [each["kind"] for each in found] == ["sign_in", "user_created"]
 
 
 def test_nobody_sees_anything(make_app: MakeApp) -> None:

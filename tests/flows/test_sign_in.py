@@ -20,6 +20,7 @@ from flask_chatbotkit_auth import (
     ChatBotKitAuth,
     SignInDenied,
     StoreError,
+    User,
     code_failed,
     code_sent,
     sign_in_failed,
@@ -784,6 +785,12 @@ def test_a_store_that_fails_is_a_503_and_nothing_is_lost(
         raise StoreError("gone")
 
     store = app.extensions["chatbotkit_auth"].store
+    created: list[str] = []
+
+    def hear(_app: Flask, user: User) -> None:
+        created.append(user.email)
+
+    user_created.connect(hear, app)
     with monkeypatch.context() as patch:
         patch.setattr(store, method, fail)
         answers = [ask(client)]
@@ -793,6 +800,7 @@ def test_a_store_that_fails_is_a_503_and_nothing_is_lost(
     if not chatbotkit_outbox:
         ask(client)
     assert verify(client, read_code(chatbotkit_outbox[0])).status_code == 200
+    assert created == [ADA]
 
 
 def test_a_store_that_fails_on_a_page_of_the_application_is_a_503(
