@@ -103,9 +103,9 @@ def _signed_in(kind: str, store: str, url: sa.URL | None, clients: int) -> list[
         settings = {"BENCHMARK_API": sandbox.url, "BENCHMARK_HOOK": "yes", "BENCHMARK_PROXY": "yes"}
         settings |= {"BENCHMARK_STORE": url.render_as_string(hide_password=False)} if url else {}
         with Server("chatbotkit", settings, workers=WORKERS, threads=KINDS[kind]) as server:
-            _wrk_signing_in(server.port, clients, 1)
+            sign_in_for(server.port, clients, 1)
             before = server.cpu(), sandbox.cpu()
-            load = _wrk_signing_in(server.port, clients, SECONDS_SIGNING_IN)
+            load = sign_in_for(server.port, clients, SECONDS_SIGNING_IN)
             ours, theirs = server.cpu() - before[0], sandbox.cpu() - before[1]
     count, waits = len(load.waits), sorted(load.waits)
     return [
@@ -134,7 +134,11 @@ class Load:
     """Seconds that wrk used itself."""
 
 
-def _wrk_signing_in(port: int, clients: int, seconds: int) -> Load:
+def sign_in_for(port: int, clients: int, seconds: int) -> Load:
+    """Have wrk sign people in for some seconds.
+
+    :raises RuntimeError: nobody has arrived.
+    """
     headers = [part for name, value in NAVIGATION.items() for part in ("-H", f"{name}: {value}")]
     command = ["wrk", "-t", "1", "-c", str(clients), "-d", str(seconds), "--timeout", "10", *headers]
     command += ["-s", str(SCRIPT), f"http://127.0.0.1:{port}/"]
@@ -145,7 +149,9 @@ def _wrk_signing_in(port: int, clients: int, seconds: int) -> Load:
     taken = time.perf_counter() - begun
     told = dict(line.partition(": ")[::2] for line in answer.splitlines())
     waits = [float(each) for each in told["taken"].split()]
-    return Load(taken, waits or [0.0], int(told["failed"]), _cpu_of_children() - used)
+    if not waits:
+        raise RuntimeError(f"nobody was signed in within {seconds} seconds, and {told['failed']} answers were wrong")
+    return Load(taken, waits, int(told["failed"]), _cpu_of_children() - used)
 
 
 def _cpu_of_children() -> float:

@@ -6,7 +6,7 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 
@@ -16,6 +16,8 @@ from benchmarks.apps.instruments import EMAIL
 from benchmarks.browser import form_token
 from benchmarks.causes import CAUSES
 from benchmarks.journeys import SMALLEST, read_code, sign_in_over_json
+from benchmarks.load import sign_in_for
+from benchmarks.sandboxes import sandbox_apart
 from benchmarks.servers import Server
 from flask_chatbotkit_auth.testing import Sandbox
 from tests.support.samples import DOCS
@@ -57,6 +59,25 @@ def test_ours_is_measured_with_a_hook_that_tells_the_code() -> None:
         with Server("chatbotkit", settings) as server:
             sign_in_over_json(server)
             assert "csrf_token" in form_token(server.browser().get("/auth/sign-in"))
+
+
+def test_the_load_is_people_who_arrive(installed: Callable[[str], str]) -> None:
+    installed("wrk")
+    hooks = {"BENCHMARK_HOOK": "yes", "BENCHMARK_PROXY": "yes"}
+    with sandbox_apart() as sandbox, Server("chatbotkit", {"BENCHMARK_API": sandbox.url, **hooks}) as server:
+        load = sign_in_for(server.port, clients=2, seconds=2)
+    assert load.failed == 0
+    assert all(0 < each < load.seconds for each in load.waits)
+
+
+def test_a_load_in_which_nobody_arrives_is_no_figure(installed: Callable[[str], str]) -> None:
+    installed("wrk")
+    with (
+        sandbox_apart() as sandbox,
+        Server("chatbotkit", {"BENCHMARK_API": sandbox.url}) as server,  # without the hook, no answer tells the code
+        pytest.raises(RuntimeError, match=r"nobody was signed in within 1 seconds, and [1-9]"),
+    ):
+        sign_in_for(server.port, clients=2, seconds=1)
 
 
 @pytest.mark.parametrize("cause", OURS)
