@@ -34,8 +34,9 @@ user_signed_in: NamedSignal = _signals.signal("chatbotkit-auth-user-signed-in")
 ``"link"``, ``"passkey"`` or ``"application"``."""
 
 sign_in_failed: NamedSignal = _signals.signal("chatbotkit-auth-sign-in-failed")
-"""The code was right, but the sign-in failed: your application refused it, no account exists, or the API could not be
-reached. Carries ``identifier`` and ``error``, the exception."""
+"""The code or the passkey was right, but the sign-in failed: your application refused it, no account exists, or the API
+could not be reached. Carries ``identifier`` (``None`` if the account of a passkey could not be fetched), ``user_id``
+(``None`` if no account was found) and ``error``, the exception."""
 
 user_signed_out: NamedSignal = _signals.signal("chatbotkit-auth-user-signed-out")
 """A person signed out of this browser. Carries ``user``, the :class:`~flask_chatbotkit_auth.User` whose session it was."""

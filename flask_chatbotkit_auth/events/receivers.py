@@ -66,9 +66,12 @@ def _signed_in(trail: Trail, where: Where, *, user: Any, method: str, **_more: A
         trail.add("sign_in", user_id=user.id, identifier=user.email, method=method, **where)
 
 
-def _sign_in_failed(trail: Trail, where: Where, *, identifier: str | None, error: Any, **_more: Any) -> None:
+def _sign_in_failed(
+    trail: Trail, where: Where, *, identifier: str | None, user_id: str | None, error: Any, **_more: Any
+) -> None:
     outcome = "refused" if isinstance(error, (SignInDenied, SignUpDisabled)) else "failed"
-    trail.add_refusal("sign_in_failed", outcome=outcome, identifier=identifier, detail=_reason(error), **where)
+    about = {"identifier": identifier, "user_id": user_id, "detail": _reason(error)}
+    trail.add_refusal("sign_in_failed", outcome=outcome, **about, **where)
 
 
 def _sessions_ended(trail: Trail, where: Where, *, user_id: str, reason: str, **_more: Any) -> None:

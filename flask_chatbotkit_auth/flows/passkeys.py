@@ -75,13 +75,15 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
         passkeys.check_user_handle(credential, passkey.user_id)
         assertion = passkeys.verify_assertion(_party(), credential, challenge, passkey)
     # The account is fetched before the challenge is used, so that the answer stays valid after an outage.
+    identifier = None
     try:
         user = _fetch(passkey)
+        identifier = user.email
         entering = _admit(user)
     except ChatBotKitAuthError as error:
         level = logging.ERROR if isinstance(error, APIError) else logging.INFO
         _log.log(level, "sign-in of user %s by a passkey failed: %s", passkey.user_id, error)
-        emit(sign_in_failed, running_app(), identifier=None, error=error)
+        emit(sign_in_failed, running_app(), identifier=identifier, user_id=passkey.user_id, error=error)
         raise
     token, record = auth.registry.draft(user, identifier=user.email, method="passkey")
     with _refusals_told(user.id):

@@ -124,6 +124,7 @@ def admit(challenge: Challenge) -> tuple[User, bool, Any]:
     again = challenge.state is not State.OPEN
     if again and not auth.store.count_try(challenge.id, now=auth.clock(), max_tries=challenges.MAX_TRIES - 1):
         raise challenges.used_error()
+    user = None
     try:
         user, created = _resolve(auth, identifier)
         if created:
@@ -139,7 +140,7 @@ def admit(challenge: Challenge) -> tuple[User, bool, Any]:
     except ChatBotKitAuthError as error:
         level = logging.ERROR if isinstance(error, APIError) else logging.INFO
         _log.log(level, "sign-in of %s failed: %s", mask(identifier), error)
-        emit(sign_in_failed, running_app(), identifier=identifier, error=error)
+        emit(sign_in_failed, running_app(), identifier=identifier, user_id=user.id if user else None, error=error)
         if isinstance(error, (SignInDenied, SignUpDisabled)):
             # Trying again would give the same result.
             auth.store.end_challenge(challenge.id)

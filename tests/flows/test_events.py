@@ -29,7 +29,7 @@ from flask_chatbotkit_auth.signals import emit
 from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.stores.documents import DocumentStore
 from flask_chatbotkit_auth.stores.events import Event
-from flask_chatbotkit_auth.testing import SoftwareAuthenticator
+from flask_chatbotkit_auth.testing import Sandbox, SoftwareAuthenticator
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
 from tests.support.kinds import EVERY
@@ -178,6 +178,24 @@ def test_so_does_the_event_of_a_sign_in_by_a_passkey(
     ]
     newest = events(app, kind="sign_in")[0]
     assert (newest.method, newest.session_id, newest.address) == ("passkey", current, "a•••@example.com")
+
+
+def test_a_refused_passkey_names_its_owner(
+    make_app: MakeApp, sign_in: SignIn, chatbotkit_sandbox: Sandbox, tmp_path: object
+) -> None:
+    more = {"CHATBOTKIT_AUTH_STORE_URL": f"sqlite:///{tmp_path}/store.db", "CHATBOTKIT_API_RETRIES": 0}
+    app, device = make_app(**EVERYTHING, **more), SoftwareAuthenticator(ORIGIN)
+    sign_in(client := app.test_client(), ADA)
+    assert device.register(client).status_code == 200
+    with app.app_context():
+        (user,) = current_auth.adapter.list()
+        current_auth.suspend(user)
+    assert device.sign_in(app.test_client()).status_code == 403
+    chatbotkit_sandbox.fail("*", status=503)
+    assert device.sign_in(app.test_client()).status_code == 503
+    failed, refused = events(app, kind="sign_in_failed")
+    assert (refused.user_id, refused.address, refused.outcome) == (user.id, "a•••@example.com", "refused")
+    assert (failed.user_id, failed.address, failed.outcome) == (user.id, None, "failed")
 
 
 def test_a_flood_is_one_event_a_window(make_app: MakeApp, clock: Clock) -> None:
