@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask, got_request_exception
+from flask import Flask, Response, got_request_exception, request
+from flask_login import current_user, login_required
+from flask_mail import Message
 from itsdangerous import TimestampSigner
+from werkzeug.test import TestResponse
 
 from flask_chatbotkit_auth import StoreError, failure
+from flask_chatbotkit_auth.chat import stream_completion
 from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
-from tests.support.steps import ADA, ask, token
+from tests.support.steps import ADA, ask, token, verify
 
 CAUSE = "the database of the sign-in store is read-only; point CHATBOTKIT_AUTH_STORE_URL at the primary"
 
@@ -57,6 +63,45 @@ def test_more_of_a_kind_is_held_back_and_counted(
     clock.advance(60)
     ask(client)
     assert "more like it" not in errors(caplog)[-1].getMessage()
+
+
+def test_an_outage_is_one_line_however_many_people_sign_in_or_chat(
+    make_app: MakeApp,
+    chatbotkit_sandbox: Sandbox,
+    chatbotkit_outbox: list[Message],
+    sign_in: Callable[..., TestResponse],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = make_app(CHATBOTKIT_API_RETRIES=0)
+
+    @app.post("/chat")
+    @login_required  # type: ignore[untyped-decorator]  # Flask-Login has no type information
+    def chat() -> Response:
+        return stream_completion(current_user, request.get_json())
+
+    told: list[object] = []
+
+    def hear(_app: Flask, error: Exception) -> None:
+        told.append(error)
+
+    failure.connect(hear, app)
+    client, newcomer = app.test_client(), app.test_client()
+    sign_in(client, ADA)
+    ask(newcomer, "bob@example.com")
+    chatbotkit_sandbox.fail("*", status=503)
+    for _ in range(3):
+        assert verify(newcomer, read_code(chatbotkit_outbox[-1])).status_code == 503
+    assert [each.getMessage().partition(":")[0] for each in errors(caplog)] == ["/auth/verify answered 503"]
+    chatbotkit_sandbox.heal()
+    chatbotkit_sandbox.fail("*", status=500)
+    for _ in range(3):
+        assert client.post("/chat", json=[{"type": "user", "text": "Hello"}]).status_code == 503
+    assert [each.getMessage().partition(":")[0] for each in errors(caplog)[1:]] == ["/chat answered 503"]
+    assert len(told) == 6
+    chatbotkit_sandbox.heal()
+    chatbotkit_sandbox.fail("*", status=429)
+    assert client.post("/chat", json=[{"type": "user", "text": "Hello"}]).status_code == 429
+    assert len(errors(caplog)) == 2
 
 
 def test_each_failure_is_signalled_and_so_is_flasks_own_signal(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from flask import Response, jsonify, make_response
 from werkzeug.exceptions import BadRequest, NotFound
 
 from ..exceptions import APIError, APIStatusError, ChatBotKitAuthError, LimitsReached, TooManyRequests
+from ..failures import report
+
+_log = logging.getLogger("flask_chatbotkit_auth")
 
 _BUSY = "The chat is busy. Wait a moment, then try again."
 _USED_UP = "The chat has used up what its plan allows. Ask the people who run this site."
@@ -45,7 +50,11 @@ class UnknownConversation(ChatBotKitAuthError, NotFound, LookupError):
 
 
 def refusal(error: APIError) -> Response:
-    """Return the answer for a completion that failed before it began."""
+    """Return the answer for a completion that failed before it began, and log why."""
+    if isinstance(error, (LimitsReached, TooManyRequests)):
+        _log.warning("no completion: %s", error)
+    else:
+        report(error)
     if isinstance(error, LimitsReached):
         return problem(429, "limits_reached", _USED_UP)
     if isinstance(error, TooManyRequests):

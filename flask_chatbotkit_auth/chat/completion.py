@@ -90,7 +90,6 @@ def stream_completion(
         if first is None:
             raise APIError("the ChatBotKit API ended a completion without a word")
     except APIError as error:
-        _log.error("no completion: %s", error)
         return refusal(error)
     lines: Iterator[bytes] = _lines(first, events, on_finish)
     if on_finish is not None and has_request_context():

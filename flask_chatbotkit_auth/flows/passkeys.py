@@ -15,7 +15,6 @@ from flask_wtf.csrf import generate_csrf
 from .. import passkeys
 from ..device import device_name
 from ..exceptions import (
-    APIError,
     ChatBotKitAuthError,
     InvalidPasskey,
     PasskeyExpired,
@@ -81,8 +80,7 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
         identifier = user.email
         entering = _admit(user)
     except ChatBotKitAuthError as error:
-        level = logging.ERROR if isinstance(error, APIError) else logging.INFO
-        _log.log(level, "sign-in of user %s by a passkey failed: %s", passkey.user_id, error)
+        _log.info("sign-in of user %s by a passkey failed: %s", passkey.user_id, error)
         emit(sign_in_failed, running_app(), identifier=identifier, user_id=passkey.user_id, error=error)
         raise
     token, record = auth.registry.draft(user, identifier=user.email, method="passkey")

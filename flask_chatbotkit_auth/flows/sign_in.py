@@ -13,7 +13,6 @@ from typing import Any
 from flask import session
 
 from ..exceptions import (
-    APIError,
     ChatBotKitAuthError,
     CodeExpired,
     NoChallenge,
@@ -138,8 +137,8 @@ def admit(challenge: Challenge) -> tuple[User, bool, Any]:
         if entering is None:
             raise SignInDenied
     except ChatBotKitAuthError as error:
-        level = logging.ERROR if isinstance(error, APIError) else logging.INFO
-        _log.log(level, "sign-in of %s failed: %s", mask(identifier), error)
+        # An outage is logged as such where it is answered, once a minute, and not for each person.
+        _log.info("sign-in of %s failed: %s", mask(identifier), error)
         emit(sign_in_failed, running_app(), identifier=identifier, user_id=user.id if user else None, error=error)
         if isinstance(error, (SignInDenied, SignUpDisabled)):
             # Trying again would give the same result.
