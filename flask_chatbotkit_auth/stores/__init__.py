@@ -37,7 +37,7 @@ if not TYPE_CHECKING:
         # So that ``stores.redis`` needs no import of its own, and a store that is not used loads no library.
         if name in ("redis", "sqlalchemy"):
             return import_module(f"{__name__}.{name}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(name)
 
 
 __all__ = [
