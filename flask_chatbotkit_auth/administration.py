@@ -59,8 +59,10 @@ class Administration:
         """
         _check(fields, FIELDS)
         updated = self._adapter.update(id_of(user), **fields)
-        self._registry.save(updated)
-        emit(user_updated, running_app(), user=updated, fields=sorted(fields))
+        try:
+            self._registry.save(updated)
+        finally:
+            emit(user_updated, running_app(), user=updated, fields=sorted(fields))
         return updated
 
     def delete(self, user: User | str) -> int:
@@ -74,9 +76,10 @@ class Administration:
         id = id_of(user)
         known = user if isinstance(user, User) else self._registry.last_known(id)
         self._adapter.delete(id)
-        ended = self._registry.end_all(id, reason="deleted")
-        emit(user_deleted, running_app(), user_id=id, user=known, reason="deleted")
-        return ended
+        try:
+            return self._registry.end_all(id, reason="deleted")
+        finally:
+            emit(user_deleted, running_app(), user_id=id, user=known, reason="deleted")
 
     def suspend(self, user: User | str) -> User:
         """Suspend an account: nobody can sign in to it or use its sessions until :meth:`resume`.

@@ -88,6 +88,28 @@ def test_a_deletion_ends_every_session(make_app: MakeApp, sign_in: SignIn, chatb
     assert client.get("/dashboard").status_code == 302
 
 
+@pytest.mark.parametrize("method", ["save_user", "end_sessions"])
+def test_what_happened_to_an_account_is_told_although_the_store_fails(
+    make_app: MakeApp, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    app = make_app(CHATBOTKIT_AUTH_AUTO_DELETE=True)
+    id = signed_in_user(app.test_client(), sign_in)
+    heard: list[str] = []
+
+    def fail(*_args: object, **_named: object) -> None:
+        raise StoreError("gone")
+
+    def hear(_app: Flask, **_data: object) -> None:
+        heard.append(method)
+
+    monkeypatch.setattr(app.extensions["chatbotkit_auth"].store, method, fail)
+    user_deleted.connect(hear, app)
+    user_updated.connect(hear, app)
+    with app.app_context(), pytest.raises(StoreError):
+        current_auth.update_user(id, name="Ada") if method == "save_user" else current_auth.delete_user(id)
+    assert heard == [method]
+
+
 def test_a_switch_that_is_off_says_which(make_app: MakeApp, sign_in: SignIn, chatbotkit_sandbox: Sandbox) -> None:
     app = make_app(CHATBOTKIT_AUTH_AUTO_UPDATE=False)
     client = app.test_client()

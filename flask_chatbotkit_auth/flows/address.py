@@ -99,11 +99,10 @@ def change_address(record: SessionRecord, typed: str) -> User:
     except BaseException:
         auth.store.unclaim(challenge.id)
         raise
-    auth.store.finish(challenge.id)
+    challenges.finish(challenge)
     _pending(user).forget()
     go_on(auth, token, moved)
     remember_device(challenge.identifier, lifetime=auth.config.device_lifetime, now=auth.clock())
-    _tell(user, moved.user)
     return moved.user
 
 
@@ -147,7 +146,11 @@ def _move(record: SessionRecord, identifier: str) -> tuple[str, SessionRecord]:
     # The next refresh asks the application about the new address, so a refusal must come now.
     auth.approve(identifier, replace(user, email=identifier))
     updated = auth.adapter.update(user.id, email=identifier, email_verified=auth.clock())
-    return auth.registry.move(updated, identifier, client=record.client, name=record.name)
+    try:
+        return auth.registry.move(updated, identifier, client=record.client, name=record.name)
+    finally:
+        # The owner of the old mailbox must hear of it, whatever fails after the change.
+        _tell(user, updated)
 
 
 def _tell(before: User, user: User) -> None:

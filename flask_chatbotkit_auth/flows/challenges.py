@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from ..exceptions import CodeExpired, InvalidEmail, NoChallenge, RateLimited, TooManyAttempts, VerificationError
+from ..exceptions import (
+    CodeExpired,
+    InvalidEmail,
+    NoChallenge,
+    RateLimited,
+    StoreError,
+    TooManyAttempts,
+    VerificationError,
+)
 from ..identifier import mask
 from ..keys import secret_keys
 from ..proxies import running_app
@@ -93,6 +101,15 @@ def add_code(challenge: Challenge) -> tuple[str, datetime]:
     if not added:
         raise RateLimited(_seconds(auth.config.resend_cooldown), "resend:cooldown")
     return code, expires_at
+
+
+def finish(challenge: Challenge) -> None:
+    """Complete a claimed challenge, after what its code was for has been done. A failure of the store is only logged."""
+    try:
+        current_auth.store.finish(challenge.id)
+    except StoreError as error:
+        # Its holder forgets it, and nobody else has proved it.
+        _log.warning("a challenge could not be completed (%s)", error)
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def delete_account(user: User, typed: str, confirmation: str) -> None:
     except BaseException:
         auth.store.unclaim(challenge.id)
         raise
-    auth.store.finish(challenge.id)
+    challenges.finish(challenge)
     leave()
     if found is not None and moved:
         # The code went to an address that the account does not have any more. So its sessions end as well.

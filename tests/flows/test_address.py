@@ -16,6 +16,7 @@ from flask_chatbotkit_auth import (
     ChatBotKitAuth,
     ConfigurationError,
     MemoryStore,
+    StoreError,
     User,
     email_changed,
     session_ended,
@@ -274,6 +275,35 @@ def test_a_write_that_fails_is_tried_again_without_a_code(
     assert user(ada)["email"] == ADA
     chatbotkit_sandbox.heal()
     assert verify(ada).get_json()["user"]["email"] == NEW
+    assert user(ada)["email"] == NEW
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("add_session", 503), ("end_sessions", 503), ("finish", 200), ("touch_session", 200)]
+)
+def test_the_old_address_is_told_whatever_fails_after_the_change(
+    app: Flask,
+    ada: FlaskClient,
+    chatbotkit_sandbox: Sandbox,
+    chatbotkit_outbox: Outbox,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    status: int,
+) -> None:
+    def fail(*_args: object, **_named: object) -> None:
+        raise StoreError("gone")
+
+    ask(ada)
+    code = read_code(chatbotkit_outbox[-1])
+    with monkeypatch.context() as patch:
+        patch.setattr(app.extensions["chatbotkit_auth"].store, method, fail)
+        assert verify(ada, code).status_code == status
+    assert [each["email"] for each in records(chatbotkit_sandbox, kind)] == [NEW]
+    notice = chatbotkit_outbox[-1]
+    assert (notice.recipients, notice.subject) == ([ADA], "Your email address was changed")
+    if status == 503:
+        assert verify(ada).status_code == 200
     assert user(ada)["email"] == NEW
 
 

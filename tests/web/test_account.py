@@ -16,7 +16,7 @@ from flask_login import UserMixin, login_user
 from flask_mail import Message
 from werkzeug.test import TestResponse
 
-from flask_chatbotkit_auth import ChatBotKitAuth, MailError, User, session_ended, user_deleted, user_updated
+from flask_chatbotkit_auth import ChatBotKitAuth, MailError, StoreError, User, session_ended, user_deleted, user_updated
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
@@ -634,6 +634,18 @@ def test_a_copied_cookie_deletes_nothing_without_the_code(
     assert error(delete(thief, "")) == (400, "no_challenge")
     assert chatbotkit_sandbox.users
     assert delete(ada, "").status_code == 200
+
+
+def test_an_account_is_deleted_although_the_store_fails_after_that(
+    app: Flask, ada: FlaskClient, chatbotkit_outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_named: object) -> None:
+        raise StoreError("gone")
+
+    post(ada, "/delete/code")
+    monkeypatch.setattr(app.extensions["chatbotkit_auth"].store, "finish", fail)
+    answer = delete(ada, read_code(chatbotkit_outbox[-1]))
+    assert (answer.status_code, answer.get_json()) == (200, {"deleted": True, "redirect": "/auth/sign-in"})
 
 
 def test_one_right_code_at_once_deletes_once(
