@@ -63,8 +63,7 @@ def _tell_of_missing_blocks(environment: Environment) -> None:
             name = environment.join_path(parent.template.value, outermost)
     if missing := sorted({"title", "head", "content"} - shown):
         _log.warning(
-            "chatbotkit_auth/base.html extends %s, which has no block %s. Our pages fill the blocks title, head and content, "
-            "and show nothing of what it lacks. Add them to it.",
+            "%s has no block %s. Our pages fill the blocks title, head and content. Add what is missing.",
             outermost,
             ", ".join(missing),
         )

@@ -80,8 +80,7 @@ def test_a_layout_without_our_blocks_is_told_once_while_developing(
     for _ in range(2):
         assert app.test_client().get("/auth/sign-in").status_code == 200
     sentence = (
-        "chatbotkit_auth/base.html extends site.html, which has no block content, head. Our pages fill the blocks title, "
-        "head and content, and show nothing of what it lacks. Add them to it."
+        "site.html has no block content, head. Our pages fill the blocks title, head and content. Add what is missing."
     )
     assert caplog.text.count(sentence) == told
 
