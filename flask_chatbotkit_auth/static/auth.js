@@ -60,9 +60,17 @@
     const plain = () => field.value.normalize("NFKC").replace(/[\s\p{Pd}]/gu, "");
     let before = 0;
     let typed = field.hasAttribute("aria-invalid");
+    // Pasted with the sentence around it: the one number in there that is as long as a code.
+    const pick = () => {
+      const numbers = field.value.normalize("NFKC").match(/\p{Nd}(?:[\s\p{Pd}]?\p{Nd})*/gu) ?? [];
+      const whole = numbers.filter((each) => each.replace(/\P{Nd}/gu, "").length === Number(field.dataset.codeLength));
+      if (whole.length === 1) field.value = whole[0];
+    };
     const look = (event) => {
+      const pasted = event?.inputType === "insertFromPaste";
+      if (pasted && field.inputMode === "numeric") pick();
       const code = plain();
-      const atOnce = event && (event.inputType === "insertFromPaste" || code.length > before + 1);
+      const atOnce = event && (pasted || code.length > before + 1);
       const added = code.length > before;
       before = code.length;
       if (code.length !== Number(field.dataset.codeLength) || !valid.test(code)) return;

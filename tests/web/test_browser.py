@@ -298,7 +298,9 @@ def test_whoever_keeps_guessing_starts_again(site: Site, visit: Visit) -> None:
     expect(page.get_by_text("Hello, Ada.")).to_be_visible()
 
 
-@pytest.mark.parametrize("copied", ["{}", " {}\n", "{0:.3} {1}"])
+@pytest.mark.parametrize(
+    "copied", ["{}", " {}\n", "{0:.3} {1}", "{0:.3}-{1} is your Parley sign-in code", "Line 1: {}."]
+)
 def test_a_pasted_code_is_sent_by_itself(site: Site, visit: Visit, copied: str) -> None:
     page = visit("/auth/sign-in?next=/dashboard", permissions=["clipboard-read", "clipboard-write"])
     ask_for_code(page, "ada@example.com")
