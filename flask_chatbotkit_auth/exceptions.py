@@ -349,9 +349,6 @@ class NotFound(APIStatusError):
 class NotAuthenticated(APIStatusError):
     """401: the secret is wrong or revoked."""
 
-    def __str__(self) -> str:
-        return f"{super().__str__()}. Check CHATBOTKIT_API_SECRET, and CHATBOTKIT_API_URL, which it belongs to."
-
 
 class NotAuthorized(APIStatusError):
     """403: the secret is valid, but must not do this, such as change the sub-account of another account."""

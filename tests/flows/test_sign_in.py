@@ -423,20 +423,6 @@ def test_a_refusal_by_a_limit_is_logged(app: Flask, caplog: pytest.LogCaptureFix
     assert "While you develop, lift it with: flask chatbotkit-auth limits clear EMAIL" in caplog.text
 
 
-def test_a_secret_that_the_api_refuses_is_told_by_its_setting(
-    app: Flask,
-    client: FlaskClient,
-    chatbotkit_outbox: list[Message],
-    chatbotkit_sandbox: Sandbox,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    ask(client)
-    chatbotkit_sandbox.fail("*/list", status=401)
-    assert verify(client, read_code(chatbotkit_outbox[-1])).status_code == 503
-    assert "the ChatBotKit API answered 401" in caplog.text
-    assert "Check CHATBOTKIT_API_SECRET, and CHATBOTKIT_API_URL, which it belongs to." in caplog.text
-
-
 def test_requests_of_one_client_are_limited(app: Flask) -> None:
     for number in range(30):
         assert ask(app.test_client(), f"person{number}@example.com").status_code == 200
