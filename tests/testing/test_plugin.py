@@ -159,6 +159,12 @@ def test_a_middleware_in_the_way_is_told(app: Flask, client: FlaskClient, signed
         signed_in(client, ADA)
 
 
+def test_a_kit_without_testing_is_told_what_to_set(make_app: MakeApp, sign_in: SignIn) -> None:
+    client = make_app(TESTING=False, MAIL_SUPPRESS_SEND=False, MAIL_SERVER=None).test_client()
+    with pytest.raises(AssertionError, match=r"mail_unavailable.*Set TESTING=True before init_app"):
+        sign_in(client, "ada@example.com")
+
+
 def test_signals_tell_of_the_sign_in_and_no_limit_counts_it(make_app: MakeApp, signed_in: SignedIn) -> None:
     app = make_app(CHATBOTKIT_AUTH_RATE_LIMITS={"request:email": "1/day", "verify:email": "1/day"})
     told: list[Any] = []
