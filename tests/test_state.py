@@ -30,7 +30,9 @@ from flask_chatbotkit_auth import (
     user_updated,
 )
 from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
+from tests.support.steps import ask, verify
 
 ADA = "ada@example.com"
 
@@ -108,6 +110,30 @@ def test_what_happened_to_an_account_is_told_although_the_store_fails(
     with app.app_context(), pytest.raises(StoreError):
         current_auth.update_user(id, name="Ada") if method == "save_user" else current_auth.delete_user(id)
     assert heard == [method]
+
+
+def test_who_is_suspended_in_the_middle_of_a_sign_in_stays_out(
+    make_app: MakeApp, sign_in: SignIn, chatbotkit_outbox: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    id = signed_in_user(app.test_client(), sign_in)
+    state = app.extensions["chatbotkit_auth"]
+    complete = state.store.complete
+
+    def suspend_first(*args: Any, **named: Any) -> Any:
+        state.suspend(id)
+        return complete(*args, **named)
+
+    client = app.test_client()
+    with monkeypatch.context() as patch:
+        patch.setattr(state.store, "complete", suspend_first)
+        ask(client, ADA)
+        assert verify(client, read_code(chatbotkit_outbox[-1])).status_code == 400
+    assert client.get("/auth/session").get_json()["user"] is None
+    with app.app_context():
+        current_auth.resume(id)
+    assert client.get("/auth/session").get_json()["user"] is None
+    sign_in(client, ADA)
 
 
 def test_a_switch_that_is_off_says_which(make_app: MakeApp, sign_in: SignIn, chatbotkit_sandbox: Sandbox) -> None:

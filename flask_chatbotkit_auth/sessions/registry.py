@@ -299,8 +299,14 @@ class SessionRegistry:
         return ended
 
     def save(self, user: User) -> None:
-        """Write the snapshot ``user`` to all their sessions. End those that were opened for another address."""
+        """Write the snapshot ``user`` to all their sessions. End those that were opened for another address.
+
+        If the user is suspended, their pending codes end as well.
+        """
         now = self._clock()
+        if user.email and not user.is_active:
+            # Before the sessions: a sign-in that has fetched the user earlier has a session by now, or gets none.
+            self._store.end_challenges(user.email, now=now)
         self._end_moved(user)
         self._store.save_user(user, now=now)
         self._directory.learn(user, now)
