@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from ..exceptions import ConfigurationError, StoreError
 from ..measure import measured
 from . import schema
-from .engines import check_engine, check_url, make_engines
+from .engines import bad_option, check_engine, check_url, make_engines
 from .sql_errors import is_conflict, is_read_only, made_by_another, no_table, store_error, too_many_connections
 from .transactions import Shared, Transaction
 
@@ -272,7 +272,10 @@ class Database:
     def _make(self, url: URL) -> tuple[Engine, Engine]:
         with self._lock:
             if self._own is None:
-                self._own = make_engines(url, self.pool)
+                try:
+                    self._own = make_engines(url, self.pool)
+                except (TypeError, ValueError) as error:
+                    raise bad_option(error) from error
                 self._safe.add(self._own[0])
                 # When the application is deleted, as in tests, its connections are closed. Python 3.13 warns about open ones.
                 weakref.finalize(self, self._own[0].dispose).atexit = False

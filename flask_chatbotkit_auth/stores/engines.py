@@ -95,6 +95,7 @@ def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
     backend = url.get_backend_name()
     if backend == "sqlite":
         engine = _make_sqlite_engine(url, pool)
+        event.listen(engine, "do_connect", _connect)
         transactional = engine.execution_options()
         event.listen(transactional, "begin", _begin_sqlite)
         return engine, transactional
@@ -114,10 +115,29 @@ def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
     # Each step is one conditional write. The gap locks of the stricter default would only cause deadlocks. Each transaction
     # ends before its connection returns to the pool, so a ROLLBACK there would waste a round trip.
     engine = sa.create_engine(url, isolation_level="READ COMMITTED", pool_reset_on_return=None, **options)
+    event.listen(engine, "do_connect", _connect)
     event.listen(engine, "handle_error", _disconnect)
     if "init_command" in url.query:
         event.listen(engine, "connect", lambda connection, _record: connection.cursor().execute(_LOCK_TIMEOUT))
     return engine, engine
+
+
+def _connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:
+    """Connect, or raise a ``StoreError`` if the driver does not take an option of the URL. It has no exception for that."""
+    try:
+        return dialect.connect(*arguments, **options)
+    except dialect.dbapi.Error:
+        raise
+    except (OSError, TypeError, ValueError, AttributeError) as error:
+        raise bad_option(error) from error
+
+
+def bad_option(error: Exception) -> StoreError:
+    """Return the ``StoreError`` for an option of the URL that the driver does not take."""
+    return StoreError(
+        f"the driver of the sign-in store's database cannot use CHATBOTKIT_AUTH_STORE_URL ({type(error).__name__}): an "
+        "option after the ? is unknown, has a wrong value, or names a file that cannot be read"
+    )
 
 
 def _disconnect(context: ExceptionContext) -> None:

@@ -88,6 +88,13 @@ def connector(url: str) -> Callable[[], Any]:
         if scheme == "redis+sentinel":
             return _sentinel(url)
         client = redis.Redis.from_url(url, **_options())
+        # Not opened: only to find options that the driver does not know.
+        client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+    except TypeError:
+        raise ConfigurationError(
+            "CHATBOTKIT_AUTH_STORE_URL has an option after the ? that the driver of Redis does not know. Correct it, or "
+            "remove it."
+        ) from None
     except ValueError:
         raise ConfigurationError(
             "CHATBOTKIT_AUTH_STORE_URL is not a URL of Redis. Give one such as redis://:password@host:6379/0, "

@@ -28,6 +28,7 @@ from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
 from tests.support.commands import failed, flask, run, runner, told
+from tests.support.steps import ask, error
 
 ADA = "ada@example.com"
 SignIn = Callable[..., TestResponse]
@@ -96,6 +97,36 @@ def test_init_db_calls_no_store_ready_that_does_not_answer(make_app: MakeApp) ->
     result = run(make_app(CHATBOTKIT_AUTH_STORE_URL="redis://127.0.0.1:1/0"), "init-db")
     assert failed(result, r"Redis, the sign-in store, failed \(ConnectionError\): check that it runs")
     assert "ready" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "mysql+pymysql://shop@127.0.0.1:1/shop?nosuch=1",
+        "mysql+pymysql://shop@127.0.0.1:1/shop?ssl_ca=/no/such",
+        "mysql+pymysql://shop@127.0.0.1:1/shop?read_timeout=x",
+        "sqlite:///{folder}/store.db?timeout=x",
+    ],
+)
+def test_an_option_that_a_database_does_not_take_is_one_sentence(
+    make_app: MakeApp, tmp_path: Path, options: str
+) -> None:
+    app = make_app(CHATBOTKIT_AUTH_STORE_URL=options.format(folder=tmp_path))
+    assert failed(run(app, "init-db"), "an option after the \\? is unknown, has a wrong value, or names a file")
+    assert error(ask(app.test_client(), ADA)) == (503, "store_unavailable")
+
+
+def test_an_option_that_redis_does_not_take_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "from flask import Flask\nfrom flask_chatbotkit_auth import ChatBotKitAuth\n"
+        "app = Flask(__name__)\nChatBotKitAuth(app)\n"
+    )
+    url = "redis://127.0.0.1:1/0?nosuch=1"
+    process = flask("chatbotkit-auth", "init-db", cwd=tmp_path, CHATBOTKIT_AUTH_STORE_URL=url)
+    _out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Error: CHATBOTKIT_AUTH_STORE_URL has an option after the ? that the driver of Redis does not know" in err
+    assert "Traceback" not in err
 
 
 def test_purge_forgets_what_is_over(make_app: MakeApp, sign_in: SignIn, clock: Clock) -> None:
