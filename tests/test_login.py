@@ -38,6 +38,20 @@ from tests.support.sites import ADA, DAY, SignIn, Worker, auth_of, copy_of, fetc
 from tests.support.steps import post
 from tests.support.workers import at_once
 
+
+def test_a_user_loader_that_comes_later_is_told_in_the_log(
+    make_app: MakeApp, sign_in: SignIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+    sign_in(app.test_client(), ADA)
+    assert "user_loader" not in caplog.text
+    app.login_manager.user_loader(lambda _id: None)  # type: ignore[attr-defined]
+    client = app.test_client()
+    sign_in(client, ADA)
+    assert not is_in(client)
+    assert "another user_loader was registered after init_app, so nobody stays signed in. Register yours" in caplog.text
+
+
 # The cookie
 
 

@@ -5,12 +5,13 @@ Everything that uses the private names of Flask-Login is in this folder.
 
 from .browser import enter, go_on, leave, renew
 from .cookie import complete_cookie, follow_session_cookie, renew_cookie
-from .loader import asks_us
+from .loader import LATER_LOADER, asks_us
 from .manager import has_request_loader, prepare
 from .request import APP_REQUEST, current_session, held_session, held_token, hold_token, is_app_request, is_fresh
 
 __all__ = [
     "APP_REQUEST",
+    "LATER_LOADER",
     "asks_us",
     "complete_cookie",
     "current_session",

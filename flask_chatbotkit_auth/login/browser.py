@@ -12,6 +12,7 @@ from ..proxies import running_app, this_session
 from ..stores.base import SessionRecord
 from .auth import Auth
 from .cookie import read_cookie
+from .loader import LATER_LOADER, asks_us
 from .request import cookie_name, current_session, is_app_request
 
 _log = logging.getLogger("flask_chatbotkit_auth")
@@ -45,6 +46,8 @@ def enter(auth: Auth, user: object, token: str, record: SessionRecord, *, rememb
     session["_fresh"] = record.proved_at is not None
     if not remember:
         session["_remember"] = "clear"
+    if not asks_us(running_app()):
+        _log.error("%s", LATER_LOADER)
     renew()
     g.chatbotkit_auth_session = record
     auth.registry.confirm(record)

@@ -15,6 +15,11 @@ from .auth import Auth, Find
 from .cookie import read_cookie
 from .request import client_mark, cookie_name, is_app_request, proved_lately
 
+LATER_LOADER = (
+    "another user_loader was registered after init_app, so nobody stays signed in. Register yours before it, or return your "
+    "users from @auth.user_callback."
+)
+
 
 def asks_us(app: Flask) -> bool:
     """Return whether the application's ``LoginManager`` uses our user loader."""

@@ -8,7 +8,7 @@ from flask import current_app
 
 from ...config import unknown_keys
 from ...keys import NO_SECRET_KEY
-from ...login import asks_us
+from ...login import LATER_LOADER, asks_us
 from ...state import current_auth
 from .findings import Look, from_hints
 
@@ -125,7 +125,4 @@ def user_loader() -> Look:
     """Check that Flask-Login still uses our user loader."""
     if asks_us(current_app):
         return "ok", "Flask-Login asks us who is signed in"
-    return "failure", (
-        "another user_loader was registered after init_app, so nobody stays signed in. Register yours before it, or return "
-        "your users from @auth.user_callback."
-    )
+    return "failure", LATER_LOADER
