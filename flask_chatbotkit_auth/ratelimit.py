@@ -132,7 +132,7 @@ class RateLimiter:
 
         :raises StoreError: the storage cannot be reached.
         """
-        for secret_key in self._secret_keys():
+        for secret_key in self._required_keys():
             for item in self._items.get(name, ()):
                 try:
                     self._limiter.clear(item, name, _digest(secret_key, key))
@@ -156,10 +156,13 @@ class RateLimiter:
         return bool(self._storage.check())
 
     def _digest(self, key: str) -> str:
+        return _digest(self._required_keys()[0], key)
+
+    def _required_keys(self) -> Sequence[str | bytes]:
         keys = self._secret_keys()
         if not keys:
             raise ConfigurationError(NO_SECRET_KEY)
-        return _digest(keys[0], key)
+        return keys
 
     @cached_property
     def _errors(self) -> tuple[type[Exception], ...]:

@@ -43,6 +43,13 @@ def test_limits_in_memory_are_out_of_reach(make_app: MakeApp) -> None:
     assert "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI" in result.output
 
 
+def test_without_a_secret_key_nothing_is_called_cleared(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app(SECRET_KEY=None, CHATBOTKIT_AUTH_STORE_URL=f"sqlite:///{tmp_path}/store.db")
+    result = app.test_cli_runner().invoke(args=["chatbotkit-auth", "limits", "clear", ADA])
+    assert result.exit_code == 1
+    assert "SECRET_KEY is not set" in result.output
+
+
 def test_a_place_of_limits_that_is_away_is_named(make_app: MakeApp) -> None:
     app = make_app(CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI="redis://127.0.0.1:1/0")
     result = app.test_cli_runner().invoke(args=["chatbotkit-auth", "limits", "clear", ADA])
