@@ -225,6 +225,12 @@ def _offer_demo() -> dict[str, Any]:
 
 
 @bp.before_app_request
+def _begin_step() -> None:
+    sandbox = current_demo().sandbox
+    g.calls_before = len(sandbox.requests) if sandbox else 0
+
+
+@bp.before_app_request
 def _lead_to_origin() -> AnyResponse | None:
     """Lead a browser from the address that `flask run` prints to the name that mails and passkeys know."""
     origin = urlsplit(current_app.config["CHATBOTKIT_AUTH_ORIGIN"])
@@ -232,12 +238,6 @@ def _lead_to_origin() -> AnyResponse | None:
     if printed and request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
         return redirect(request.url.replace("//127.0.0.1", "//localhost", 1))
     return None
-
-
-@bp.before_app_request
-def _begin_step() -> None:
-    sandbox = current_demo().sandbox
-    g.calls_before = len(sandbox.requests) if sandbox else 0
 
 
 @bp.after_app_request

@@ -339,6 +339,10 @@ def test_the_address_that_flask_prints_leads_to_the_one_that_mails_and_passkeys_
     with started(*command, cwd=checkout) as origin, requests.Session() as browser:
         assert origin == f"http://127.0.0.1:{port}"
         browser.headers["Accept"] = "text/html"
+        for path in ("/auth/account", "/dashboard"):
+            assert browser.get(f"{origin}{path}", timeout=30).url.startswith(
+                f"http://localhost:{port}/auth/sign-in?next="
+            )
         for path in ("/contact/auth/sign-in?next=/dashboard", "/auth/sign-in?next=/dashboard"):
             page = browser.get(f"{origin}{path}", timeout=30)
             assert page.url == f"http://localhost:{port}{path}"
