@@ -6,7 +6,6 @@ import threading
 from types import TracebackType
 
 from sqlalchemy.engine import Connection, Engine, RootTransaction
-from sqlalchemy.exc import SQLAlchemyError
 
 from .engines import BUSY_TIMEOUT
 
@@ -68,30 +67,40 @@ class Transaction:
                 self._has_turn = writer.acquire(timeout=BUSY_TIMEOUT)
             if not self._alone:
                 self._begun = connection.begin()
-        except BaseException as error:
-            self._leave(error)
+        except BaseException:
+            self._leave(failed=True)
             raise
         return connection
 
     def __exit__(
         self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
+        failed = True
         try:
-            if self._begun is not None and error is None:
-                self._begun.commit()
-            elif self._begun is not None:
-                self._begun.close()
-        except BaseException as failure:
-            error = failure
-            raise
+            if self._begun is not None:
+                _end(self._begun, commit=error is None)
+            failed = error is not None
         finally:
-            self._leave(error)
+            self._leave(failed=failed)
 
-    def _leave(self, error: BaseException | None) -> None:
+    def _leave(self, *, failed: bool) -> None:
         if self._has_turn and self._writer is not None:
             self._writer.release()
         if self._shared is None:
             if self._connection is not None:
                 self._connection.close()
-        elif isinstance(error, SQLAlchemyError):
+        elif failed:
             self._shared.release()  # the connection may be broken; the next transaction gets another one
+
+
+def _end(begun: RootTransaction, *, commit: bool) -> None:
+    try:
+        if commit:
+            begun.commit()
+        else:
+            begun.close()
+    except BaseException:
+        # SQLite keeps a transaction whose COMMIT has failed, and SQLAlchemy sends no ROLLBACK then. The next transaction on
+        # this connection would commit what has failed here.
+        begun.connection.invalidate()
+        raise

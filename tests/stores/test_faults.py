@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -361,6 +361,35 @@ def test_the_failure_leaves_no_transaction_open(tmp_path: Path) -> None:
     other.close()
     assert verify(store) is Outcome.ACCEPTED
     store.close()
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("own_engine", [False, True])
+def test_a_commit_that_fails_leaves_nothing(tmp_path: Path, own_engine: bool, shared: bool) -> None:
+    path = tmp_path / "store.db"
+    url = f"sqlite:///{path}"
+    store = SQLAlchemyStore(url)
+    begin(store)
+    assert verify(store) is Outcome.ACCEPTED
+    store.close()
+    # Without WAL, as on a network disk, a reader stops a writer at its COMMIT, and no earlier.
+    reader = sqlite3.connect(path, isolation_level=None)
+    assert reader.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    store = SQLAlchemyStore(sa.create_engine(url, connect_args={"timeout": 0.1}) if own_engine else url)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM sqlite_master").fetchall()
+    with store.database.connected() if shared else nullcontext():
+        with pytest.raises(StoreError, match="has been locked for five seconds"):
+            finish(store)
+        reader.execute("COMMIT")
+        assert state(store) == (State.VERIFIED, 0)
+    assert store.list_sessions(USER.id, now=NOW) == []
+    reader.execute("BEGIN EXCLUSIVE")
+    reader.execute("ROLLBACK")
+    reader.close()
+    assert finish(store)
+    store.database.engine.dispose()
 
 
 @pytest.mark.usefixtures("impatient")
