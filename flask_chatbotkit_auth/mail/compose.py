@@ -91,13 +91,16 @@ def own_origin(config: Config) -> str | None:
     """Return the origin of this site, such as ``https://shop.example``, if the configuration confirms it; else ``None``.
 
     Without that, the host is what the client wrote into its request, and must not be in a mail. With ``host_matching`` this
-    is so even if ``SERVER_NAME`` is set. Flask 3.1 and later check ``TRUSTED_HOSTS`` before a request gets here.
+    is so even if ``SERVER_NAME`` is set.
+
+    :raises SecurityError: the request is for a host that is not among its ``trusted_hosts``. Werkzeug answers 400.
     """
     if config.origin:
         return config.origin
     app = running_app()
     named = app.config.get("SERVER_NAME") and not app.url_map.host_matching
-    if named or (request and request.trusted_hosts):
+    # `host` raises for any other name. Flask before 3.1 has not compared it yet.
+    if named or (request and request.trusted_hosts and request.host):
         url = url_for("chatbotkit_auth.sign_in", _external=True)
         return "/".join(url.split("/", 3)[:3])
     return None

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Request
 from flask.testing import FlaskClient
 from flask_mail import Message as Mail
 from redis import Redis
@@ -329,6 +329,31 @@ def test_a_link_needs_a_name_that_somebody_vouches_for(
     text = text_of(server.mails[0], "plain")
     checks = tuple(int(part) for part in version("flask").split(".")[:2]) >= (3, 1)
     assert ("http://shop.example/auth/sign-in" in text) == bool(trusted and checks)
+
+
+@pytest.mark.parametrize("page", ["sign-in", "app/sign-in"])
+def test_a_name_that_nobody_vouches_for_is_in_no_mail(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], page: str
+) -> None:
+    server, config = mail_server
+    app = make_app(CHATBOTKIT_AUTH_APP_SESSIONS=True, **config)
+
+    class Careful(Request):
+        trusted_hosts = ["shop.example"]  # noqa: RUF012  # as Werkzeug declares it
+
+    app.request_class = Careful
+    client = app.test_client()
+    token = client.get("/auth/session", base_url="http://shop.example").get_json()["csrf_token"]
+    session = client.get_cookie("session", domain="shop.example")
+    assert session
+    headers = {"X-CSRFToken": token, "Cookie": f"session={session.value}", "Sec-Fetch-Site": "same-origin"}
+    for host, status in (("evil.example", 400), ("shop.example", 200)):
+        answer = app.test_client(use_cookies=False).post(
+            f"/auth/{page}", json={"email": "ada@example.com"}, headers=headers, base_url=f"http://{host}"
+        )
+        assert answer.status_code == status
+    assert len(server.mails) == 1
+    assert "http://shop.example/auth/sign-in" in text_of(server.mails[0], "plain")
 
 
 def test_templates_are_the_applications_to_replace(
