@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from flask import Flask, template_rendered
+from flask import Flask, Response, template_rendered
 from jinja2 import Template
 from playwright.sync_api import Browser, Page, ViewportSize
 
@@ -38,6 +40,9 @@ new PerformanceObserver(list => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) shifts += entry.value;
 }).observe({type: "layout-shift", buffered: true});
 """
+
+# Two frames, or a moment where the browser shows none of the page yet.
+SHOWN = "new Promise(done => { requestAnimationFrame(() => requestAnimationFrame(done)); setTimeout(done, 100); })"
 
 # What is cut off, and what sticks out at the side. What only screen readers are to find is clipped on purpose.
 CUT_OFF = """() => {
@@ -127,3 +132,40 @@ def test_nothing_moves_is_cut_off_or_lives_by_its_colour(browser: Browser, site:
             for found in page.locator(selector).all():
                 assert found.evaluate(EDGE) >= edge, f"{name}: {selector} has no edge"
         page.emulate_media(forced_colors="none")
+
+
+@pytest.mark.parametrize("path", ["/", "/auth/sign-in"])
+def test_nothing_moves_while_a_page_arrives_in_pieces(browser: Browser, site: tuple[Flask, str], path: str) -> None:
+    app, origin = site
+    pieces: list[str] = []
+    seen = threading.Semaphore(0)
+
+    def one_by_one() -> Iterator[str]:
+        for piece in pieces:
+            yield piece
+            seen.acquire(timeout=30)
+
+    @app.after_request
+    def in_pieces(response: Response) -> Response:
+        if response.mimetype == "text/html":
+            head, body, rest = response.get_data(as_text=True).partition("<body")
+            # Each begins with the tag of an element: the first one with that of the body.
+            _, first, *others = re.split("(?=<[a-z])", body + rest)
+            pieces[:] = [head + first, *others]
+            response.response = one_by_one()
+            del response.headers["Content-Length"]
+        return response
+
+    context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce")
+    context.add_init_script(COUNT_SHIFTS)
+    page = context.new_page()
+    page.goto(origin + path, wait_until="commit")
+    assert len(pieces) > 10
+    for number in range(len(pieces)):
+        page.locator("body, body *").nth(number).wait_for(state="attached")
+        page.evaluate(SHOWN)
+        seen.release()
+    page.wait_for_load_state()
+    page.evaluate(SHOWN)
+    assert page.evaluate("window.shifts") == 0
+    context.close()
