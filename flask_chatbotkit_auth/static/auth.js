@@ -103,6 +103,8 @@
       text.textContent = text.dataset.now;
     };
     button.setAttribute("aria-disabled", "true");
+    // The last sentence is the shortest, and may need a line less.
+    text.style.minHeight = `${text.offsetHeight}px`;
     const timer = setInterval(tick, 500);
     tick();
   }

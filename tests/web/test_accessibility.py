@@ -169,3 +169,19 @@ def test_nothing_moves_while_a_page_arrives_in_pieces(browser: Browser, site: tu
     page.evaluate(SHOWN)
     assert page.evaluate("window.shifts") == 0
     context.close()
+
+
+def test_nothing_moves_as_the_seconds_until_another_code_pass(browser: Browser, site: tuple[Flask, str]) -> None:
+    context = browser.new_context(viewport={"width": SMALL_PHONE["width"], "height": DESKTOP["height"]})
+    context.add_init_script(COUNT_SHIFTS)
+    page = context.new_page()
+    page.goto(f"{site[1]}/auth/sign-in")
+    page.get_by_label("Email address").fill("ada@example.com")
+    page.get_by_role("button", name="Send code").click()
+    page.get_by_text("You can send a new code in").wait_for()
+    page.evaluate(SHOWN)
+    page.evaluate("() => { const later = Date.now() + 60000; Date.now = () => later; }")
+    page.get_by_text("You can send a new code now").wait_for()
+    page.evaluate(SHOWN)
+    assert page.evaluate("window.shifts") == 0
+    context.close()
