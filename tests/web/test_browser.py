@@ -654,10 +654,12 @@ def test_whoever_asks_too_often_is_told_how_long_to_wait(site: Site, visit: Visi
 
 def test_on_a_phone_an_address_is_on_one_line_and_facts_are_apart(site: Site, visit: Visit) -> None:
     page = visit("/auth/sign-in", **LOOKS["phone, light"])
-    ask_for_code(page, "ada@example.com")
     address = page.locator("#sent-to bdi")
-    assert address.evaluate("each => each.getClientRects().length") == 1
-    page.get_by_role("link", name="Use a different email").click()
+    for short in ("ada@example.com", "ada-lovelace@example.com"):
+        ask_for_code(page, short)
+        heading(page, "Check your email")
+        assert address.evaluate("each => each.getClientRects().length") == 1
+        page.get_by_role("link", name="Use a different email").click()
     ask_for_code(page, f"ada@{'example-' * 6}.com".replace("-.", "."))
     heading(page, "Check your email")
     assert address.evaluate("each => each.getClientRects().length") > 1
