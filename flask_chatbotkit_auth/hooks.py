@@ -66,14 +66,17 @@ def in_sync(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def by_position(
-    hook: str, callback: Callable[..., Any], *given: str, returns: Returns | None = None
-) -> Callable[..., Any]:
+    hook: str, callback: Callable[..., Any] | None, *given: str, returns: Returns | None = None
+) -> Callable[..., Any] | None:
     """Return a function that calls ``callback`` with values for ``given``, and checks what it returns.
 
+    :param callback: ``None`` for no hook any more.
     :param returns: what it must return; by default anything.
     :raises ConfigurationError: ``callback`` cannot be called with these.
     """
-    callback = in_sync(callback)
+    if callback is None:
+        return None
+    callback = _callable(hook, callback)
     try:
         signature = inspect.signature(callback)
     except (TypeError, ValueError):  # a function written in C has no signature
@@ -88,18 +91,22 @@ def by_position(
     return _checked(hook, callback, returns)
 
 
-def by_keyword(hook: str, callback: Callable[..., Any], *offered: str) -> Callable[..., Any]:
+def by_keyword(hook: str, callback: Callable[..., Any] | None, *offered: str) -> Callable[..., Any] | None:
     """Return a function that takes every keyword of ``offered``, and passes those to ``callback`` that it accepts.
 
+    :param callback: ``None`` for no hook any more.
     :raises ConfigurationError: ``callback`` needs a keyword that the hook does not offer.
     """
-    callback = in_sync(callback)
+    if callback is None:
+        return None
+    callback = _callable(hook, callback)
     try:
         parameters = inspect.signature(callback).parameters.values()
     except (TypeError, ValueError):  # a function written in C has no signature
         return _checked(hook, callback)
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
         return _checked(hook, callback)
+    called = callback
     names = {each.name for each in parameters if each.kind in _NAMED and each.name in offered}
     for each in parameters:
         wanted = each.default is inspect.Parameter.empty and each.kind is not inspect.Parameter.VAR_POSITIONAL
@@ -110,9 +117,15 @@ def by_keyword(hook: str, callback: Callable[..., Any], *offered: str) -> Callab
             )
 
     def call(**values: Any) -> Any:
-        return callback(**{name: value for name, value in values.items() if name in names})
+        return called(**{name: value for name, value in values.items() if name in names})
 
     return _checked(hook, call)
+
+
+def _callable(hook: str, callback: Callable[..., Any]) -> Callable[..., Any]:
+    if not callable(callback):
+        raise ConfigurationError(f"@auth.{hook} was given {_a(callback)}. Give it a function.")
+    return in_sync(callback)
 
 
 def _checked(hook: str, callback: Callable[..., Any], returns: Returns | None = None) -> Callable[..., Any]:

@@ -59,6 +59,16 @@ def test_a_hook_that_cannot_be_called_is_told_with_what_it_is(auth: ChatBotKitAu
     assert getattr(auth, hook)(print) is print
 
 
+@pytest.mark.parametrize("hook", [*HOOKS, "send_verification_request", "send_notice"])
+def test_what_is_no_function_is_refused_and_none_takes_a_hook_away(auth: ChatBotKitAuth, hook: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"@auth.{hook} was given an int. Give it a function."):
+        getattr(auth, hook)(7)
+    getattr(auth, hook)(lambda *values, **named: None)
+    getattr(auth, hook)(None)
+    hooks = vars(auth._hooks)
+    assert set(hooks.values()) == {None}
+
+
 def test_a_promise_of_an_answer_lets_nobody_in(
     app: Flask, auth: ChatBotKitAuth, sign_in: SignIn, chatbotkit_sandbox: Sandbox
 ) -> None:
