@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import InvalidPasskey
+from ..nesting import is_too_deep
 from ..stores.passkeys import Passkey
 from .base64url import from_base64url, to_base64url
 from .challenges import Challenge
@@ -154,7 +155,8 @@ def _client_data(credential: object) -> Mapping[str, Any]:
     if not isinstance(text, str):
         raise InvalidPasskey("the answer has no client data")
     try:
-        data = json.loads(from_base64url(text))
+        raw = from_base64url(text)
+        data = None if is_too_deep(raw) else json.loads(raw)
     except (ValueError, RecursionError):
         raise InvalidPasskey("the client data is no JSON") from None
     if not isinstance(data, Mapping):

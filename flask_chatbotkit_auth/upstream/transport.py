@@ -26,6 +26,7 @@ from ..exceptions import (
     NotFound,
     TooManyRequests,
 )
+from ..nesting import is_too_deep
 from .connections import Answer, Session, mask_addresses
 
 MAX_ANSWER = 16 * 1024 * 1024
@@ -218,6 +219,8 @@ def _read(response: requests.Response) -> bytes:
 
 def _parse(body: bytes | bytearray) -> dict[str, Any] | None:
     """Return the JSON object of a text, or ``None`` if it is not a JSON object."""
+    if is_too_deep(body):
+        return None
     try:
         answer = json.loads(body)
         if re.search(rb"\\u[dD]", body):

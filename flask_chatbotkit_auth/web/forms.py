@@ -7,6 +7,7 @@ from typing import Any
 from flask import Request
 
 from ..login import is_app_request
+from ..nesting import is_too_deep
 from ..proxies import this_request
 
 # A `fetch` without an Accept header asks for anything. These endpoints always answer it with JSON, even errors.
@@ -59,8 +60,10 @@ def remembered() -> bool | None:
 
 
 def _json(request: Request) -> dict[str, Any]:
+    if is_too_deep(request.get_data()):
+        return {}
     try:
         body = request.get_json(silent=True)
     except RecursionError:
-        body = None  # nested too deeply for the parser: treated as invalid JSON
+        body = None  # too deep from here: treated as invalid JSON
     return body if isinstance(body, dict) else {}
