@@ -37,8 +37,8 @@ def own(view: View) -> View:
 
     @wraps(view)
     def guarded(**values: Any) -> AnyResponse:
-        record = current_session() if current_user.is_authenticated else None
-        if record is not None:
+        record = current_session()
+        if record is not None and current_user.is_authenticated:
             return view(record, **values)
         if wants_json():
             return failed(401, "not_signed_in", _("You're not signed in. Sign in to continue."))

@@ -139,7 +139,7 @@ def session() -> Response:
     with suppress(StoreError):  # the token is needed anyway, and what needs the store raises its own error
         pending = flows.pending()
     answer: dict[str, Any] = {"user": None, "expires_at": None}
-    if current_user.is_authenticated and (record := current_session()) is not None:
+    if (record := current_session()) is not None and current_user.is_authenticated:
         answer = {"user": record.user.public(), "expires_at": record.expires_at.isoformat()}
         if current_auth.hooks.session is not None:
             answer = current_auth.hooks.session(answer, current_user._get_current_object()) or answer

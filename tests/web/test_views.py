@@ -264,6 +264,12 @@ def test_head_answers_as_get_does(make_app: MakeApp, sign_in: SignIn, clock: Clo
     assert (head.status_code, head.location) == (got.status_code, got.location)
 
 
+@pytest.mark.parametrize("path", ["/auth/session", "/auth/account"])
+def test_a_stranger_who_comes_by_keeps_the_cookie_as_it_is(client: FlaskClient, path: str) -> None:
+    assert "Set-Cookie" in client.get("/auth/sign-in").headers
+    assert "Set-Cookie" not in client.get(path).headers
+
+
 def test_the_session_is_json_even_when_it_cannot_be_read(
     make_app: MakeApp, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
