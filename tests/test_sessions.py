@@ -12,9 +12,10 @@ from flask.testing import FlaskClient
 from flask_login import login_user
 
 from flask_chatbotkit_auth import ChatBotKitAuth, MemoryStore, User, session_ended, user_deleted
-from flask_chatbotkit_auth.stores import SessionRecord
-from flask_chatbotkit_auth.testing import Sandbox
+from flask_chatbotkit_auth.stores import SessionRecord, Store
+from flask_chatbotkit_auth.testing import Sandbox, SoftwareAuthenticator
 from tests.support.apps import Clock, MakeApp
+from tests.support.kinds import EVERY
 from tests.support.sites import ADA, DAY, SignIn, Worker, auth_of, copy_of, fetches, is_in, restarted
 from tests.support.workers import at_once
 
@@ -180,6 +181,27 @@ def test_a_store_of_an_earlier_release_ends_the_oldest_in_a_step_of_its_own(
         sign_in(client, ADA)
         clock.advance(60)
     assert [is_in(client) for client in clients] == [False, True, True]
+
+
+@pytest.mark.parametrize("store_url", EVERY, indirect=True, scope="module")
+def test_the_newest_sign_in_stays_although_the_clock_of_its_worker_is_slow(
+    make_app: MakeApp, store: Store, clock: Clock, sign_in: SignIn
+) -> None:
+    origin = "https://shop.example.com"
+    app = make_app(
+        store=store, CHATBOTKIT_AUTH_SESSIONS_MAX=1, CHATBOTKIT_AUTH_PASSKEYS=True, CHATBOTKIT_AUTH_ORIGIN=origin
+    )
+    app.add_url_rule("/other-way/<id>", view_func=lambda id: str(login_user(auth_of(app).adapter.get(id))))
+    by_code, by_passkey, another = (app.test_client() for _ in range(3))
+    sign_in(by_code, ADA)
+    device, user_id = SoftwareAuthenticator(origin), user_id_of(by_code)
+    assert device.register(by_code).status_code == 200
+    clock.advance(-5)
+    assert device.sign_in(by_passkey).status_code == 200
+    assert [is_in(client) for client in (by_code, by_passkey)] == [False, True]
+    clock.advance(-5)
+    assert another.get(f"/other-way/{user_id}").text == "True"
+    assert [is_in(client) for client in (by_passkey, another)] == [False, True]
 
 
 def test_a_session_that_nobody_holds_is_not_shown(

@@ -73,9 +73,7 @@ class SessionRegistry:
         # Even if the store is rarely asked, the use of a session must be written before it counts as idle.
         self._check = min(config.session_check, config.session_idle / 4)
         self._touch_after = min(_TOUCH, config.session_idle / 4)
-        # A store that was written for an earlier release does not have these arguments.
-        self._completes_with_cap = _takes(store.complete, "max_sessions")
-        self._ends_by_time = _takes(store.end_oldest_sessions, "now")
+        self._completes_with_cap = bool(_taken(store.complete, max_sessions=None))
         self._look_twice = SecondLook()
         self.look_twice_for_code: SecondLook = SecondLook()
         """Looks for a challenge. It is not the one for sessions: a session that has ended must not cost anybody a code."""
@@ -184,9 +182,10 @@ class SessionRegistry:
 
     def _end_oldest(self, record: SessionRecord) -> None:
         if self._config.sessions_max is not None:
-            time = {"now": record.created_at} if self._ends_by_time else {}
+            end = self._store.end_oldest_sessions
+            more = _taken(end, now=record.created_at, spared=record.id)
             try:
-                ended = self._store.end_oldest_sessions(record.user.id, keep=self._config.sessions_max, **time)
+                ended = end(record.user.id, keep=self._config.sessions_max, **more)
                 self._cache.forget(*ended)
             except StoreError as error:
                 _log.warning("the oldest sessions of user %s could not be ended (%s)", record.user.id, error)
@@ -445,8 +444,12 @@ class SessionRegistry:
             emit(user_deleted, _app(), user_id=user_id, user=user, reason="gone")
 
 
-def _takes(method: Callable[..., object], name: str) -> bool:
-    return any(each.name == name or each.kind is each.VAR_KEYWORD for each in signature(method).parameters.values())
+def _taken(method: Callable[..., object], **arguments: Any) -> dict[str, Any]:
+    """Return those of the arguments that a method has. A store that was written for an earlier release lacks some."""
+    parameters = signature(method).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return arguments
+    return {name: value for name, value in arguments.items() if name in parameters}
 
 
 def _client_address() -> str | None:

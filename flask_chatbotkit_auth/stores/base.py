@@ -197,10 +197,13 @@ class Store(ABC):
         """End every session of the user except the one with the id ``keep``. Return the ids of those that were ended."""
 
     @abstractmethod
-    def end_oldest_sessions(self, user_id: str, *, keep: int, now: datetime | None = None) -> list[str]:
+    def end_oldest_sessions(
+        self, user_id: str, *, keep: int, now: datetime | None = None, spared: str | None = None
+    ) -> list[str]:
         """End the sessions of the user that were opened first, so that ``keep`` stay; return the ids of those that ended.
 
         :param now: sessions that have expired by then do not count. ``None`` counts them.
+        :param spared: the id of a session that counts as the newest, since the clock of its worker may be slow.
         """
 
     @abstractmethod

@@ -273,8 +273,10 @@ class DocumentStore(Store):
 
         return self.take(decide)
 
-    def end_oldest_sessions(self, user_id: str, *, keep: int, now: datetime | None = None) -> list[str]:
-        return self.take(lambda step: step.end_oldest(user_id, keep, now=now or EPOCH))
+    def end_oldest_sessions(
+        self, user_id: str, *, keep: int, now: datetime | None = None, spared: str | None = None
+    ) -> list[str]:
+        return self.take(lambda step: step.end_oldest(user_id, keep, spared=spared, now=now or EPOCH))
 
     def end_all_sessions(self) -> int:
         return sum(self.end_session(key.removeprefix("session:")) for key in list(self.keys("session:")))

@@ -198,11 +198,12 @@ SCRIPTS = {
         end
         return ended
     """,
-    # ARGV: 1 the prefix of a session's key, 2 how many stay, 3 now, to remove the expired ones from the index.
+    # ARGV: 1 the prefix of a session's key, 2 how many stay, 3 now, to remove the expired ones from the index,
+    # 4 the id of the session that is spared, or "".
     "end_oldest_sessions": f"""
         {_END_OLDEST}
         redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
-        return end_oldest(KEYS[1], ARGV[1], tonumber(ARGV[2]))
+        return end_oldest(KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[4])
     """,
     "lease": """
         local held = tonumber(redis.call('GET', KEYS[1]))

@@ -226,9 +226,11 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
         ended = self._run("end_sessions", [self._user_key(user_id)], self._session_key(""), keep or "")
         return [text(each) for each in ended]
 
-    def end_oldest_sessions(self, user_id: str, *, keep: int, now: datetime | None = None) -> list[str]:
-        moment = to_milliseconds(now or EPOCH)
-        ended = self._run("end_oldest_sessions", [self._user_key(user_id)], self._session_key(""), keep, moment)
+    def end_oldest_sessions(
+        self, user_id: str, *, keep: int, now: datetime | None = None, spared: str | None = None
+    ) -> list[str]:
+        options = [self._session_key(""), keep, to_milliseconds(now or EPOCH), spared or ""]
+        ended = self._run("end_oldest_sessions", [self._user_key(user_id)], *options)
         return [text(each) for each in ended]
 
     def end_all_sessions(self) -> int:

@@ -42,11 +42,8 @@ class SQLChallenges(SQLSessions):
         self._challenge = sa.select(*without_digests).where(challenges.c.id == sa.bindparam("_id"))
         self._codes = sa.select(challenges).where(challenges.c.id == sa.bindparam("_id"))
         self._complete = tables.complete(challenges)
-        theirs = self._sessions.c.user_id == sa.bindparam("_user_id")
-        self._count_sessions = sa.select(sa.func.count()).select_from(self._sessions).where(theirs)
+        self._count_sessions = sa.select(sa.func.count()).select_from(self._sessions).where(self._theirs)
         self._completing_count = self._complete.returning(self._count_sessions.scalar_subquery())
-        ids = self._sessions.c.id
-        self._lock_sessions = sa.select(ids).where(theirs).order_by(ids).with_for_update()
 
     def add_challenge(self, challenge: Challenge, digest: str) -> None:
         until = to_milliseconds(challenge.expires_at)
@@ -179,9 +176,7 @@ class SQLChallenges(SQLSessions):
                 connection.execute(self._lock_sessions, values)
             self._insert_session(connection, session, event)
             if crowded:
-                others = self._oldest(session.user.id, max_sessions - 1, now).where(self._sessions.c.id != session.id)
-                if ids := connection.execute(others).scalars().all():
-                    connection.execute(sa.delete(self._sessions).where(self._sessions.c.id.in_(sorted(ids))))
+                self._end(connection, self._oldest(session.user.id, max_sessions, now, session.id))
             return crowded and not alone
 
         unsure = self.database.run(work)

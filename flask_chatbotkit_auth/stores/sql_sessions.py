@@ -36,6 +36,8 @@ class SQLSessions(Store):
         self._session = sa.select(sessions).where(
             sessions.c.id == sa.bindparam("_id"), sessions.c.expires_at > sa.bindparam("now")
         )
+        self._theirs = sessions.c.user_id == sa.bindparam("_user_id")
+        self._lock_sessions = sa.select(sessions.c.id).where(self._theirs).order_by(sessions.c.id).with_for_update()
         self._touch = cache(partial(tables.touch, sessions))
 
     def add_session(self, session: SessionRecord, *, now: datetime) -> None:
@@ -111,14 +113,31 @@ class SQLSessions(Store):
 
         return self.database.run(work)
 
-    def end_oldest_sessions(self, user_id: str, *, keep: int, now: datetime | None = None) -> list[str]:
-        ids = [row.id for row in self.database.all(self._oldest(user_id, keep, now or EPOCH))]
-        return [id for id in ids if self.end_session(id)]
+    def end_oldest_sessions(
+        self, user_id: str, *, keep: int, now: datetime | None = None, spared: str | None = None
+    ) -> list[str]:
+        oldest = self._oldest(user_id, keep, now or EPOCH, spared)
+        if not self.database.all(oldest):
+            return []
 
-    def _oldest(self, user_id: str, keep: int, now: datetime) -> sa.Select[tuple[str]]:
+        def work(connection: Connection) -> list[str]:
+            # Two callers that each spare a session must not end each other's.
+            connection.execute(self._lock_sessions, {"_user_id": user_id})
+            return self._end(connection, oldest)
+
+        return self.database.run(work)
+
+    def _oldest(self, user_id: str, keep: int, now: datetime, spared: str | None) -> sa.Select[tuple[str]]:
         table = self._sessions
         theirs = sa.select(table.c.id).where(self._live(user_id, now))
-        return theirs.order_by(table.c.created_at.desc(), table.c.id).offset(keep).limit(_MANY)
+        order = sa.desc(table.c.id == (spared or "")), table.c.created_at.desc(), table.c.id
+        return theirs.order_by(*order).offset(keep).limit(_MANY)
+
+    def _end(self, connection: Connection, which: sa.Select[tuple[str]]) -> list[str]:
+        ids = sorted(connection.execute(which).scalars())
+        if ids:
+            connection.execute(sa.delete(self._sessions).where(self._sessions.c.id.in_(ids)))
+        return ids
 
     def end_all_sessions(self) -> int:
         return self.database.change(sa.delete(self._sessions))

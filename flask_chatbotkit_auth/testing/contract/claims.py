@@ -170,6 +170,15 @@ class Claims:
         assert sorted(store.end_oldest_sessions(USER.id, keep=3)) == ["s0", "s1"]
         assert sorted(each.id for each in store.list_sessions(USER.id, now=NOW)) == ["s2", "s3", "s4"]
 
+    def test_a_session_that_is_spared_stays_and_takes_a_place(self, store: Store) -> None:
+        for number in range(4):
+            store.add_session(session(f"s{number}", created_at=later(number)), now=NOW)
+        # The clock of its worker may be slow.
+        assert sorted(store.end_oldest_sessions(USER.id, keep=2, spared="s0")) == ["s1", "s2"]
+        # One that has ended meanwhile takes no place.
+        assert store.end_oldest_sessions(USER.id, keep=2, spared="s1") == []
+        assert sorted(each.id for each in store.list_sessions(USER.id, now=NOW)) == ["s0", "s3"]
+
     def test_a_session_that_has_expired_takes_no_place(self, store: Store) -> None:
         for number in range(3):
             store.add_session(session(f"s{number}", created_at=later(number)), now=NOW)

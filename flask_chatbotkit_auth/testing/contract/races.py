@@ -100,6 +100,17 @@ class Races:
             assert answers == (True, True)
             assert store.count_sessions(somebody(number).id, now=NOW) == 2, "two sign-ins did not see each other"
 
+    def test_two_callers_that_spare_a_session_each_do_not_end_both(self, store: Store) -> None:
+        def prepare(at: int) -> Any:
+            ids = [f"first {at}", f"second {at}"]
+            for id in ids:
+                store.add_session(session(id, user=somebody(at)), now=NOW)
+            return tuple(lambda id=id: store.end_oldest_sessions(somebody(at).id, keep=1, spared=id) for id in ids)
+
+        for number, answers in enumerate(at_every_line(store, prepare), 1):
+            assert len([*answers[0], *answers[1]]) == 1, "two sessions ended each other"
+            assert store.count_sessions(somebody(number).id, now=NOW) == 1
+
     def test_one_of_two_claims_a_challenge(self, store: Store) -> None:
         def prepare(at: int) -> Any:
             id = verified(store)
