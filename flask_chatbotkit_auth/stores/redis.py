@@ -229,8 +229,8 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
     def end_oldest_sessions(
         self, user_id: str, *, keep: int, now: datetime | None = None, spared: str | None = None
     ) -> list[str]:
-        options = [self._session_key(""), keep, to_milliseconds(now or EPOCH), spared or ""]
-        ended = self._run("end_oldest_sessions", [self._user_key(user_id)], *options)
+        prefix, moment = self._session_key(""), to_milliseconds(now or EPOCH)
+        ended = self._run("end_oldest_sessions", [self._user_key(user_id)], prefix, keep, moment, spared or "")
         return [text(each) for each in ended]
 
     def end_all_sessions(self) -> int:

@@ -134,7 +134,7 @@ class SQLSessions(Store):
         return theirs.order_by(*order).offset(keep).limit(_MANY)
 
     def _end(self, connection: Connection, which: sa.Select[tuple[str]]) -> list[str]:
-        ids = sorted(connection.execute(which).scalars())
+        ids = sorted(row.id for row in connection.execute(which))
         if ids:
             connection.execute(sa.delete(self._sessions).where(self._sessions.c.id.in_(ids)))
         return ids
