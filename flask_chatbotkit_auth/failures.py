@@ -9,7 +9,7 @@ import threading
 from datetime import datetime, timedelta
 from time import perf_counter
 
-from flask import Flask, g, got_request_exception, has_request_context, request
+from flask import Flask, Request, g, got_request_exception, has_request_context, request
 
 from .clock import utcnow
 from .exceptions import APIStatusError, ChatBotKitAuthError
@@ -27,6 +27,7 @@ _KINDS = 100
 
 _REQUEST_ID = re.compile(r"[\w.:/=+-]{1,128}", re.ASCII)
 _KEY = "chatbotkit_auth_failures"
+_BEGAN = "flask_chatbotkit_auth.began"
 
 
 class Failures:
@@ -58,9 +59,9 @@ def prepare(app: Flask) -> None:
         _log.addFilter(LogFields())
 
 
-def begin() -> None:
+def begin(request: Request) -> None:
     """Note when a request began, for the ``duration`` of its log lines."""
-    g.chatbotkit_auth_began = perf_counter()
+    request.environ[_BEGAN] = perf_counter()
 
 
 def report(error: ChatBotKitAuthError) -> None:
@@ -111,7 +112,7 @@ def _of_request() -> dict[str, object]:
     if has_request_context():
         session = g.get("chatbotkit_auth_session")
         fields["user_id"] = session.user.id if session is not None else None
-        if (began := g.get("chatbotkit_auth_began")) is not None:
+        if (began := request.environ.get(_BEGAN)) is not None:
             fields["duration"] = round(perf_counter() - began, 4)
         request_id = request.headers.get("X-Request-ID", "")
         fields["request_id"] = request_id if _REQUEST_ID.fullmatch(request_id) else None

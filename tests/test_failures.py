@@ -213,6 +213,22 @@ def test_a_session_cookie_from_the_future_is_told_once_with_the_seconds(
     assert "NTP" in line.getMessage()
 
 
+def test_a_session_cookie_from_the_future_is_told_of_a_person_whom_the_remember_cookie_signs_in(
+    app: Flask,
+    sign_in: Callable[..., TestResponse],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = app.test_client()
+    with monkeypatch.context() as ahead:
+        now = TimestampSigner.get_timestamp
+        ahead.setattr(TimestampSigner, "get_timestamp", lambda self: now(self) + 30)
+        sign_in(client, ADA)
+    assert client.get("/auth/account").status_code == 200
+    (line,) = errors(caplog)
+    assert "seconds in the future was dropped" in line.getMessage()
+
+
 @pytest.mark.parametrize("cookie", ["a.b.c", "x", "eyJ.ZZZZZZ.sig", ".é.x", "a.////.c"])
 def test_a_forged_time_tells_nothing(app: Flask, caplog: pytest.LogCaptureFixture, cookie: str) -> None:
     client = app.test_client()

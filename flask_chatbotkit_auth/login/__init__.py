@@ -7,7 +7,16 @@ from .browser import enter, go_on, leave, renew
 from .cookie import complete_cookie, follow_session_cookie, renew_cookie
 from .loader import LATER_LOADER, asks_us
 from .manager import has_request_loader, prepare
-from .request import APP_REQUEST, current_session, held_session, held_token, hold_token, is_app_request, is_fresh
+from .request import (
+    APP_REQUEST,
+    current_session,
+    held_session,
+    held_token,
+    hold_token,
+    is_app_request,
+    is_fresh,
+    was_read,
+)
 
 __all__ = [
     "APP_REQUEST",
@@ -28,4 +37,5 @@ __all__ = [
     "prepare",
     "renew",
     "renew_cookie",
+    "was_read",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, current_app, g, session
 from flask_login import COOKIE_NAME, current_user, login_fresh
 
-from ..proxies import running_app, this_request
+from ..proxies import running_app, this_request, this_session
 from ..stores.base import SessionRecord
 
 APP_REQUEST = "flask_chatbotkit_auth.app_request"
@@ -30,6 +30,11 @@ def current_session() -> SessionRecord | None:
         _load_user()
         record = g.get("chatbotkit_auth_session")
     return record
+
+
+def was_read() -> bool:
+    """Return whether this request's session cookie was accepted, and has named its person. It loads nothing."""
+    return "chatbotkit_auth_session" in g and bool(this_session().get("_fresh"))
 
 
 def _load_user() -> None:

@@ -10,7 +10,7 @@ from flask_login import login_fresh
 
 from .. import failures, skew
 from ..exceptions import StoreError
-from ..login import complete_cookie, current_session, follow_session_cookie, renew_cookie
+from ..login import complete_cookie, current_session, follow_session_cookie, renew_cookie, was_read
 from ..proxies import this_request
 from ..state import current_state
 from .blueprint import blueprint
@@ -28,8 +28,7 @@ def surround(app: Flask) -> None:
     def before() -> None:
         nonlocal started
         request = this_request()
-        failures.begin()
-        skew.look(app, request)
+        failures.begin(request)
         if not started:
             # Again at the first request, since an application may configure its session cookie after init_app.
             follow()
@@ -38,6 +37,8 @@ def surround(app: Flask) -> None:
         take_over(app, blueprint)  # where CSRFProtect comes later
 
     def after(response: Response) -> Response:
+        if not was_read():
+            skew.look(app, this_request())
         complete_cookie(app, response)
         if response.status_code in (301, 302, 303):
             _notice_refusal(this_request(), response)
