@@ -9,6 +9,7 @@ from typing import Any
 from flask import request, template_rendered, url_for
 from markupsafe import Markup, escape
 
+from .. import rendering
 from ..config import Config
 from ..languages import Language
 from ..mailbox import Mailbox, parse_mailbox
@@ -44,7 +45,7 @@ def compose(
     app.update_template_context(context)
 
     def render(suffix: str) -> str:
-        found = app.jinja_env.get_template(f"chatbotkit_auth/mail/{template}.{suffix}")
+        found = rendering.template(f"mail/{template}.{suffix}")
         text: str = found.render(context)
         template_rendered.send(app, template=found, context=context)
         return text

@@ -33,6 +33,7 @@ from ..keys import NO_SECRET_KEY
 from ..languages import current_language
 from ..mail.compose import site_name
 from ..proxies import running_app, this_request
+from ..rendering import template
 from ..state import current_state
 from ..stores.base import Challenge
 from .flash import Flash
@@ -40,7 +41,6 @@ from .fleeting import save_no_session
 from .forms import wants_json
 from .origin import check_csrf
 from .redirects import mounted, opens
-from .templates import template
 
 MAX_BODY = 64 * 1024
 """The most bytes of a request's body. Every legitimate request is much smaller."""

@@ -363,9 +363,14 @@ def test_templates_are_the_applications_to_replace(
     own = tmp_path / "templates" / "chatbotkit_auth" / "mail"
     own.mkdir(parents=True)
     (own / "code.txt").write_text("Hi! {{ code }}")
+    (own / "code.html").write_text(
+        '{% extends "chatbotkit_auth/mail/code.html" %}{% block footer %}{{ super() }} Imprint{% endblock %}'
+    )
     app.jinja_loader.searchpath.insert(0, str(tmp_path / "templates"))  # type: ignore[union-attr]
     _request_code(app.test_client())
-    assert chatbotkit_outbox[0].body.startswith("Hi! ")
+    (mail,) = chatbotkit_outbox
+    assert mail.body.startswith("Hi! ")
+    assert mail.html.count("This email went to") == mail.html.count("Imprint") == 1, "ours of the same name is extended"
 
 
 def test_many_sends_at_once_do_not_mix(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:

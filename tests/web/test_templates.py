@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_mail import Message
 from werkzeug.test import TestResponse
 
 from tests.support.apps import MakeApp
+from tests.support.steps import ask
 
 SignIn = Callable[..., TestResponse]
 
@@ -64,6 +66,22 @@ def test_our_templates_know_the_filters_of_the_application(own: Callable[[str, s
     own("sign_out.html", "{{ 'bye'|shout }}")
     own("signed_out.html", "{{ 'bye'|shout }}")
     assert client.get("/auth/sign-out").text == "BYE"
+
+
+def test_our_templates_know_the_globals_of_the_application_when_they_are_rendered(
+    own: Callable[[str, str], None], app: Flask, chatbotkit_outbox: list[Message]
+) -> None:
+    own("_greeting.html", "{% macro greeting() %}{{ hall }}{% endmacro %}")
+    own("slots/sign_in.html", '{{ hall }}{% from "chatbotkit_auth/_greeting.html" import greeting %}, {{ greeting() }}')
+    own("mail/code.txt", "{{ hall }}: {{ code }}")
+    app.jinja_env.globals["hall"] = "Town Hall"
+    for name in ("Town Hall", "City Hall"):
+        app.jinja_env.globals["hall"] = name
+        page = app.test_client().get("/auth/sign-in").text
+        # Jinja keeps an imported file as it was when it was imported.
+        assert f"{name}, Town Hall" in page
+        ask(app.test_client())
+        assert str(chatbotkit_outbox[-1].body).startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize(("debug", "told"), [(True, 1), (False, 0)])

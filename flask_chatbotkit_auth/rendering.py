@@ -1,15 +1,16 @@
-"""Template loading: the application's own templates first, and then ours, also if both have the same name."""
+"""The templates of pages and mails: the application's own first, and then ours, also if both have the same name."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import MutableMapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from flask import Flask
 from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, Template, nodes
 
-from ..proxies import running_app
+from .proxies import running_app
 
 _log = logging.getLogger("flask_chatbotkit_auth")
 
@@ -34,7 +35,7 @@ def _overlay(app: Flask) -> Environment:
     # It shares filters, globals and extensions with the application's environment, which is not changed.
     environment = app.jinja_env.overlay()
     usual = environment.join_path
-    ours = FileSystemLoader(Path(__file__).parents[1] / "templates")
+    ours = FileSystemLoader(Path(__file__).parent / "templates")
     theirs = cast(BaseLoader, environment.loader)
     environment.loader = ChoiceLoader([PrefixLoader({_OURS[:-1]: ours}, delimiter=":"), theirs])
 
@@ -42,6 +43,12 @@ def _overlay(app: Flask) -> Environment:
         return _OURS + template if template == parent else usual(template, parent)
 
     environment.join_path = join_path  # type: ignore[method-assign]
+
+    def make_globals(d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        return {**environment.globals, **d} if d else environment.globals
+
+    # Jinja's own chains two mappings. Each rendering and each import copies the chain, which takes longer than the rest.
+    environment.make_globals = make_globals  # type: ignore[method-assign]
     return environment
 
 
