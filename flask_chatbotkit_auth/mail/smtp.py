@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from email.utils import parseaddr
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import flask_mail
 from flask import Flask
@@ -27,6 +29,9 @@ BAD_SENDER = (
     "the sender of mails is not one address: check CHATBOTKIT_AUTH_MAIL_SENDER or MAIL_DEFAULT_SENDER. A name with a comma "
     "or another special character goes in quotes"
 )
+
+_PLAIN = re.compile(r"[\w!#$%&'*+/=?^`{|}~.-]+@[\w.-]+", re.ASCII)
+"""Matches an address that needs no parsing, which takes as long as several commands to the server."""
 
 _EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL
 
@@ -84,12 +89,12 @@ def send(message: flask_mail.Message) -> None:
             if message.has_bad_headers():
                 raise flask_mail.BadHeaderError
             sender = parse_mailbox(message.sender)
-            if settings().suppress:
-                _OneMail(None).send(message)
-                return
-            with _connection(sender.domain) as host:
-                begun.append(host)
-                _OneMail(host).send(message, envelope_from=sender.address)
+            if not settings().suppress:
+                with _connection(sender.domain) as host:
+                    begun.append(host)
+                    to = [_bare(each) for each in message.send_to]
+                    host.sendmail(sender.address, to, message.as_bytes(), message.mail_options, message.rcpt_options)
+            flask_mail.email_dispatched.send(running_app(), message=message)
     except MailError as error:
         if begun and begun[0].named:
             raise MailError(str(error), for_everybody=error.for_everybody) from Undelivered()
@@ -140,18 +145,6 @@ def verifies() -> bool:
     return bool(running_app().extensions["chatbotkit_auth"].config.mail_tls_verify)
 
 
-class _OneMail(flask_mail.Connection):
-    """A connection of Flask-Mail that sends over our :class:`~.connection.Host`."""
-
-    def __init__(self, host: Host | None) -> None:
-        super().__init__(cast(flask_mail.Mail, settings()))
-        self.host = host
-
-    def configure_host(self) -> Any:
-        # Flask-Mail calls this after MAIL_MAX_EMAILS mails. Its own method would not check the certificate.
-        return self.host
-
-
 @lru_cache(maxsize=2)
 def _context(verify: bool) -> ssl.SSLContext:
     # Cached, since reading the system's certificates takes longer than a whole sign-in.
@@ -180,6 +173,13 @@ def _connection(sender_domain: str) -> Iterator[Host]:
             host.quit()
     finally:
         host.close()
+
+
+def _bare(recipient: str | tuple[str, str]) -> str:
+    """Return a recipient as it is named to the server."""
+    if isinstance(recipient, str) and _PLAIN.fullmatch(recipient):
+        return recipient
+    return parseaddr(flask_mail.sanitize_address(recipient))[1]
 
 
 def _begin(host: Host, sender: str) -> None:

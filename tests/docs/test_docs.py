@@ -26,7 +26,7 @@ import pytest
 from blinker import NamedSignal
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_mail import Connection, Message
+from flask_mail import Message, email_dispatched
 from flask_sqlalchemy import SQLAlchemy
 from werkzeug.test import TestResponse
 
@@ -168,19 +168,17 @@ def test_the_example_of_an_own_sender_sends(execute: Callable[[Block], Namespace
     assert post(client, "/auth/verify", {"code": code}).status_code == 200
 
 
-def test_the_example_of_a_thread_sends(
-    execute: Callable[[Block], Namespace], sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_example_of_a_thread_sends(execute: Callable[[Block], Namespace], sign_in: SignIn) -> None:
     made = execute(sample("run-thread"))
     threads: list[str] = []
 
-    def send(connection: Connection, message: Message) -> None:
+    def sent(_app: Flask, message: Message) -> None:
         threads.append(threading.current_thread().name)
 
-    monkeypatch.setattr(Connection, "send", send)
     client: FlaskClient = made["app"].test_client()
-    assert post(client, "/auth/sign-in", {"email": ADA}).status_code == 200
-    made["pool"].shutdown()
+    with email_dispatched.connected_to(sent):
+        assert post(client, "/auth/sign-in", {"email": ADA}).status_code == 200
+        made["pool"].shutdown()
     (name,) = threads
     assert name.startswith("ThreadPoolExecutor")
 
