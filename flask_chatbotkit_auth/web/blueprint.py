@@ -142,8 +142,9 @@ def _waits_for_strict_cookie(request: Request) -> bool:
 
 
 def _refuse_large_bodies(request: Request) -> None:
-    size = request.content_length or 0
-    if "HTTP_TRANSFER_ENCODING" in request.environ:
+    environ = request.environ
+    size = request.content_length or 0 if environ.get("CONTENT_LENGTH") else 0
+    if "HTTP_TRANSFER_ENCODING" in environ:
         try:
             # If a body has no length, Werkzeug reads as much as is allowed and drops the rest silently. One byte more is
             # allowed than is accepted, which shows whether the body is too large.
