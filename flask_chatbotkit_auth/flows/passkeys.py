@@ -80,23 +80,25 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
         identifier = user.email
         entering = _admit(user)
     except ChatBotKitAuthError as error:
-        _log.info("sign-in of user %s by a passkey failed: %s", passkey.user_id, error)
-        emit(sign_in_failed, running_app(), identifier=identifier, user_id=passkey.user_id, error=error)
+        _tell_failure(passkey, identifier, error)
         raise
     token, record = auth.registry.draft(user, identifier=user.email, method="passkey")
+    used = _store().use_passkey(
+        passkey.id,
+        record,
+        sign_count=assertion.sign_count,
+        backed_up=assertion.backed_up,
+        nonce=challenge.nonce,
+        nonce_until=challenge.expires_at,
+        now=auth.clock(),
+        event=auth.sign_in_event(record),
+    )
+    if used is Used.GONE:
+        denied = SignInDenied()
+        _tell_failure(passkey, identifier, denied)
+        raise denied
     with _refusals_told(user.id):
-        _require_used(
-            _store().use_passkey(
-                passkey.id,
-                record,
-                sign_count=assertion.sign_count,
-                backed_up=assertion.backed_up,
-                nonce=challenge.nonce,
-                nonce_until=challenge.expires_at,
-                now=auth.clock(),
-                event=auth.sign_in_event(record),
-            )
-        )
+        _require_used(used)
     auth.registry.opened(record)
     enter(auth, entering, token, record, remember=remember)
     _log.info("signed in: user %s, by a passkey", user.id)
@@ -224,7 +226,7 @@ def _fetch(passkey: Passkey) -> User:
     if user is None:
         _store().mark_passkeys(passkey.user_id, gone_at=current_auth.clock())
         raise UnknownPasskey
-    if passkey.gone_at is not None:
+    if passkey.gone_at is not None and user.is_active:
         _store().mark_passkeys(passkey.user_id, gone_at=None)
     return user
 
@@ -240,6 +242,11 @@ def _admit(user: User) -> Any:
     if entering is None:
         raise SignInDenied
     return entering
+
+
+def _tell_failure(passkey: Passkey, identifier: str | None, error: ChatBotKitAuthError) -> None:
+    _log.info("sign-in of user %s by a passkey failed: %s", passkey.user_id, error)
+    emit(sign_in_failed, running_app(), identifier=identifier, user_id=passkey.user_id, error=error)
 
 
 def _require_used(outcome: Used) -> None:

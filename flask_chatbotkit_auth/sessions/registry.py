@@ -20,6 +20,7 @@ from ..refresh import Directory, Gone, Known
 from ..remote import client_address, client_program
 from ..signals import emit, session_ended, user_deleted
 from ..stores.base import Challenge, SessionRecord, Store
+from ..stores.passkeys import PasskeyStore
 from ..stores.records import Client
 from ..upstream.adapters.base import UserAdapter
 from ..user import User
@@ -300,12 +301,15 @@ class SessionRegistry:
     def save(self, user: User) -> None:
         """Write the snapshot ``user`` to all their sessions. End those that were opened for another address.
 
-        If the user is suspended, their pending codes end as well.
+        If the user is suspended, their pending codes end as well, and no passkey signs them in that was checked before.
         """
         now = self._clock()
-        if user.email and not user.is_active:
+        if not user.is_active:
             # Before the sessions: a sign-in that has fetched the user earlier has a session by now, or gets none.
-            self._store.end_challenges(user.email, now=now)
+            if user.email:
+                self._store.end_challenges(user.email, now=now)
+            if isinstance(self._store, PasskeyStore):
+                self._store.mark_passkeys(user.id, gone_at=now)
         self._end_moved(user)
         self._store.save_user(user, now=now)
         self._directory.learn(user, now)

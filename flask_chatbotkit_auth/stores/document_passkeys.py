@@ -54,9 +54,11 @@ class DocumentPasskeys(DocumentStore, PasskeyStore):
             passkey = _find(step, passkey_id)
             if passkey is None or passkey.user_id != session.user.id:
                 return Used.MISSING
+            if passkey.gone_at is not None:
+                return Used.GONE
             if not (passkey.synced or passkey.sign_count < sign_count or passkey.sign_count == sign_count == 0):
                 return Used.CLONED
-            _save(step, replace(passkey, sign_count=sign_count, backed_up=backed_up, used_at=now, gone_at=None))
+            _save(step, replace(passkey, sign_count=sign_count, backed_up=backed_up, used_at=now))
             step.add_session(session)
             self.remember(step, event)
             return Used.ACCEPTED

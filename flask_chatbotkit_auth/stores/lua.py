@@ -244,11 +244,12 @@ PASSKEY_SCRIPTS = {
         {_ADD_SESSION}
         local answer = spend('accepted')
         if answer ~= 'accepted' then return answer end
-        local p = redis.call('HMGET', KEYS[1], 'user_id', 'sign_count', 'synced')
+        local p = redis.call('HMGET', KEYS[1], 'user_id', 'sign_count', 'synced', 'gone_at')
         local new = tonumber(ARGV[2])
         if p[1] ~= ARGV[1] then return 'missing' end
+        if (p[4] or '') ~= '' then return 'gone' end
         if p[3] ~= '1' and tonumber(p[2]) >= new and not (new == 0 and tonumber(p[2]) == 0) then return 'cloned' end
-        redis.call('HSET', KEYS[1], 'sign_count', new, 'backed_up', ARGV[3], 'used_at', ARGV[4], 'gone_at', '')
+        redis.call('HSET', KEYS[1], 'sign_count', new, 'backed_up', ARGV[3], 'used_at', ARGV[4])
         add_session(2, #KEYS - 1, 5, #ARGV - 3)
         return 'accepted'
     """,

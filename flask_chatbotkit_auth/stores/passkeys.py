@@ -45,7 +45,8 @@ class Passkey:
     backed_up: bool = False
     used_at: datetime | None = None
     gone_at: datetime | None = None
-    """When the API first answered that the account does not exist; ``None`` again after a successful fetch."""
+    """When the API first answered that the account does not exist, or when the account was suspended; ``None`` again after
+    an active account was fetched."""
 
     def to_json(self) -> dict[str, Any]:
         """Return every field, with times in milliseconds since the epoch and transports separated by commas."""
@@ -98,6 +99,8 @@ class Used(Enum):
     """The counter of a device-bound passkey has not increased: it may have been copied."""
     MISSING = "missing"
     """The passkey does not exist, or belongs to another account."""
+    GONE = "gone"
+    """Since the account was fetched, it was suspended, or was not found at the API. ``gone_at`` is set."""
 
 
 class PasskeyStore(ABC):
@@ -129,8 +132,8 @@ class PasskeyStore(ABC):
     ) -> Used:
         """Write the use of a passkey, and add its session: both or neither.
 
-        Only ``ACCEPTED`` adds a session. Every result marks the nonce as used. The counter must have increased, or be zero
-        on both sides. The counter of a synced passkey is written, but not compared.
+        Only ``ACCEPTED`` adds a session. Every result marks the nonce as used. ``gone_at`` must be ``None``. The counter must
+        have increased, or be zero on both sides. The counter of a synced passkey is written, but not compared.
 
         :param nonce: the digest of the challenge.
         :param session: the session. Its user must own the passkey.
@@ -158,7 +161,7 @@ class PasskeyStore(ABC):
 
     @abstractmethod
     def mark_passkeys(self, user_id: str, *, gone_at: datetime | None) -> None:
-        """Note since when the account does not exist at the API; ``None`` if it exists. The first time is kept."""
+        """Note since when the account does not exist or is suspended; ``None`` if neither. The first time is kept."""
 
     @abstractmethod
     def gone_passkeys(self, *, before: datetime, limit: int = 100) -> list[str]:

@@ -67,15 +67,17 @@ class SQLPasskeys(PasskeyStore):
         higher = table.c.sign_count < sign_count
         if sign_count == 0:
             higher = table.c.sign_count == 0
-        use = sa.update(table).where(theirs, sa.or_(table.c.synced == 1, higher))
-        use = use.values(sign_count=sign_count, backed_up=int(backed_up), used_at=to_milliseconds(now), gone_at=None)
+        use = sa.update(table).where(theirs, table.c.gone_at.is_(None), sa.or_(table.c.synced == 1, higher))
+        use = use.values(sign_count=sign_count, backed_up=int(backed_up), used_at=to_milliseconds(now))
 
         def work(connection: Connection) -> Used:
             if not self._spend(connection, nonce, now, nonce_until):
                 return Used.REPLAYED
             if not connection.execute(use).rowcount:
-                there = connection.execute(sa.select(table.c.id).where(theirs)).first()
-                return Used.CLONED if there else Used.MISSING
+                there = connection.execute(sa.select(table.c.gone_at).where(theirs)).first()
+                if there is None:
+                    return Used.MISSING
+                return Used.CLONED if there.gone_at is None else Used.GONE
             self._insert_session(connection, session, event)
             return Used.ACCEPTED
 

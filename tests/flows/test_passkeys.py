@@ -13,7 +13,14 @@ from flask.testing import FlaskClient
 from flask_mail import Message
 from werkzeug.test import TestResponse
 
-from flask_chatbotkit_auth import ConfigurationError, SignInDenied, passkey_added, passkey_refused, user_signed_in
+from flask_chatbotkit_auth import (
+    ConfigurationError,
+    SignInDenied,
+    passkey_added,
+    passkey_refused,
+    sign_in_failed,
+    user_signed_in,
+)
 from flask_chatbotkit_auth.stores import Store
 from flask_chatbotkit_auth.testing import Sandbox, SoftwareAuthenticator
 from tests.support.apps import Clock, MakeApp
@@ -308,6 +315,31 @@ def test_a_suspended_person_stays_out(app: Flask, registered: FlaskClient, devic
         auth = app.extensions["chatbotkit_auth"]
         auth.suspend(auth.adapter.get_by_email(ADA))
     assert error(device.sign_in(app.test_client())) == (403, "sign_in_denied")
+
+
+def test_who_is_suspended_in_the_middle_of_a_sign_in_with_a_passkey_stays_out(
+    app: Flask, registered: FlaskClient, device: SoftwareAuthenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth, browser = app.extensions["chatbotkit_auth"], app.test_client()
+    use, id = auth.store.use_passkey, str(registered.get("/auth/session").get_json()["user"]["id"])
+    failed: list[Any] = []
+
+    def suspend_first(*args: Any, **named: Any) -> Any:
+        auth.suspend(id)
+        return use(*args, **named)
+
+    def hear(_app: Flask, user_id: str, error: Exception) -> None:
+        failed.append((user_id, type(error)))
+
+    with monkeypatch.context() as patch, sign_in_failed.connected_to(hear, app):
+        patch.setattr(auth.store, "use_passkey", suspend_first)
+        assert error(device.sign_in(browser)) == (403, "sign_in_denied")
+    assert failed == [(id, SignInDenied)]
+    assert signed_in_as(browser) is None
+    with app.app_context():
+        auth.resume(id)
+    assert signed_in_as(browser) is None
+    assert device.sign_in(browser).status_code == 200
 
 
 def test_a_passkey_outlives_an_answer_that_the_account_is_gone(

@@ -165,8 +165,11 @@ def test_since_when_an_account_is_gone_is_noted_once_and_taken_back(passkeys: Pa
     assert passkeys.list_passkeys(USER.id) == [replace(PASSKEY, gone_at=NOW)]
     assert passkeys.gone_passkeys(before=later(1)) == [USER.id]
     assert passkeys.gone_passkeys(before=NOW) == []
+    assert use(passkeys, "1", 4, session()) is Used.GONE
+    assert use(passkeys, "1", 4, session()) is Used.REPLAYED
     passkeys.mark_passkeys(USER.id, gone_at=None)
     assert passkeys.list_passkeys(USER.id) == [PASSKEY]
+    assert use(passkeys, "2", 4, session()) is Used.ACCEPTED
     assert passkeys.gone_passkeys(before=later(99)) == []
 
 
