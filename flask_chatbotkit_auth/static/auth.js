@@ -20,7 +20,6 @@
     form.removeAttribute("data-busy");
     clearTimeout(form.slow);
     form.label.replaceChildren(form.words);
-    form.querySelector(".auth-slow")?.remove();
   };
   for (const form of forms) {
     const button = form.label = form.querySelector("button");
@@ -33,11 +32,12 @@
       setTimeout(free, 20000, form);
       if (!button.dataset.busy) return;
       button.textContent = button.dataset.busy;
-      const slow = document.createElement("p");
-      slow.className = "auth-hint auth-wait auth-slow";
-      slow.setAttribute("role", "status");
-      button.after(slow);
-      form.slow = setTimeout(() => { slow.textContent = button.dataset.slow; }, 4000);
+      form.slow = setTimeout(() => {
+        const slow = document.createElement("span");
+        slow.className = "auth-slow";
+        slow.textContent = button.dataset.slow;
+        button.append(slow);
+      }, 4000);
     });
     // Before the field itself hears of it, which may send the form and close the lock again.
     form.addEventListener("input", () => free(form), true);

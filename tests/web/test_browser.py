@@ -28,6 +28,11 @@ LOOKS: dict[str, dict[str, Any]] = {
     "desktop, dark": {"viewport": DESKTOP, "color_scheme": "dark"},
 }
 KEYBOARD_UP: ViewportSize = {"width": 360, "height": 400}
+# Where everything is but what is in a button.
+PLACES = """[...document.body.querySelectorAll(":not(button *)")].map(each => {
+  const {x, y, width, height} = each.getBoundingClientRect();
+  return [each.className, x, y, width, height];
+})"""
 Visit = Callable[..., Page]
 
 expect.set_options(timeout=15_000)  # milliseconds; a busy machine is no fault of ours
@@ -534,15 +539,23 @@ def test_enter_after_the_last_digit_sends_nothing_more(site: Site, visit: Visit)
     expect(page.get_by_text("4 tries left")).to_be_visible()
 
 
-def test_a_slow_answer_is_told_and_can_be_left(site: Site, visit: Visit) -> None:
-    page = visit("/auth/sign-in?next=/dashboard")
+@pytest.mark.parametrize("width", [320, 1280])
+def test_a_slow_answer_is_told_and_can_be_left(site: Site, visit: Visit, width: int) -> None:
+    page = visit("/auth/sign-in?next=/dashboard", viewport={"width": width, "height": 568})
     page.clock.install()
     page.route("**/auth/sign-in", lambda route: route.fulfill(status=204))  # the page stays as if the answer never came
     page.get_by_label("Email address").fill("adda@example.com")
     button(page, "Send code").click()
     expect(button(page, "Sending…")).to_be_visible()
+    before = page.evaluate(PLACES)
     page.clock.fast_forward(5000)
-    expect(page.get_by_role("status")).to_have_text("This is taking longer than usual. Please wait.")
+    expect(page.get_by_role("button").get_by_text("This is taking longer than usual. Please wait.")).to_be_in_viewport()
+    expect(button(page, "Sending… This is taking longer than usual. Please wait.")).to_have_attribute(
+        "aria-live", "polite"
+    )
+    # Nothing makes room for it.
+    assert page.evaluate(PLACES) == before
+    fits(page)
     # Typing takes it back, and the form can be sent anew.
     page.unroute("**/auth/sign-in")
     page.get_by_label("Email address").press_sequentially("x")
