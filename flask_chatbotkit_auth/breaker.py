@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 
 from .exceptions import APIConnectionError, APIError, APITimeout
+from .newest import Newest
 
 FIRST_WAIT = timedelta(seconds=2)
 LONGEST_WAIT = timedelta(minutes=5)
@@ -31,7 +32,7 @@ class Breaker:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._accounts: dict[str, tuple[int, datetime]] = {}
+        self._accounts: Newest[str, tuple[int, datetime]] = Newest(_ACCOUNTS)
         self._failing: set[str] = set()
         self._openings = 0
         self._again_at: datetime | None = None
@@ -84,9 +85,6 @@ class Breaker:
             self._note(account, failures + 1, again_at)
 
     def _note(self, account: str, failures: int, again_at: datetime) -> None:
-        self._accounts.pop(account, None)
-        while len(self._accounts) >= _ACCOUNTS:
-            del self._accounts[next(iter(self._accounts))]
         self._accounts[account] = (failures, again_at)
 
 

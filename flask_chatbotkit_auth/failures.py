@@ -14,6 +14,7 @@ from flask import Flask, Request, g, got_request_exception, has_request_context,
 from .clock import utcnow
 from .exceptions import APIStatusError, ChatBotKitAuthError
 from .identifier import MASKED
+from .newest import Newest
 from .proxies import running_app
 from .signals import emit, failure
 
@@ -35,7 +36,7 @@ class Failures:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kinds: dict[object, tuple[datetime, int]] = {}
+        self._kinds: Newest[object, tuple[datetime, int]] = Newest(_KINDS)
 
     def due(self, kind: object) -> int | None:
         """Count a failure.
@@ -44,10 +45,8 @@ class Failures:
         """
         now = utcnow()
         with self._lock:
-            since, held = self._kinds.pop(kind, (None, 0))
+            since, held = self._kinds.get(kind, (None, 0))
             due = since is None or not timedelta(0) <= now - since < _EVERY
-            while len(self._kinds) >= _KINDS:
-                del self._kinds[next(iter(self._kinds))]
             self._kinds[kind] = (now, 0) if due or since is None else (since, held + 1)
         return held if due else None
 

@@ -11,6 +11,7 @@ from threading import Lock, get_ident
 
 from .breaker import Breaker
 from .exceptions import APIError
+from .newest import Newest
 from .upstream.adapters.base import UserAdapter
 from .user import User
 
@@ -47,7 +48,7 @@ class Directory:
         self._clock = clock
         self._breaker = Breaker()
         self._lock = Lock()
-        self._people: dict[str, Known] = {}
+        self._people: Newest[str, Known] = Newest(_PEOPLE)
         self._running: dict[str, tuple[int, Future[Known]]] = {}
 
     def known(self, user_id: str) -> Known | None:
@@ -58,9 +59,6 @@ class Directory:
         """Keep the snapshot of a user who was just read from the API."""
         known = Known(user, now, written_at or now)
         with self._lock:
-            self._people.pop(user.id, None)
-            while len(self._people) >= _PEOPLE:
-                del self._people[next(iter(self._people))]
             self._people[user.id] = known
         return known
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from threading import Lock
@@ -15,6 +14,7 @@ from ..device import device_name
 from ..exceptions import StoreError
 from ..identifier import mask
 from ..keys import keyed_digest, secret_keys
+from ..newest import Newest
 from ..remote import client_networks
 from ..stores.base import SessionRecord
 from ..stores.events import Event, EventStore, event_id
@@ -64,7 +64,7 @@ class Trail:
         self._clock = clock
         self._keep = keep
         self._lock = Lock()
-        self._refusals: OrderedDict[str, tuple[datetime, int]] = OrderedDict()
+        self._refusals: Newest[str, tuple[datetime, int]] = Newest(_KEYS)
 
     def of_sign_in(self, session: SessionRecord) -> Event:
         """Return the event of a sign-in, for the transaction that writes its session."""
@@ -158,12 +158,10 @@ class Trail:
     def _may_write(self, key: str) -> bool:
         now = self._clock()
         with self._lock:
-            began, count = self._refusals.pop(key, (now, 0))
+            began, count = self._refusals.get(key, (now, 0))
             if now - began >= WINDOW:
                 began, count = now, 0
             self._refusals[key] = (began, count + 1)
-            while len(self._refusals) > _KEYS:
-                self._refusals.popitem(last=False)
         return count < MOST_REFUSALS
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
 
+from ..newest import Newest
 from ..stores.base import SessionRecord
 from ..user import User
 
@@ -25,7 +26,7 @@ class Cache:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._rows: dict[str, Cached] = {}
+        self._rows: Newest[str, Cached] = Newest(_CACHE_SIZE)
 
     def get(self, id: str) -> Cached | None:
         """Return a row, however old it is, or ``None``."""
@@ -35,9 +36,6 @@ class Cache:
         """Keep a row that was read, or written, at ``read_at``."""
         cached = Cached(record, read_at)
         with self._lock:
-            self._rows.pop(record.id, None)
-            while len(self._rows) >= _CACHE_SIZE:
-                del self._rows[next(iter(self._rows))]
             self._rows[record.id] = cached
         return cached
 
