@@ -32,6 +32,10 @@ class Hooks:
     session: Callable[[dict[str, Any], User], dict[str, Any] | None] | None = None
     user: Callable[[User], Any] | None = None
 
+    def session_answer(self, answer: dict[str, Any], user: Any) -> dict[str, Any]:
+        """Return what a page is told about the session of ``user``: ``answer``, or what the hook makes of it."""
+        return answer if self.session is None else self.session(answer, user) or answer
+
 
 class Returns(NamedTuple):
     """What a hook may return beside ``None``: the check, and the words for it."""

@@ -52,8 +52,7 @@ def session() -> Response:
     record = current_session()
     assert record is not None  # noqa: S101  # any other request was refused before
     answer: dict[str, Any] = {"user": record.user.public(), "expires_at": record.expires_at.isoformat()}
-    if current_auth.hooks.session is not None:
-        answer = current_auth.hooks.session(answer, current_user._get_current_object()) or answer
+    answer = current_auth.hooks.session_answer(answer, current_user._get_current_object())
     return jsonify(answer)
 
 

@@ -141,8 +141,7 @@ def session() -> Response:
     answer: dict[str, Any] = {"user": None, "expires_at": None}
     if (record := current_session()) is not None and current_user.is_authenticated:
         answer = {"user": record.user.public(), "expires_at": record.expires_at.isoformat()}
-        if current_auth.hooks.session is not None:
-            answer = current_auth.hooks.session(answer, current_user._get_current_object()) or answer
+        answer = current_auth.hooks.session_answer(answer, current_user._get_current_object())
     answer["challenge"] = challenge_facts(pending) if pending else None
     answer["csrf_token"] = generate_csrf()
     return jsonify(answer)
