@@ -13,6 +13,7 @@ from flask_login import login_user
 
 from flask_chatbotkit_auth import ChatBotKitAuth, MemoryStore, User, session_ended, user_deleted
 from flask_chatbotkit_auth.stores import SessionRecord, Store
+from flask_chatbotkit_auth.stores.passkeys import Used
 from flask_chatbotkit_auth.testing import Sandbox, SoftwareAuthenticator
 from tests.support.apps import Clock, MakeApp
 from tests.support.kinds import EVERY
@@ -181,6 +182,45 @@ def test_a_store_of_an_earlier_release_ends_the_oldest_in_a_step_of_its_own(
         sign_in(client, ADA)
         clock.advance(60)
     assert [is_in(client) for client in clients] == [False, True, True]
+
+
+def test_a_store_of_an_earlier_release_knows_fewer_arguments(make_app: MakeApp, clock: Clock, sign_in: SignIn) -> None:
+    class Earlier(MemoryStore):
+        def list_sessions(self, user_id: str, *, now: datetime) -> list[SessionRecord]:  # type: ignore[override]
+            return super().list_sessions(user_id, now=now)
+
+        def touch_session(self, session_id: str, *, seen_at: datetime, expires_at: datetime) -> None:  # type: ignore[override]
+            super().touch_session(session_id, seen_at=seen_at, expires_at=expires_at)
+
+        def use_passkey(  # type: ignore[override]
+            self,
+            passkey_id: str,
+            session: SessionRecord,
+            *,
+            sign_count: int,
+            backed_up: bool,
+            nonce: str,
+            nonce_until: datetime,
+            now: datetime,
+        ) -> Used:
+            given = {"sign_count": sign_count, "backed_up": backed_up, "nonce": nonce, "nonce_until": nonce_until}
+            return super().use_passkey(passkey_id, session, now=now, **given)  # type: ignore[arg-type]
+
+    origin = "https://shop.example.com"
+    app = make_app(store=Earlier(), CHATBOTKIT_AUTH_PASSKEYS=True, CHATBOTKIT_AUTH_ORIGIN=origin)
+    clients = [app.test_client() for _ in range(52)]
+    device = SoftwareAuthenticator(origin)
+    sign_in(clients[0], ADA)
+    assert device.register(clients[0]).status_code == 200
+    user_id = user_id_of(clients[0])
+    for client in clients[1:]:
+        clock.advance(60)
+        assert device.sign_in(client).status_code == 200
+    assert is_in(clients[0])
+    account = clients[1].get("/auth/account", headers={"Accept": "application/json"}).get_json()
+    assert len(account["sessions"]) == 50
+    with app.app_context():
+        assert auth_of(app).admin.delete(user_id) == 52
 
 
 @pytest.mark.parametrize("store_url", EVERY, indirect=True, scope="module")

@@ -83,6 +83,9 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
         _tell_failure(passkey, identifier, error)
         raise
     token, record = auth.registry.draft(user, identifier=user.email, method="passkey")
+    event = auth.sign_in_event(record)
+    # A store that was written for an earlier release knows no event.
+    told: dict[str, Any] = {} if event is None else {"event": event}
     used = _store().use_passkey(
         passkey.id,
         record,
@@ -91,7 +94,7 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
         nonce=challenge.nonce,
         nonce_until=challenge.expires_at,
         now=auth.clock(),
-        event=auth.sign_in_event(record),
+        **told,
     )
     if used is Used.GONE:
         denied = SignInDenied()

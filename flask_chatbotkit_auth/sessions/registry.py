@@ -264,13 +264,16 @@ class SessionRegistry:
         known = self._directory.known(user_id)
         if known is not None:
             return known.user
-        rows = self._store.list_sessions(user_id, now=self._clock(), limit=1)
+        rows = self._newest(user_id, limit=1)
         return rows[0].user if rows else None
 
     def list(self, user_id: str, *, limit: int | None = None) -> list[SessionRecord]:
         """Return the sessions of a user that are in use, the most recently used first, at most ``limit``."""
-        rows = self._store.list_sessions(user_id, now=self._clock(), limit=limit)
-        return [each for each in rows if not unused(each)]
+        return [each for each in self._newest(user_id, limit=limit) if not unused(each)]
+
+    def _newest(self, user_id: str, *, limit: int | None) -> Sequence[SessionRecord]:
+        more = _taken(self._store.list_sessions, limit=limit)
+        return self._store.list_sessions(user_id, now=self._clock(), **more)[:limit]
 
     # Ending
 
@@ -340,7 +343,8 @@ class SessionRegistry:
         expires_at = min(record.ends_at, now + self._config.session_idle)
         used = replace(record, seen_at=now, expires_at=expires_at, ip=ip or record.ip)
         try:
-            self._store.touch_session(record.id, seen_at=now, expires_at=expires_at, ip=ip)
+            more = _taken(self._store.touch_session, ip=ip)
+            self._store.touch_session(record.id, seen_at=now, expires_at=expires_at, **more)
         except StoreError as error:
             # The row was read, so the page can be shown, and the next request writes the use. Here and below, only the text
             # of the `StoreError` is logged: the database's own error behind it may quote an address or a session.
