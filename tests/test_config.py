@@ -64,11 +64,14 @@ def test_prefixed_variables_are_read_as_flask_reads_them(monkeypatch: pytest.Mon
     monkeypatch.setenv("FLASK_CHATBOTKIT_AUTH_AUTO_UPDATE", "0")
     monkeypatch.setenv("FLASK_CHATBOTKIT_AUTH_CODE_LENGTH", "8")
     monkeypatch.setenv("FLASK_CHATBOTKIT_AUTH_SESSION_KEEP", '["cart"]')
+    monkeypatch.setenv("FLASK_CHATBOTKIT_AUTH_AUDIENCE", "42")
+    monkeypatch.setenv("FLASK_CHATBOTKIT_AUTH_SITE_NAME", "2048")
     app = Flask(__name__)
     app.config.from_prefixed_env()
     config = Config.load(app.config, {})
     assert (config.auto_create, config.auto_update) == (True, False)
     assert (config.code_length, config.session_keep) == (8, ("cart",))
+    assert (config.audience, config.site_name) == ("42", "2048")
 
 
 def test_durations_are_seconds_or_timedeltas() -> None:
@@ -80,7 +83,8 @@ def test_durations_are_seconds_or_timedeltas() -> None:
     ("key", "value", "cure"),
     [
         ("CHATBOTKIT_API_SECRET", "", "not empty"),
-        ("CHATBOTKIT_API_SECRET", 5, "not empty"),
+        ("CHATBOTKIT_API_SECRET", True, "not empty"),
+        ("CHATBOTKIT_AUTH_SITE_NAME", 20.48, "not empty"),
         ("CHATBOTKIT_API_TIMEOUT", 0, "above 0"),
         ("CHATBOTKIT_API_TIMEOUT", "soon", "above 0"),
         ("CHATBOTKIT_API_TIMEOUT", [], "above 0"),

@@ -32,6 +32,8 @@ _NEVER_KEPT = ("_user_id", "_id", "_fresh", "_remember", "_remember_seconds", "c
 
 def text(value: object) -> str:
     """Return a text without the white space around it; it must not be empty."""
+    if isinstance(value, int) and not isinstance(value, bool):  # Flask's `from_prefixed_env` reads "2048" as a number
+        value = str(value)
     if not isinstance(value, str) or not value.strip():
         raise ValueError("give a text that is not empty")
     return value.strip()
