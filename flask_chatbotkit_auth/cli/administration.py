@@ -151,6 +151,9 @@ def end_sessions(user: str | None, session_id: str | None, everybody: bool, yes:
         if not yes:
             click.confirm("Sign everybody out, in every application that uses this store?", abort=True, err=True)
         ended = current_auth.registry.end_everybody()
+        if ended and current_auth.trail is not None:
+            # One event of nobody: `session_ended` is about a user, and there may be a million of them.
+            current_auth.trail.add("sessions_ended", detail={"reason": "ended", "sessions": ended})
     elif session_id is None:
         ended = current_auth.end_sessions(_id(user))
     elif current_auth.end_session(_id(user), session_id):

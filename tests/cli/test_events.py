@@ -97,3 +97,11 @@ def test_new_events_follow_until_somebody_stops_it(
         "n•••@example.com",
     ]
     assert len({each["id"] for each in lines}) == 4
+
+
+def test_the_end_of_everybodys_sessions_is_one_event(app: Flask) -> None:
+    for _ in range(2):  # the second time there is nothing to end
+        result = app.test_cli_runner().invoke(args=["chatbotkit-auth", "sessions", "end", "--all", "--yes"])
+        assert result.exit_code == 0, result.output
+    (event,) = found(app, "--kind", "sessions_ended")
+    assert (event["user_id"], event["detail"]) == (None, {"reason": "ended", "sessions": 2})
