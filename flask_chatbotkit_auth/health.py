@@ -14,7 +14,8 @@ from .user import User
 
 _IDENTIFIER = "doctor@example.invalid"
 _MOMENT = timedelta(minutes=1)
-_LIMIT = "verify:email"
+_LIMIT = "verify:again"
+"""A limit that cannot be switched off."""
 
 
 def check(store: Store, limiter: RateLimiter, registry: SessionRegistry, now: datetime, *, deep: bool) -> None:
@@ -29,7 +30,7 @@ def check(store: Store, limiter: RateLimiter, registry: SessionRegistry, now: da
         if not limiter.check():
             raise StoreError("attempts cannot be counted; check CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI")
         if deep:
-            _count(limiter)
+            count(limiter)
             _play(store, registry, now)
     except ChatBotKitAuthError:
         raise
@@ -37,7 +38,11 @@ def check(store: Store, limiter: RateLimiter, registry: SessionRegistry, now: da
         raise StoreError(f"the sign-in store failed ({type(error).__name__})") from error
 
 
-def _count(limiter: RateLimiter) -> None:
+def count(limiter: RateLimiter) -> None:
+    """Count an attempt of nobody, and delete the count.
+
+    :raises StoreError: attempts cannot be counted. The text says why.
+    """
     nobody = secrets.token_hex(16)
     limiter.hit(_LIMIT, nobody)
     limiter.clear(_LIMIT, nobody)

@@ -155,3 +155,15 @@ def test_a_redis_that(
     assert result["store"][0] == store, result
     assert result["server"][0] == server[0], result
     assert server[1] in result["server"][1]
+
+
+def test_a_place_of_the_limits_that_does_not_answer_is_a_failure(make_app: MakeApp, tmp_path: Path) -> None:
+    with redis_server(tmp_path) as url:
+        app = make_app(CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI=url, CHATBOTKIT_AUTH_RATE_LIMITS={"verify:email": None})
+        assert found(app)["limits"] == ("ok", "attempts are counted in a place of their own")
+    state, text = found(app)["limits"]
+    assert state == "failure"
+    assert text == (
+        "the rate limits cannot be counted (ConnectionError): check that what CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI names "
+        "runs and can be reached"
+    )

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.engine import Engine
 
+from ...health import count
 from ...state import current_auth
 from ...stores import MemoryStore
 from ...stores.sqlalchemy import SQLAlchemyStore
@@ -29,7 +30,8 @@ def store() -> Look:
 
 
 def limits() -> Look:
-    """Check where attempts are counted."""
+    """Count an attempt where attempts are counted."""
+    count(current_auth.limiter)
     uri = current_auth.config.rate_limit_storage_uri or ""
     if uri.startswith("memory://"):
         return "warning", (
