@@ -78,7 +78,7 @@ def sign_in(credential: object, *, remember: bool = True) -> User:
     try:
         user = _fetch(passkey)
         identifier = user.email
-        entering = _admit(user)
+        user, entering = _admit(user)
     except ChatBotKitAuthError as error:
         _tell_failure(passkey, identifier, error)
         raise
@@ -234,17 +234,18 @@ def _fetch(passkey: Passkey) -> User:
     return user
 
 
-def _admit(user: User) -> Any:
-    """Return the future ``current_user``.
+def _admit(user: User) -> tuple[User, Any]:
+    """Return the user after your ``provision`` hook has returned for them, and the future ``current_user``.
 
     :raises SignInDenied: the application refused, or the person is suspended.
     """
     auth = current_state()
     auth.approve(user.email, user)
-    entering = auth.present(auth.prepared(user))
+    user = auth.prepared(user)
+    entering = auth.present(user)
     if entering is None:
         raise SignInDenied
-    return entering
+    return user, entering
 
 
 def _tell_failure(passkey: Passkey, identifier: str | None, error: ChatBotKitAuthError) -> None:

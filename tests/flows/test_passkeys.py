@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 from flask_chatbotkit_auth import (
     ConfigurationError,
     SignInDenied,
+    User,
     passkey_added,
     passkey_refused,
     sign_in_failed,
@@ -288,6 +289,27 @@ def test_a_credential_has_an_id_of_the_size_that_the_standard_allows(
 
 
 # Outages, refusals, accounts that are gone
+
+
+def test_the_provision_hook_shows_in_the_session_of_a_passkey(
+    app: Flask, registered: FlaskClient, device: SoftwareAuthenticator, chatbotkit_sandbox: Sandbox
+) -> None:
+    @app.extensions["test_auth"].provision  # type: ignore[untyped-decorator]
+    def prepare(user: object) -> dict[str, str]:
+        return {"plan": "pro"}
+
+    plans: list[object] = []
+
+    def hear(_app: Flask, user: User) -> None:
+        plans.append(user.meta.get("plan"))
+
+    browser = app.test_client()
+    with user_signed_in.connected_to(hear, app):
+        assert device.sign_in(browser).status_code == 200
+    chatbotkit_sandbox.requests.clear()
+    assert browser.get("/dashboard").status_code == 200
+    assert plans == ["pro"]
+    assert chatbotkit_sandbox.requests == []
 
 
 def test_an_outage_uses_no_answer_up(
