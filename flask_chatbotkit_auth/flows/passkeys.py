@@ -17,6 +17,7 @@ from ..device import device_name
 from ..exceptions import (
     ChatBotKitAuthError,
     InvalidPasskey,
+    NotFresh,
     PasskeyExpired,
     SignInDenied,
     TooManyPasskeys,
@@ -128,12 +129,12 @@ def add(record: SessionRecord, credential: object, name: str = "") -> Passkey:
     """Add the passkey that a browser has created for :func:`creation_options`, and send its owner a notice.
 
     :param name: the name of the passkey; by default that of this browser and system.
-    :raises NotFresh: the address was proved too long ago.
+    :raises NotFresh: the address was proved too long ago, or the session has ended meanwhile.
     :raises InvalidPasskey: the answer is invalid, or its challenge has expired or was used before.
     :raises TooManyPasskeys: the person has the maximum number.
     """
     auth, user = current_state(), record.user
-    require_fresh(record)
+    _require_living(record)
     with _refusals_told(user.id):
         challenge = _check(credential, "create", user.id)
         passkey = passkeys.verify_creation(
@@ -168,10 +169,10 @@ def rename(user: User, id: str, name: str) -> Passkey | None:
 def remove(record: SessionRecord, id: str) -> bool:
     """Remove a passkey of the signed-in person, and send them a notice. Return whether they had it.
 
-    :raises NotFresh: the address was proved too long ago.
+    :raises NotFresh: as :func:`add`.
     """
     user = record.user
-    require_fresh(record)
+    _require_living(record)
     passkey = _store().get_passkey(id) if is_digest(id) else None
     if passkey is None or not _store().remove_passkey(id, user_id=user.id):
         return False
@@ -268,6 +269,19 @@ def require_fresh(record: SessionRecord) -> None:
     :raises NotFresh: it is too old.
     """
     current_auth.require_fresh(record, max_age=min(FRESH, current_auth.config.fresh))
+
+
+def _require_living(record: SessionRecord) -> None:
+    """Raise unless the proof is fresh enough, and the session has not ended. A passkey would outlive it.
+
+    :raises NotFresh: the proof is too old, or the session has ended, or the person is suspended.
+    """
+    require_fresh(record)
+    auth = current_state()
+    # This worker may have read the row before another one ended the session.
+    found = auth.store.get_session(record.id, now=auth.clock())
+    if found is None or not found.user.is_active:
+        raise NotFresh
 
 
 @contextmanager

@@ -288,6 +288,27 @@ def test_a_credential_has_an_id_of_the_size_that_the_standard_allows(
     assert device.sign_in(client).status_code == (200 if status == 200 else 404)
 
 
+@pytest.mark.parametrize("end", ["end_sessions", "suspend"])
+def test_who_was_signed_out_by_another_worker_changes_no_passkey(
+    app: Flask, registered: FlaskClient, make_app: MakeApp, end: str
+) -> None:
+    auth = app.extensions["chatbotkit_auth"]
+    settings = {"CHATBOTKIT_AUTH_ADAPTER": auth.kind, "CHATBOTKIT_AUTH_ORIGIN": ORIGIN}
+    another = make_app(store=auth.store, **settings)
+    account = registered.get("/auth/account", headers={"Accept": "application/json"}).get_json()
+    id, (passkey,) = account["user"]["id"], account["passkeys"]
+    answer = SoftwareAuthenticator(ORIGIN).create(
+        post(registered, "/auth/account/passkeys/options", {}).get_json()["publicKey"]
+    )
+    with another.app_context():
+        getattr(another.extensions["chatbotkit_auth"], end)(id)
+    assert signed_in_as(registered) == ADA  # this worker has not looked yet
+    added = post(registered, "/auth/account/passkeys", {"credential": answer})
+    assert error(added) == (403, "not_fresh")
+    assert error(post(registered, f"/auth/account/passkeys/{passkey['id']}/remove", {})) == (403, "not_fresh")
+    assert [each.id for each in auth.store.list_passkeys(id)] == [passkey["id"]]
+
+
 # Outages, refusals, accounts that are gone
 
 
