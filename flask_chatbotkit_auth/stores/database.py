@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from ..exceptions import ConfigurationError, StoreError
 from ..measure import measured
 from . import schema
-from .engines import bad_option, check_engine, check_url, make_engines
+from .engines import bad_option, check_engine, check_url, make_engines, unhurried
 from .sql_errors import is_conflict, is_read_only, made_by_another, no_table, store_error, too_many_connections
 from .transactions import Shared, Transaction
 
@@ -198,7 +198,7 @@ class Database:
         engine = self._engines()[1]
         for tries_left in range(_TRIES - 1, -1, -1):
             try:
-                with engine.begin() as connection:
+                with engine.begin() as connection, unhurried(connection):
                     schema.make(connection, self.metadata)
                 self._ready = True
                 return

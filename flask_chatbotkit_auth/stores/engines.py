@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +111,7 @@ def make_engines(url: URL, pool: int) -> tuple[Engine, Engine]:
         engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", **options)
         event.listen(engine, "handle_error", _disconnect)
         transactional = engine.execution_options(isolation_level="READ COMMITTED")
-        if "options" not in url.query:
-            _bound_waiting(engine, transactional)
+        _bound_waiting(engine, transactional, locks="options" not in url.query)
         return engine, transactional
     # Each step is one conditional write. The gap locks of the stricter default would only cause deadlocks. Each transaction
     # ends before its connection returns to the pool, so a ROLLBACK there would waste a round trip.
@@ -215,24 +216,26 @@ def _begin_sqlite(connection: Connection) -> None:
 _REFUSALS = ("unsupported startup parameter", "command-line options")
 
 
-def _bound_waiting(engine: Engine, transactional: Engine) -> None:
-    """Have PostgreSQL wait for a lock for :data:`BUSY_TIMEOUT` seconds. By default, it waits for ever.
+def _bound_waiting(engine: Engine, transactional: Engine, *, locks: bool) -> None:
+    """Wait for an answer of PostgreSQL for a limited time, and have it wait for a lock for :data:`BUSY_TIMEOUT` seconds.
 
-    The setting is sent when the connection is opened. A pooler refuses that, since many clients share its connections.
-    Behind it, each transaction sets the setting for itself only.
+    The setting for locks is sent when the connection is opened. A pooler refuses that, since many clients share its
+    connections. Behind it, each transaction sets the setting for itself only.
+
+    :param locks: whether the URL leaves the setting for locks to us.
     """
     pooled: list[bool] = []
     setting = f"lock_timeout={1000 * BUSY_TIMEOUT}"
 
     def connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:
-        if not pooled:
+        if locks and not pooled:
             try:
-                return dialect.connect(*arguments, **options, options=f"-c {setting}")
+                return _connect_to_postgresql(dialect, arguments, {**options, "options": f"-c {setting}"})
             except dialect.dbapi.OperationalError as error:
                 if not any(text in str(error) for text in _REFUSALS):
                     raise
                 pooled.append(True)
-        return dialect.connect(*arguments, **options)
+        return _connect_to_postgresql(dialect, arguments, options)
 
     def begin(connection: Connection) -> None:
         if pooled:
@@ -240,3 +243,28 @@ def _bound_waiting(engine: Engine, transactional: Engine) -> None:
 
     event.listen(engine, "do_connect", connect)
     event.listen(transactional, "begin", begin)
+
+
+def _connect_to_postgresql(dialect: Any, arguments: Any, options: Any) -> Any:
+    connection = dialect.connect(*arguments, **options)
+    if dialect.driver == "psycopg":
+        from .psycopg_wait import BoundedWait  # imported only if it is used
+
+        connection.wait = BoundedWait(connection, _SILENCE)
+    return connection
+
+
+@contextmanager
+def unhurried(connection: Connection) -> Iterator[None]:
+    """Let PostgreSQL take longer than an answer may take, as for an index over millions of rows."""
+    driver: Any = connection.connection.driver_connection
+    wait: Any = getattr(driver, "wait", None)
+    seconds = getattr(wait, "seconds", None)
+    if seconds is None:
+        yield
+        return
+    wait.seconds = None
+    try:
+        yield
+    finally:
+        wait.seconds = seconds

@@ -100,6 +100,9 @@ _TEXTS = (
     ("server login has been failing", "08P01"),
 )
 
+_SILENT = ("has not answered in time", "timeout expired", "(timed out)")
+"""What the drivers say of a server that takes a connection or a statement, and keeps quiet."""
+
 
 def is_conflict(error: DBAPIError) -> bool:
     """Return whether a transaction failed because of another one, and can run again."""
@@ -187,6 +190,11 @@ def _cure(error: SQLAlchemyError) -> str:
         for codes, cure in _CURES:
             if found in codes:
                 return cure
+        if any(text in str(error.orig) for text in _SILENT):
+            return (
+                "the server does not answer in time; look whether it, or the database behind a pooler, is frozen, overloaded "
+                "or away"
+            )
         if "certificate" in str(error.orig).lower():
             return (
                 "the server's certificate is not trusted; name the authority in CHATBOTKIT_AUTH_STORE_URL (sslrootcert=… for "

@@ -14,6 +14,7 @@ from ..user import User
 from . import tables
 from .base import Store
 from .database import Database
+from .engines import unhurried
 from .records import SessionRecord, snapshot_of
 
 if TYPE_CHECKING:
@@ -140,7 +141,11 @@ class SQLSessions(Store):
         return ids
 
     def end_all_sessions(self) -> int:
-        return self.database.change(sa.delete(self._sessions))
+        def work(connection: Connection) -> int:
+            with unhurried(connection):  # millions of rows may take longer than a page may wait
+                return connection.execute(sa.delete(self._sessions)).rowcount
+
+        return self.database.run(work, single=True)
 
     def _insert_session(self, connection: Connection, session: SessionRecord, event: Event | None) -> None:
         """Add a session, and its event if there is one, in a transaction."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -22,7 +24,7 @@ from sqlalchemy import event
 
 from flask_chatbotkit_auth import User
 from flask_chatbotkit_auth.exceptions import StoreError
-from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, State, Store, engines, redis_connect
+from flask_chatbotkit_auth.stores import Challenge, Outcome, SessionRecord, State, Store, engines, redis_connect, schema
 from flask_chatbotkit_auth.stores.redis import RedisStore
 from flask_chatbotkit_auth.stores.sqlalchemy import SQLAlchemyStore
 from tests.support.kinds import SERVERS
@@ -167,9 +169,29 @@ class PostgreSQL:
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "stop", "--wait", "-m", mode)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop every process of it, so that only the kernel answers; let them go on after twenty seconds at the latest."""
+        main = (self._folder / "data" / "postmaster.pid").read_text().split()[0]
+        found = subprocess.run(["pgrep", "-P", main], capture_output=True, text=True, check=True).stdout
+        processes = [int(each) for each in (main, *found.split())]
+        thaw = threading.Timer(20, _signal_all, (processes, signal.SIGCONT))
+        thaw.start()
+        _signal_all(processes, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal_all(processes, signal.SIGCONT)
+            thaw.cancel()
+
     def _run(self, program: str, *arguments: str) -> None:
         command = [*self._as, str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder)
+
+
+def _signal_all(processes: list[int], what: signal.Signals) -> None:
+    for each in processes:
+        os.kill(each, what)
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +229,38 @@ def test_postgresql_restarts_between_request_and_verify(postgresql: PostgreSQL, 
     postgresql.start()
     assert verify(store, mode) is Outcome.ACCEPTED
     assert finish(store, mode)
+    store.close()
+
+
+def test_a_postgresql_that_does_not_answer_is_given_up(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_SILENCE", 0.3)
+    monkeypatch.setitem(engines._CONNECT_ARGS["psycopg"], "connect_timeout", 1)
+    store = SQLAlchemyStore(postgresql.url)
+    begin(store, "frozen")
+    steps: list[Callable[[], object]] = [
+        lambda: verify(store, "frozen"),  # on the connection that it has
+        lambda: begin(store, "another"),  # on a new one
+        store.ping,
+    ]
+    with postgresql.frozen():
+        for step in steps:
+            with pytest.raises(StoreError, match="the server does not answer in time"):
+                step()
+    assert state(store, "frozen") == (State.OPEN, 0)
+    assert verify(store, "frozen") is Outcome.ACCEPTED
+    assert finish(store, "frozen")
+    store.close()
+
+
+def test_a_statement_is_given_up_without_an_answer_and_the_tables_are_made_however_long_it_takes(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_SILENCE", 0.3)
+    monkeypatch.setattr(schema, "make", lambda connection, _: connection.exec_driver_sql("SELECT pg_sleep(1)"))
+    store = SQLAlchemyStore(postgresql_url)
+    store.setup()
+    with pytest.raises(StoreError, match="does not answer in time"):
+        store.database.run(lambda connection: connection.exec_driver_sql("SELECT pg_sleep(1)"))
     store.close()
 
 
