@@ -49,7 +49,7 @@ def _bounded(gen: PQGen[Result], connection: psycopg.Connection[Any], seconds: f
                 state = gen.send(ready)
             elif time.monotonic() >= end:
                 connection.close()
-                raise Silence("the server has not answered in time")
+                raise Silence("no answer")
     except StopIteration as done:
         result: Result = done.value
         return result

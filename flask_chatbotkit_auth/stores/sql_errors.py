@@ -100,7 +100,7 @@ _TEXTS = (
     ("server login has been failing", "08P01"),
 )
 
-_SILENT = ("has not answered in time", "timeout expired", "(timed out)")
+_SILENT = ("no answer", "timeout expired", "(timed out)")
 """What the drivers say of a server that takes a connection or a statement, and keeps quiet."""
 
 
