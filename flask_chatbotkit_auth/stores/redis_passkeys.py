@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import to_milliseconds
 from .passkeys import Added, Passkey, PasskeyStore, Used
-from .records import SessionRecord, spent_key
+from .records import KEPT, SessionRecord, spent_key
 from .redis_values import fields, flat, text
 
 if TYPE_CHECKING:
@@ -93,5 +93,5 @@ class RedisPasskeys(PasskeyStore):
 
 
 def _spent(now: datetime, until: datetime) -> list[int]:
-    times = to_milliseconds(now), to_milliseconds(until)
-    return [*times, max(1, times[1] - times[0])]
+    # The clock that `until` comes from may be slow, and Redis must not forget the nonce before that clock says so.
+    return [to_milliseconds(now), to_milliseconds(until), to_milliseconds(until + KEPT) - to_milliseconds(now)]

@@ -112,6 +112,14 @@ def test_one_assertion_is_one_session(store: Store, passkeys: PasskeyStore) -> N
     assert passkeys.get_passkey(PASSKEY.id) == replace(PASSKEY, sign_count=4, backed_up=True, used_at=NOW)
 
 
+def test_a_nonce_stays_spent_for_a_worker_whose_clock_is_slow(store: Store, passkeys: PasskeyStore) -> None:
+    add(passkeys)
+    # The clock of the first worker says that the challenge lasts a millisecond more.
+    assert use(passkeys, "n", 4, session("a"), now=later(599.999)) is Used.ACCEPTED
+    answers = {use(passkeys, "n", 5 + number, session(f"s{number}")) for number in range(200)}
+    assert answers == {Used.REPLAYED}
+
+
 def test_the_counter_of_a_device_bound_passkey_must_go_up(store: Store, passkeys: PasskeyStore) -> None:
     add(passkeys)
     assert use(passkeys, "1", 3, session("a")) is Used.CLONED
