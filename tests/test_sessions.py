@@ -563,3 +563,31 @@ def test_an_account_that_is_gone_upstream_is_told_once(
     with user_deleted.connected_to(hear, app):
         assert [is_in(client) for client in clients] == [False, False]
     assert heard == [(user_id, ADA)]
+
+
+def test_a_suspension_counts_although_the_clock_of_another_worker_is_fast(
+    worker: Worker, clock: Clock, chatbotkit_sandbox: Sandbox, sign_in: SignIn
+) -> None:
+    fast, other = worker(), worker()
+    client = fast.test_client()
+    clock.advance(60)
+    user_id = sign_in(client, ADA).get_json()["user"]["id"]
+    clock.advance(-50)  # the other worker's clock, ten seconds later
+    with other.app_context():
+        auth_of(other).suspend(user_id)
+    clock.advance(60)
+    assert not is_in(client)
+    with other.app_context():
+        auth_of(other).resume(user_id)
+    clock.advance(60)
+    assert is_in(client)
+    # A suspension that somebody else lifts, by the API, is over at the next refresh.
+    with other.app_context():
+        auth_of(other).suspend(user_id)
+    clock.advance(60)
+    assert not is_in(client)
+    del chatbotkit_sandbox.users[user_id]["meta"]["suspendedAt"]
+    clock.advance(900)
+    assert is_in(client)
+    clock.advance(60)
+    assert is_in(client)

@@ -355,6 +355,10 @@ class SessionRegistry:
         """Return the row with the newest snapshot in this worker, fetched from the API if that is due."""
         record = cached.record
         known = self._directory.known(record.user.id)
+        if known is not None and known.user.is_active and not record.user.is_active:
+            # Another worker has suspended the person. This counts, although the snapshot here may have the later time.
+            self._directory.forget(record.user.id)
+            known = None
         since = record.refreshed_at if known is None else max(record.refreshed_at, known.refreshed_at)
         age = now - since
         try:
