@@ -77,6 +77,7 @@ class Administration:
         known = user if isinstance(user, User) else self._registry.last_known(id)
         self._adapter.delete(id)
         try:
+            self._registry.stop_sign_ins(id, known.email if known is not None else "")
             return self._registry.end_all(id, reason="deleted")
         finally:
             emit(user_deleted, running_app(), user_id=id, user=known, reason="deleted")

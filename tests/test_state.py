@@ -136,6 +136,26 @@ def test_who_is_suspended_in_the_middle_of_a_sign_in_stays_out(
     sign_in(client, ADA)
 
 
+def test_whose_account_is_deleted_in_the_middle_of_a_sign_in_gets_no_session(
+    make_app: MakeApp, sign_in: SignIn, chatbotkit_outbox: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    id = signed_in_user(app.test_client(), sign_in)
+    state = app.extensions["chatbotkit_auth"]
+    complete = state.store.complete
+
+    def delete_first(*args: Any, **named: Any) -> Any:
+        state.admin.delete(id)
+        return complete(*args, **named)
+
+    client = app.test_client()
+    with monkeypatch.context() as patch:
+        patch.setattr(state.store, "complete", delete_first)
+        ask(client, ADA)
+        assert verify(client, read_code(chatbotkit_outbox[-1])).status_code == 400
+    assert client.get("/auth/session").get_json()["user"] is None
+
+
 def test_a_switch_that_is_off_says_which(make_app: MakeApp, sign_in: SignIn, chatbotkit_sandbox: Sandbox) -> None:
     app = make_app(CHATBOTKIT_AUTH_AUTO_UPDATE=False)
     client = app.test_client()

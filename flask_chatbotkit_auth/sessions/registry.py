@@ -308,15 +308,22 @@ class SessionRegistry:
         """
         now = self._clock()
         if not user.is_active:
-            # Before the sessions: a sign-in that has fetched the user earlier has a session by now, or gets none.
-            if user.email:
-                self._store.end_challenges(user.email, now=now)
-            if isinstance(self._store, PasskeyStore):
-                self._store.mark_passkeys(user.id, gone_at=now)
+            self.stop_sign_ins(user.id, user.email)
         self._end_moved(user)
         self._store.save_user(user, now=now)
         self._directory.learn(user, now)
         self._cache.save(user, now)
+
+    def stop_sign_ins(self, user_id: str, email: str) -> None:
+        """End the pending codes of an address, and let no passkey sign the user in that was checked before.
+
+        Call this before the sessions end: a sign-in that has fetched the user earlier has a session by then, or gets none.
+        """
+        now = self._clock()
+        if email:
+            self._store.end_challenges(email, now=now)
+        if isinstance(self._store, PasskeyStore):
+            self._store.mark_passkeys(user_id, gone_at=now)
 
     # Steps of loading
 
