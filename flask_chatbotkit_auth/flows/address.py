@@ -147,6 +147,9 @@ def _move(record: SessionRecord, identifier: str) -> tuple[str, SessionRecord]:
     auth.approve(identifier, replace(user, email=identifier))
     updated = auth.adapter.update(user.id, email=identifier, email_verified=auth.clock())
     try:
+        if user.email != identifier:
+            # Before the sessions: a sign-in by the old address that is under way has a session by now, or gets none.
+            auth.store.end_challenges(user.email, now=auth.clock())
         return auth.registry.move(updated, identifier, client=record.client, name=record.name)
     finally:
         # The owner of the old mailbox must hear of it, whatever fails after the change.

@@ -451,6 +451,27 @@ def test_the_application_may_refuse_an_address(partner: Flask, sign_in: SignIn, 
     assert change(client, chatbotkit_outbox, "grace@example.com").status_code == 200
 
 
+def test_a_sign_in_by_the_old_address_that_is_under_way_gets_no_session(
+    partner: Flask, sign_in: SignIn, chatbotkit_outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, eve = partner.test_client(), partner.test_client()
+    sign_in(ada, ADA)
+    store = partner.extensions["chatbotkit_auth"].store
+    complete = store.complete
+
+    def change_first(*args: Any, **named: Any) -> Any:
+        assert change(ada, chatbotkit_outbox).status_code == 200
+        return complete(*args, **named)
+
+    post(eve, "/auth/sign-in", {"email": ADA})
+    code = read_code(chatbotkit_outbox[-1])
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "complete", change_first)
+        assert error(post(eve, "/auth/verify", {"code": code})) == (400, "no_challenge")
+    assert user(eve) is None
+    assert user(ada)["email"] == NEW
+
+
 def test_a_hook_is_told_at_the_old_address(partner: Flask, sign_in: SignIn, chatbotkit_outbox: Outbox) -> None:
     auth: ChatBotKitAuth = partner.extensions["test_auth"]
     told: list[Any] = []
