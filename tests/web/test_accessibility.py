@@ -56,6 +56,21 @@ CUT_OFF = """() => {
   return wide;
 }"""
 
+# The words that go on in the next line. An address, a name or a number has no other place to break at.
+BROKEN = """() => {
+  const broken = [], walker = document.createTreeWalker(document.querySelector(".auth-page") ?? document.head, NodeFilter.SHOW_TEXT);
+  for (let text; text = walker.nextNode();) {
+    if (text.parentElement.closest("bdi, [translate=no]")) continue;
+    for (const word of text.textContent.matchAll(/[^\\s-]+/g)) {
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(each => each.top)).size > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+}"""
+
 EDGES = {".auth-button": 1, '.auth-input[aria-invalid="true"]': 2}
 EDGE = "each => parseFloat(getComputedStyle(each).borderBlockEndWidth)"
 
@@ -132,6 +147,15 @@ def test_nothing_moves_is_cut_off_or_lives_by_its_colour(browser: Browser, site:
             for found in page.locator(selector).all():
                 assert found.evaluate(EDGE) >= edge, f"{name}: {selector} has no edge"
         page.emulate_media(forced_colors="none")
+
+
+def test_letters_of_twice_the_size_break_no_word_on_a_phone(browser: Browser, site: tuple[Flask, str]) -> None:
+    for name, page in visited(browser, site, viewport=PHONE, reduced_motion="reduce"):
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        assert page.evaluate(BROKEN) == [], name
+        if page.locator(".auth-page").count():
+            # A field scrolls.
+            assert [each for each in page.evaluate(CUT_OFF) if not each.startswith("<input")] == [], name
 
 
 @pytest.mark.parametrize("path", ["/", "/auth/sign-in"])

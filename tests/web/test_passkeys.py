@@ -151,6 +151,23 @@ def test_a_passkey_that_was_removed_is_told_to_the_device(site: Site, context: B
     assert left == []
 
 
+def test_on_a_small_phone_a_new_name_has_room(site: Site, context: BrowserContext) -> None:
+    page = context.new_page()
+    device(page)
+    sign_in_by_code(page, site)
+    page.get_by_role("button", name="Create a passkey").click()
+    page.wait_for_url(DASHBOARD)
+    page.goto("/auth/account")
+    page.set_viewport_size({"width": 320, "height": 568})
+    section = page.get_by_role("region", name="Passkeys")
+    section.get_by_text("Rename", exact=True).click()
+    field, row = section.locator("[name=name]").bounding_box(), section.get_by_role("listitem").bounding_box()
+    assert field
+    assert row
+    assert field["width"] > row["width"] * 0.8
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_passkey_that_is_not_known_any_more_says_so(site: Site, context: BrowserContext) -> None:
     page = context.new_page()
     device(page)
