@@ -151,6 +151,20 @@ def test_without_a_script_a_person_signs_in_and_out(engine: Engine, site: Site) 
     engine.at("/auth/sign-in")
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_a_page_is_shown_when_it_is_whole(engine: Engine, site: Site, scripts: bool) -> None:
+    if not scripts:
+        site.app.after_request(without_scripts)
+    ask(engine, site)
+    for path in ("/auth/verify", "/auth/sign-in", "/"):
+        engine.open(site.origin + path)
+        # What the page says to wait for is there, and browsers that do not know how to wait show it all the same.
+        waits = "[...document.querySelectorAll('link[rel=expect]')].map(each => each.getAttribute('href')).join()"
+        assert engine.run(waits) == "#auth-end"
+        assert engine.run("document.querySelectorAll('#auth-end').length") == 1
+        engine.wait("performance.getEntriesByName('first-contentful-paint').length === 1")
+
+
 def without_scripts(response: Response) -> Response:
     # The page's own do not run. The driver's do, which could press no button otherwise.
     response.headers["Content-Security-Policy"] = "script-src 'none'"
