@@ -58,7 +58,8 @@ CUT_OFF = """() => {
 
 # The words that go on in the next line. An address, a name or a number has no other place to break at.
 BROKEN = """() => {
-  const broken = [], walker = document.createTreeWalker(document.querySelector(".auth-page") ?? document.head, NodeFilter.SHOW_TEXT);
+  const broken = [], page = document.querySelector(".auth-page") ?? document.head;
+  const walker = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
   for (let text; text = walker.nextNode();) {
     if (text.parentElement.closest("bdi, [translate=no]")) continue;
     for (const word of text.textContent.matchAll(/[^\\s-]+/g)) {

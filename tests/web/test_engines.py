@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from flask import Flask, Response, request
+from flask_babel import Babel
 
 from example_app import create_app
 from tests.support.certificates import self_signed
-from tests.support.engines import Engine, chromium, firefox, webkit
+from tests.support.engines import Engine, Firefox, chromium, firefox, webkit
 from tests.support.screenshots import demo_of, newest_code
 from tests.support.serving import served
 from tests.support.steps import wrong
@@ -22,6 +24,17 @@ HTTPS = {
     "SESSION_COOKIE_SECURE": True,
     "REMEMBER_COOKIE_NAME": "__Host-remember",
 }
+# Where the lines of a word end, and where its syllables do.
+BREAKS = """(() => {
+  const text = document.querySelector(".auth-lead").firstChild, range = document.createRange(), tops = [];
+  for (let at = 0; at < text.length; at++) {
+    range.setStart(text, at);
+    range.setEnd(text, at + 1);
+    tops.push(range.getBoundingClientRect().top);
+  }
+  return JSON.stringify(tops.map((top, at) => at && top > tops[at - 1] ? at : 0).filter(Boolean));
+})()"""
+SYLLABLES = {2, 5, 10, 16, 22, 24, 28}
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning", "ignore::DeprecationWarning"
 )
@@ -163,6 +176,22 @@ def test_a_page_is_shown_when_it_is_whole(engine: Engine, site: Site, scripts: b
         assert engine.run(waits) == "#auth-end"
         assert engine.run("document.querySelectorAll('#auth-end').length") == 1
         engine.wait("performance.getEntriesByName('first-contentful-paint').length === 1")
+
+
+def test_a_long_word_is_hyphenated_and_an_address_is_not(engine: Engine, site: Site) -> None:
+    Babel(site.app, locale_selector=lambda: "de")
+    ask(engine, site)
+    assert engine.run("document.documentElement.lang") == "de"
+    style = "(selector => { const all = getComputedStyle(document.querySelector(selector)); return all.hyphens; })"
+    assert engine.run(f"{style}('.auth-lead')") == engine.run(f"{style}('.auth-button')") == "auto"
+    assert {engine.run(f"{style}('{each}')") for each in (".auth-address bdi", ".auth-name", "#code")} == {"manual"}
+    if isinstance(engine, Firefox):  # which comes with the syllables of German; others load or lack them
+        word = "Donaudampfschifffahrtsgesellschaft"
+        engine.run(f"void (document.querySelector('.auth-lead').textContent = '{word}')")
+        engine.run("void (document.querySelector('.auth-lead').style.width = '9rem')")
+        breaks = set(json.loads(engine.run(BREAKS)))
+        assert breaks
+        assert breaks <= SYLLABLES
 
 
 def without_scripts(response: Response) -> Response:

@@ -138,7 +138,7 @@ def test_the_site_has_a_name_that_people_can_read(
     app = make_app(SERVER_NAME=server_name)
     app.name = name
     page = app.test_client().get("/auth/sign-in", base_url=f"http://{server_name or 'localhost'}").text
-    assert f'<h1 class="auth-title">Sign in to {shown}</h1>' in page
+    assert f'<h1 class="auth-title">Sign in to <bdi translate="no">{shown}</bdi></h1>' in page
 
 
 def test_a_box_to_stay_signed_in_is_there_where_it_is_wanted(make_app: MakeApp) -> None:
