@@ -22,7 +22,7 @@ def open_store(url: str | URL, *, pool: int = 5) -> Store:
     scheme = url.partition(":")[0] if isinstance(url, str) else ""
     if scheme == "memory":
         return MemoryStore()
-    if isinstance(url, str) and scheme in ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster"):
+    if isinstance(url, str) and (scheme == "unix" or any(name in scheme for name in ("redis", "valkey", "sentinel"))):
         from .redis import RedisStore
 
         return RedisStore(url)

@@ -59,7 +59,7 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
                 'The driver of redis:// is not installed. Install it with: pip install "flask-chatbotkit-auth[redis]"'
             ) from None
         # If a cluster cannot be reached, the driver also raises other errors than `RedisError`.
-        self._errors = (redis.RedisError, OSError)
+        self._errors = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
         self._own = isinstance(bind, str)
         self._client: Any = None
         in_cluster = isinstance(bind, redis.RedisCluster)
@@ -75,9 +75,15 @@ class RedisStore(RedisPasskeys, RedisEvents, Store):
 
     @property
     def client(self) -> Any:
-        """The client. It is created at the first use."""
+        """The client. It is created at the first use.
+
+        :raises StoreError: a cluster cannot be reached.
+        """
         if self._client is None:
-            client = self._connect()
+            try:
+                client = self._connect()
+            except self._errors as error:
+                raise store_error(error) from error
             scripts = {**SCRIPTS, **PASSKEY_SCRIPTS, **LIMIT_SCRIPTS}
             self._scripts = {name: client.register_script(script) for name, script in scripts.items()}
             self._client = client

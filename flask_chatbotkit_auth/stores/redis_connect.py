@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -33,6 +34,19 @@ _CURES = (
         ),
         "this is a node of a Redis Cluster, or the cluster is not whole; write redis+cluster://host:port,… in "
         "CHATBOTKIT_AUTH_STORE_URL, and look at CLUSTER INFO",
+    ),
+    (
+        ("Cluster mode is not enabled",),
+        "this Redis is not in a cluster; begin CHATBOTKIT_AUTH_STORE_URL with redis:// or rediss://",
+    ),
+    (
+        ("DB index is out of range",),
+        "this Redis has no database of that number; correct it at the end of CHATBOTKIT_AUTH_STORE_URL",
+    ),
+    (
+        ("unknown command",),
+        "this is no server that can keep data, such as a Sentinel, or it is no Sentinel, though CHATBOTKIT_AUTH_STORE_URL "
+        "begins with redis+sentinel://",
     ),
     (
         ("NOPERM", "NoPermissionError", "no permissions", "has no permission"),
@@ -87,20 +101,29 @@ def connector(url: str) -> Callable[[], Any]:
             return _cluster(url)
         if scheme == "redis+sentinel":
             return _sentinel(url)
+        if scheme != "unix":
+            int(urlsplit(url).path.strip("/") or 0)  # the driver takes database 0 in place of what is no number
         client = redis.Redis.from_url(url, **_options())
-        # Not opened: only to find options that the driver does not know.
-        client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
-    except TypeError:
+        _check_options(client)
+    except (TypeError, redis.RedisError):
         raise ConfigurationError(
-            "CHATBOTKIT_AUTH_STORE_URL has an option after the ? that the driver of Redis does not know. Correct it, or "
-            "remove it."
+            "CHATBOTKIT_AUTH_STORE_URL has an option after the ? that the driver of Redis does not know, or that has a wrong "
+            "value. Correct it, or remove it."
         ) from None
     except ValueError:
         raise ConfigurationError(
             "CHATBOTKIT_AUTH_STORE_URL is not a URL of Redis. Give one such as redis://:password@host:6379/0, "
-            "redis+sentinel://host:26379,host:26379/mymaster or redis+cluster://host:6379,host:6379."
+            "redis+sentinel://host:26379,host:26379/mymaster or redis+cluster://host:6379,host:6379. With TLS write "
+            "rediss://… in place of redis://…, and add ?ssl=true to the others."
         ) from None
     return lambda: client
+
+
+def _check_options(client: Any) -> None:
+    """Raise a ``TypeError`` or a ``RedisError`` if the driver does not take an option. Nothing is connected."""
+    connection = client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+    if not hasattr(connection.retry, "call_with_retry"):
+        raise TypeError("retry is an object, which no URL can give")
 
 
 def _options() -> dict[str, Any]:
@@ -119,9 +142,13 @@ def _options() -> dict[str, Any]:
 
 
 def _cluster(url: str) -> Callable[[], Any]:
+    from redis import Redis
     from redis.cluster import ClusterNode, RedisCluster
 
     hosts, _, options = _parts(url, 6379)
+    # The driver ignores an option that neither a cluster nor a connection has.
+    own = signature(RedisCluster).parameters
+    _check_options(Redis(**{**_options(), **{key: value for key, value in options.items() if key not in own}}))
     nodes = [ClusterNode(host, port) for host, port in hosts]  # type: ignore[no-untyped-call]
     # A node that answers MOVED or ASK has not run the command. So following it does not run a command twice.
     return lambda: RedisCluster(startup_nodes=nodes, **{**_options(), **options})
@@ -140,6 +167,7 @@ def _sentinel(url: str) -> Callable[[], Any]:
     timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
     sentinel: Any = Sentinel(hosts, sentinel_kwargs={**timeouts, **sentinel_options})  # type: ignore[no-untyped-call]
     client = sentinel.master_for(name, db=int(database or 0), **{**_options(), **options})
+    _check_options(client)
     return lambda: client
 
 
