@@ -756,6 +756,18 @@ def test_the_account_page_is_short_and_for_people(site: Site, visit: Visit, look
     assert bottom <= height
 
 
+def test_the_links_of_an_administrator_fill_their_lines_evenly(site: Site, visit: Visit) -> None:
+    page = visit()
+    sign_in(site, page)
+    links = page.get_by_role("navigation").locator("a, button")
+    expect(links).to_have_count(6)
+    for width, lines in ((320, [3, 3]), (390, [3, 3]), (568, [6]), (1280, [6])):
+        page.set_viewport_size({"width": width, "height": 568})
+        tops = links.evaluate_all("all => all.map(each => each.getBoundingClientRect().top)")
+        assert [tops.count(top) for top in sorted(set(tops))] == lines, width
+        fits(page)
+
+
 @pytest.mark.parametrize("look", ["phone, dark", "desktop, light"])
 def test_an_account_is_deleted_for_good(site: Site, visit: Visit, look: str) -> None:
     page = visit(**LOOKS[look])
