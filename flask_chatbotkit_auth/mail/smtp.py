@@ -35,6 +35,8 @@ _PLAIN = re.compile(r"[\w!#$%&'*+/=?^`{|}~.-]+@[\w.-]+", re.ASCII)
 
 _EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL
 
+_TOO_LARGE = 552  # of RFC 1870, which some servers answer as soon as they hear the sender
+
 FAREWELL = 1
 """Seconds for the answer to QUIT, after the server has accepted the mail."""
 
@@ -216,7 +218,10 @@ def _why(error: Exception, late: bool) -> str:
     """Return the cause and the cure. The server's own text is not quoted, since it may contain the address."""
     server = f"the mail server {settings().server}"
     if late or isinstance(error, TimeoutError):
-        return f"{server} did not answer in time ({TIMEOUT} seconds); check MAIL_SERVER and MAIL_PORT"
+        return (
+            f"{server} did not answer in time ({TIMEOUT} seconds); check MAIL_SERVER and MAIL_PORT, and MAIL_USE_SSL, which "
+            "port 465 needs"
+        )
     if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code == _EXPIRED:
         return f"the certificate of {server} has expired; have it renewed, or set this machine's clock"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -228,17 +233,34 @@ def _why(error: Exception, late: bool) -> str:
         return f"{server} does not speak TLS on this port; check MAIL_PORT, MAIL_USE_TLS (587) and MAIL_USE_SSL (465)"
     if isinstance(error, socket.gaierror | UnicodeError):
         return f"{server} has no address; check MAIL_SERVER"
+    code = _code(error)
+    if code == -1:
+        return f"{server} does not speak SMTP on this port; check MAIL_SERVER and MAIL_PORT"
+    if 400 <= code < 500:
+        return (
+            f"{server} does not take the mail now ({code}), and may in a moment; the log of this MAIL_SERVER says why"
+        )
+    if code == 530:
+        return f"{server} wants a login or TLS first (530); check MAIL_USERNAME, MAIL_PASSWORD and MAIL_USE_TLS"
     if isinstance(error, smtplib.SMTPAuthenticationError):
-        return f"{server} refused the login ({error.smtp_code}); check MAIL_USERNAME and MAIL_PASSWORD"
+        return f"{server} refused the login ({code}); check MAIL_USERNAME and MAIL_PASSWORD"
     if isinstance(error, smtplib.SMTPNotSupportedError):
         return f"{server} does not offer what is asked for (STARTTLS or a login); check MAIL_USE_TLS and MAIL_USERNAME"
-    if isinstance(error, smtplib.SMTPSenderRefused):
-        return f"{server} refused the sender ({error.smtp_code}); check CHATBOTKIT_AUTH_MAIL_SENDER"
+    if isinstance(error, smtplib.SMTPSenderRefused) and code != _TOO_LARGE:
+        return f"{server} refused the sender ({code}); check CHATBOTKIT_AUTH_MAIL_SENDER"
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        code = next(iter(error.recipients.values()), (0, b""))[0]
         return f"{server} refused the recipient ({code}); check that this MAIL_SERVER relays mail for your application"
     if isinstance(error, smtplib.SMTPResponseException):
-        return f"{server} did not take the mail ({error.smtp_code}); the log of this MAIL_SERVER says why"
+        return f"{server} did not take the mail ({code}); the log of this MAIL_SERVER says why"
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        return f"{server} closed the connection before it took the mail; its log says why, or check MAIL_SERVER and MAIL_PORT"
     if isinstance(error, ValueError):
         return BAD_SENDER
     return f"{server} cannot be reached ({type(error).__name__}); check MAIL_SERVER and MAIL_PORT"
+
+
+def _code(error: Exception) -> int:
+    """Return the code of the server's answer: -1 if the answer has none, 0 if there is no answer."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return int(next(iter(error.recipients.values()), (0, b""))[0])
+    return error.smtp_code if isinstance(error, smtplib.SMTPResponseException) else 0

@@ -180,6 +180,14 @@ def _unset_mail(stage: Stage) -> tuple[Flask, str]:
     return app, submit(app.test_client(), "sign-in", email=ADA)
 
 
+@situation("The mail server does not take the mail now: greylisting, or it is busy (450, 451, 421)")
+def _greylisted(stage: Stage) -> tuple[Flask, str]:
+    server = MailServer()
+    server.refusal = "450 4.2.0 Greylisted, try again later"
+    app = stage.make_app(**stage.stack.enter_context(serving(server)), MAIL_DEFAULT_SENDER="a@b.example")
+    return app, submit(app.test_client(), "sign-in", email=ADA)
+
+
 @situation("The certificate of the mail server is for another name, or is not trusted")
 def _other_certificate(stage: Stage) -> tuple[Flask, str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

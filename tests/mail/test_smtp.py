@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.smtp import AuthResult, LoginPassword
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from flask import Flask
 from werkzeug.test import TestResponse
 
@@ -179,6 +179,94 @@ def test_a_setting_that_cannot_be_right_is_a_sentence_and_never_a_traceback(
     errors = [record for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 1, "one line, though it failed twice"
     assert errors[0].exc_info is None
+
+
+class Grudging(MailServer):
+    """A mail server that gives one answer of a step that is not the usual one; ``None`` closes the connection."""
+
+    def __init__(self, step: str, answer: str | None) -> None:
+        super().__init__()
+        self.step = step
+        self.answer = answer
+
+    def _answer(self, server: SMTP, step: str) -> str | None:
+        if step != self.step:
+            return None
+        if self.answer is None:
+            assert server.transport is not None
+            server.transport.close()
+        return self.answer or "250 OK"
+
+    async def handle_MAIL(
+        self, server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        envelope.mail_from, envelope.mail_options = address, options
+        return self._answer(server, "MAIL") or "250 OK"
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        answer = self._answer(server, "RCPT")
+        return answer or await super().handle_RCPT(server, session, envelope, address, options)
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        return self._answer(server, "DATA") or await super().handle_DATA(server, session, envelope)
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "sentence"),
+    [
+        ("RCPT", "450 4.2.0 <ada@example.com>: Greylisted", "does not take the mail now (450), and may in a moment"),
+        ("MAIL", "451 4.3.0 Try again later", "does not take the mail now (451), and may in a moment"),
+        ("DATA", "421 4.7.0 Too many", "does not take the mail now (421), and may in a moment"),
+        ("MAIL", "553 5.7.1 Not your sender", "refused the sender (553); check CHATBOTKIT_AUTH_MAIL_SENDER"),
+        ("MAIL", "552 5.3.4 Too large", "did not take the mail (552)"),
+        ("DATA", "552 5.3.4 Too large for ada@example.com", "did not take the mail (552)"),
+        ("MAIL", "530 5.7.0 Authentication required", "wants a login or TLS first (530); check MAIL_USERNAME"),
+        ("RCPT", "550 5.7.1 <ada@example.com>: Relay denied", "refused the recipient (550)"),
+        ("RCPT", None, "closed the connection before it took the mail"),
+        ("DATA", None, "closed the connection before it took the mail"),
+    ],
+)
+def test_a_server_that_does_not_take_the_mail_is_told_in_one_line_and_another_try_needs_no_wait(
+    make_app: MakeApp, post: Post, caplog: pytest.LogCaptureFixture, step: str, answer: str | None, sentence: str
+) -> None:
+    server = Grudging(step, answer)
+    with serving(server) as config:
+        client = make_app(**config).test_client()
+        refused = post(client, "/auth/sign-in", ADA)
+        assert (refused.status_code, refused.get_json()["error"]["code"]) == (503, "mail_unavailable")
+        server.step = ""
+        assert post(client, "/auth/resend", {}).status_code == 200
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert sentence in line
+    assert "ada@" not in caplog.text
+    assert len(server.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("greeting", "sentence"),
+    [
+        (b"421 4.3.2 Too busy\r\n", "does not take the mail now (421)"),
+        (b"554 No SMTP service here\r\n", "did not take the mail (554)"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak SMTP on this port"),
+        (b"", "closed the connection before it took the mail"),
+    ],
+)
+def test_a_greeting_that_is_none_is_told(make_app: MakeApp, greeting: bytes, sentence: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            connection.sendall(greeting)
+            connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        app = make_app(MAIL_SERVER="127.0.0.1", MAIL_PORT=listening.getsockname()[1], MAIL_SUPPRESS_SEND=False)
+        state, text = _seen(app)
+        thread.join()
+    assert (state, sentence in text) == ("failure", True), text
 
 
 def _dribbling(seconds: float) -> tuple[socket.socket, threading.Thread]:
