@@ -768,6 +768,25 @@ def test_the_links_of_an_administrator_fill_their_lines_evenly(site: Site, visit
         fits(page)
 
 
+def test_the_full_stop_stays_with_the_address_before_it(site: Site, visit: Visit) -> None:
+    page = visit()
+    sign_in(site, page)
+    page.goto("/auth/account/email")
+    sentence = page.get_by_text("Your address is ada@example.com.")
+    expect(sentence).to_be_visible()
+    for width in range(320, 420, 4):
+        page.set_viewport_size({"width": width, "height": 568})
+        address, stop = sentence.evaluate(
+            """each => {
+              const strong = each.querySelector("strong"), range = document.createRange();
+              range.setStart(strong.nextSibling, 0);
+              range.setEnd(strong.nextSibling, 1);
+              return [strong, range].map(part => part.getBoundingClientRect().bottom);
+            }"""
+        )
+        assert abs(address - stop) < 10, width
+
+
 @pytest.mark.parametrize("look", ["phone, dark", "desktop, light"])
 def test_an_account_is_deleted_for_good(site: Site, visit: Visit, look: str) -> None:
     page = visit(**LOOKS[look])
