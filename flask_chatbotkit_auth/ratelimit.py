@@ -28,6 +28,9 @@ They are how often a verified challenge accepts a code again, by the id of the c
 their profile, by the id of the user.
 """
 
+TIMEOUT = 5.0
+"""Seconds to wait until a Redis accepts a connection, and until it answers."""
+
 SecretKeys = Callable[[], Sequence[str | bytes]]
 """Returns the application's secret key, and after it its fallbacks."""
 
@@ -190,6 +193,12 @@ def _parse(name: str, rate: str) -> list[RateLimitItem]:
         ) from None
 
 
+def _options(uri: str) -> dict[str, float]:
+    # With an older driver, a server that takes a command and does not answer holds the request for ever.
+    waits = uri.startswith(("redis", "valkey"))
+    return {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT} if waits else {}
+
+
 def _open(uri: str) -> Storage:
     from limits import errors
     from limits.storage import storage_from_string
@@ -197,7 +206,7 @@ def _open(uri: str) -> Storage:
     if uri.startswith("sqlalchemy+"):
         from .stores import limits as counting  # noqa: F401  # makes this kind of URI known to the library
     try:
-        return cast("Storage", storage_from_string(uri))
+        return cast("Storage", storage_from_string(uri, **_options(uri)))
     except (errors.ConfigurationError, ValueError) as error:
         raise ConfigurationError(
             "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI cannot be opened by the limits library. Give one of its URIs, such as "

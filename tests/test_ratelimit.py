@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import pytest
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
-from flask_chatbotkit_auth import ConfigurationError, RateLimited
+from flask_chatbotkit_auth import ConfigurationError, RateLimited, ratelimit
 from flask_chatbotkit_auth.exceptions import StoreError
 from flask_chatbotkit_auth.ratelimit import RateLimiter
 from flask_chatbotkit_auth.remote import client_address, client_networks
@@ -449,6 +450,14 @@ def test_a_prefix_in_redis(redis_url: str) -> None:
     assert storage.get_expiry("key") <= time.time() + 10
     assert storage.reset() == 1
     store.close()
+
+
+def test_a_redis_that_takes_a_command_and_keeps_quiet_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratelimit, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        limiter = RateLimiter({"verify:email": "5/minute"}, f"redis://127.0.0.1:{silent.getsockname()[1]}/0", keys)
+        with pytest.raises(StoreError, match=r"\(TimeoutError\): check that what CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI"):
+            limiter.hit("verify:email", "key")
 
 
 # Eight workers
