@@ -156,6 +156,7 @@ def account_delete(record: SessionRecord) -> AnyResponse:
         shown,
         email=record.user.email,
         code_sent=challenge is not None,
+        unsent=challenge is not None and challenge.sends == 0,
         resend_in=challenges.resend_in(challenge) if challenge else 0,
         resends_left=challenges.resends_left(challenge) if challenge else 0,
         proved=deletion.proved(record.user),

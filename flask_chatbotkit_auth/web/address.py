@@ -64,6 +64,7 @@ def show(record: SessionRecord) -> AnyResponse:
         new_email=shown.typed.get("email", "") if shown else "",
         sent_to=challenge and challenge.identifier,
         proved=challenge is not None and flow.proved(user),
+        unsent=challenge is not None and challenge.sends == 0,
         resend_in=challenges.resend_in(challenge) if challenge else 0,
         resends_left=challenges.resends_left(challenge) if challenge else 0,
         numeric=current_auth.provider.numeric,

@@ -228,6 +228,7 @@ def _verify_page(shown: Flash | None, challenge: Challenge) -> Response:
         ended=challenge.state is State.OPEN and challenges.attempts_left(challenge) == 0,
         numeric=provider.numeric,
         code_length=provider.length,
+        unsent=challenge.sends == 0,
         resend_in=challenges.resend_in(challenge),
         resends_left=challenges.resends_left(challenge),
         expired=expired,

@@ -22,7 +22,7 @@ from flask_chatbotkit_auth import MailError, current_auth
 from flask_chatbotkit_auth.mail import smtp
 from flask_chatbotkit_auth.mail.verification import VerificationRequest
 from flask_chatbotkit_auth.testing import Sandbox
-from tests.support.apps import MakeApp
+from tests.support.apps import Clock, MakeApp
 from tests.support.mail import MailServer, text_of
 from tests.support.steps import post
 
@@ -249,6 +249,25 @@ def test_html_says_what_to_do_when_the_mail_failed(make_app: MakeApp) -> None:
     assert answer.status_code == 503
     assert "then send a new code" in answer.text
     assert "/auth/resend" in answer.text
+
+
+def test_a_page_says_that_a_code_was_sent_only_if_one_was(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], clock: Clock
+) -> None:
+    server, config = mail_server
+    client = make_app(**config, WTF_CSRF_ENABLED=False).test_client()
+    server.refusal = "450 4.2.0 Greylisted"
+    for page in (client.post("/auth/sign-in", data={"email": "ada@example.com"}), client.get("/auth/verify")):
+        assert "We can send a new one to" in page.text
+        assert "We sent a" not in page.text
+        assert "Check your spam folder" not in page.text
+    server.refusal = None
+    client.post("/auth/resend")
+    server.refusal = "450 4.2.0 Greylisted"
+    clock.advance(31)
+    page = client.post("/auth/resend", follow_redirects=True)
+    assert "then send a new code" in page.text
+    assert "We sent a 6-digit code to" in page.text
 
 
 def test_without_a_mail_server_debug_prints_the_code(make_app: MakeApp, capsys: pytest.CaptureFixture[str]) -> None:
