@@ -456,7 +456,9 @@ def test_a_redis_that_takes_a_command_and_keeps_quiet_is_given_up(monkeypatch: p
     monkeypatch.setattr(ratelimit, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         limiter = RateLimiter({"verify:email": "5/minute"}, f"redis://127.0.0.1:{silent.getsockname()[1]}/0", keys)
-        with pytest.raises(StoreError, match=r"\(TimeoutError\): check that what CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI"):
+        with pytest.raises(
+            StoreError, match=r"\(TimeoutError\): check that what CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI"
+        ):
             limiter.hit("verify:email", "key")
 
 
