@@ -199,7 +199,7 @@ def _tour(browser: Browser, ending: str, wanted: tuple[str, ...]) -> None:
     size, colours = ending.split("-")
     with tempfile.TemporaryDirectory() as instance:
         app = create_app(instance, DEMO=True)
-        with served(app) as origin:
+        with served(app, host="localhost") as origin:  # where the demo takes passkeys
             viewport = PHONE if size == "phone" else DESKTOP
             context = browser.new_context(viewport=viewport, color_scheme=colours)  # type: ignore[arg-type]
             page = context.new_page()
