@@ -203,6 +203,9 @@ def test_the_pages_work_without_javascript_and_without_passkeys(site: Site, brow
     page.get_by_label("Code", exact=True).fill(site.code)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(DASHBOARD)
+    page.goto("/auth/account")
+    expect(page.get_by_role("heading", name="Where you're signed in")).to_be_visible()
+    expect(page.get_by_role("heading", name="Passkeys")).to_be_hidden()
     context.close()
 
 
