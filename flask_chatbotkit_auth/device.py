@@ -35,6 +35,16 @@ def device_name(user_agent: str | None, language: Language = ENGLISH) -> str | N
     browser = next((name for sign, name in _BROWSERS if sign in text), None)
     system = next((name for sign, name in _SYSTEMS if sign in text), None)
     if browser and system:
-        # Translators: such as "Chrome on Android"
-        return language.gettext("%(browser)s on %(system)s", browser=browser, system=system)
+        return _both(browser, system, language)
     return browser or system
+
+
+def translated(name: str, language: Language) -> str:
+    """Return the English result of :func:`device_name`, as the store keeps it, in a language."""
+    browser, found, system = name.partition(" on ")
+    return _both(browser, system, language) if found else name
+
+
+def _both(browser: str, system: str, language: Language) -> str:
+    # Translators: such as "Chrome on Android"
+    return language.gettext("%(browser)s on %(system)s", browser=browser, system=system)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from flask import Flask, jsonify, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from ..device import translated
 from ..events import Trail
-from ..languages import N_
+from ..languages import N_, current_language
 from ..languages import gettext as _
 from ..state import current_auth
 from ..stores.base import SessionRecord
@@ -56,13 +58,15 @@ def show(record: SessionRecord) -> AnyResponse:
 
 
 def _recent(record: SessionRecord) -> list[Event]:
-    """Return the newest events of this person that are shown to them."""
+    """Return the newest events of this person that are shown to them, with devices in their language."""
     before = request.args.get("before", "")
     if not re.fullmatch("[0-9]{13}[0-9a-f]{16}", before):
         before = ""
     trail: Trail = current_auth.trail  # type: ignore[assignment]  # this is registered only where there is one
     events = trail.of_person(record.user.id, before=before or None, limit=_READ)
-    return [each for each in events if each.kind in SHOWN and not _is_double(each)][:_EACH]
+    shown = [each for each in events if each.kind in SHOWN and not _is_double(each)][:_EACH]
+    language = current_language()
+    return [replace(each, device=translated(each.device, language)) if each.device else each for each in shown]
 
 
 def _is_double(event: Event) -> bool:

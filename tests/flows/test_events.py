@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_babel import Babel
 from flask_mail import Message
 from werkzeug.test import TestResponse
 
@@ -280,6 +281,18 @@ def test_events_are_found_under_an_earlier_key(make_app: MakeApp, tmp_path: obje
 
 
 # The person's own
+
+
+def test_recent_activity_names_devices_in_the_language_of_the_person(make_app: MakeApp, sign_in: SignIn) -> None:
+    app = make_app(**ON)
+    Babel(app, default_locale="de")
+    client = app.test_client()
+    client.environ_base["HTTP_USER_AGENT"] = PHONE
+    sign_in(client, ADA)
+    assert events(app, kind="sign_in")[0].device == "Chrome on Android", "the store keeps one name for all languages"
+    assert "<bdi>Chrome auf Android</bdi>" in client.get("/auth/account/activity").text
+    devices = {each["device"] for each in client.get("/auth/account/activity", headers=JSON).get_json()["activity"]}
+    assert devices == {"Chrome auf Android"}
 
 
 @pytest.mark.parametrize("config", [{}, {"CHATBOTKIT_AUTH_EMAIL_CHANGE": True}])
