@@ -337,6 +337,27 @@ def test_an_audience_that_others_have_is_a_finding(chatbotkit_sandbox: Sandbox, 
     assert f'CHATBOTKIT_AUTH_AUDIENCE is left at "{name}"' in text
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"SESSION_COOKIE_SECURE": False},
+        {"SESSION_COOKIE_DOMAIN": "shop.example"},
+        {"SESSION_COOKIE_PATH": "/shop"},
+        {"APPLICATION_ROOT": "/shop"},
+        {"REMEMBER_COOKIE_DOMAIN": "shop.example"},
+    ],
+    ids=str,
+)
+def test_a_host_cookie_that_no_browser_keeps_is_a_failure(make_app: MakeApp, wrong: dict[str, Any]) -> None:
+    named = {"SESSION_COOKIE_NAME": "__Host-session", "REMEMBER_COOKIE_NAME": "__Host-remember_token"}
+    state, text = findings(make_app(**{"SESSION_COOKIE_SECURE": True, **named, **wrong}))["cookies"]
+    assert state == "failure"
+    assert (
+        f"{next(iter(wrong)).partition('_')[0].replace('APPLICATION', 'SESSION')}_COOKIE_NAME begins with __Host-"
+        in text
+    )
+
+
 def test_cookies_that_a_neighbour_can_plant_are_a_finding(make_app: MakeApp) -> None:
     named = {"SESSION_COOKIE_NAME": "__Host-session", "REMEMBER_COOKIE_NAME": "__Host-remember"}
     state, text = findings(make_app(SESSION_COOKIE_SECURE=True))["cookies"]
@@ -346,8 +367,7 @@ def test_cookies_that_a_neighbour_can_plant_are_a_finding(make_app: MakeApp) -> 
     assert findings(make_app(SESSION_COOKIE_SECURE=True, **named))["cookies"][0] == "ok"
     # Where the prefix is not allowed it is not recommended.
     assert (
-        "__Host-"
-        not in findings(make_app(SESSION_COOKIE_SECURE=True, SESSION_COOKIE_DOMAIN="a.example", **named))["cookies"][1]
+        "__Host-" not in findings(make_app(SESSION_COOKIE_SECURE=True, SESSION_COOKIE_DOMAIN="a.example"))["cookies"][1]
     )
 
 

@@ -55,6 +55,14 @@ def configuration() -> Look:
 
 def cookies() -> Look:
     """Check the names and flags of the two cookies that hold a session token."""
+    for cookie in ("SESSION_COOKIE", "REMEMBER_COOKIE"):
+        kept = current_app.config.get(f"{cookie}_SECURE") and _allows_host_prefix(cookie)
+        if _has_host_prefix(cookie) and not kept:
+            return "failure", (
+                f"{cookie}_NAME begins with __Host-, and a browser drops such a cookie without Secure, or with a domain or a "
+                f"path. Set {cookie}_SECURE to True and {cookie}_PATH to /, and leave {cookie}_DOMAIN out, or choose another "
+                "name."
+            )
     hints = []
     for cookie, name in (("SESSION_COOKIE", "session"), ("REMEMBER_COOKIE", "remember_token")):
         setting = {flag: current_app.config.get(f"{cookie}_{flag}") for flag in ("SECURE", "HTTPONLY", "SAMESITE")}
@@ -73,7 +81,7 @@ def cookies() -> Look:
                 'SESSION_COOKIE_SAMESITE is "Strict" and CHATBOTKIT_AUTH_MAIL_LINK is on: a browser keeps the cookie back '
                 'when a link in a mail is opened, and each link looks as if it came from another browser. Set it to "Lax".'
             )
-        if setting["SECURE"] and _may_have_host_prefix(cookie):
+        if setting["SECURE"] and not _has_host_prefix(cookie) and _allows_host_prefix(cookie):
             hints.append(
                 f'Set {cookie}_NAME = "__Host-{name}": a neighbour under the same domain cannot plant a cookie of that name. '
                 "(Everybody signs in once more.)"
@@ -81,11 +89,14 @@ def cookies() -> Look:
     return from_hints(hints, "their flags are as they should be")
 
 
-def _may_have_host_prefix(cookie: str) -> bool:
+def _has_host_prefix(cookie: str) -> bool:
+    return str(current_app.config.get(f"{cookie}_NAME", "")).startswith("__Host-")
+
+
+def _allows_host_prefix(cookie: str) -> bool:
     config = current_app.config
-    own = str(config.get(f"{cookie}_NAME", "")).startswith("__Host-")
     path = config.get(f"{cookie}_PATH") or (config["APPLICATION_ROOT"] if cookie == "SESSION_COOKIE" else "/")
-    return not own and path == "/" and not config.get(f"{cookie}_DOMAIN")
+    return path == "/" and not config.get(f"{cookie}_DOMAIN")
 
 
 def proxy() -> Look:
