@@ -44,7 +44,8 @@ def surround(app: Flask) -> None:
             _notice_refusal(this_request(), response)
         return response
 
-    app.before_request(before)
+    # First of all: an application may read the current user in a function that it registered before init_app.
+    app.before_request_funcs.setdefault(None, []).insert(0, before)
     # Functions after a request run in reverse order of registration, so this one runs after Flask-Login has written its
     # cookie.
     app.after_request_funcs.setdefault(None, []).insert(0, after)

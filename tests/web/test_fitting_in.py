@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from flask import Flask, session
+from flask import Flask, g, session
 from flask.testing import FlaskClient
-from flask_login import fresh_login_required, login_required
+from flask_login import current_user, fresh_login_required, login_required
 from flask_mail import Message
 from werkzeug.test import TestResponse
 
@@ -274,6 +274,55 @@ def test_hosts_that_are_matched(chatbotkit_sandbox: Any, sign_in: SignIn) -> Non
 
 def test_apiflask_describes_none_of_our_pages(app: Flask) -> None:
     assert app.blueprints["chatbotkit_auth"].enable_openapi is False  # type: ignore[attr-defined]
+
+
+# What the application had before
+
+
+@pytest.fixture
+def join(chatbotkit_sandbox: Any) -> Callable[..., Flask]:
+    """Add the extension to an application that is there already."""
+
+    def join(app: Flask, **config: Any) -> Flask:
+        app.config.update(
+            SECRET_KEY="not a secret",
+            TESTING=True,
+            CHATBOTKIT_API_SECRET="sk-test",
+            CHATBOTKIT_API_URL=chatbotkit_sandbox.url,
+            CHATBOTKIT_AUTH_AUTO_CREATE=True,
+            **config,
+        )
+        ChatBotKitAuth(app, store=MemoryStore())
+        return app
+
+    return join
+
+
+@pytest.fixture
+def early(join: Callable[..., Flask]) -> Flask:
+    """An application that reads the current user before each request, in a function registered before the extension."""
+    app = Flask("shop")
+
+    @app.before_request
+    def know() -> None:
+        g.known = current_user.is_authenticated
+
+    app.add_url_rule("/known", "known", lambda: str(g.known))
+    return join(app)
+
+
+def test_a_forged_cookie_breaks_no_page_of_an_application_that_reads_the_user_first(early: Flask) -> None:
+    client = early.test_client(use_cookies=False)
+    answer = client.get("/known", headers={"Cookie": "remember_token=cbk-x|\xe9"})
+    assert (answer.status_code, answer.text) == (200, "False")
+
+
+def test_a_new_key_signs_nobody_out_of_an_application_that_reads_the_user_first(early: Flask, sign_in: SignIn) -> None:
+    client = early.test_client()
+    sign_in(client, ADA)
+    client.delete_cookie("session")
+    early.config.update(SECRET_KEY="a new one", SECRET_KEY_FALLBACKS=["not a secret"])
+    assert client.get("/known").text == "True"
 
 
 # A session cookie that is Strict
