@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, session, url_for
 from flask_login import login_fresh
+from werkzeug.routing import BuildError
 
 from .. import failures, skew
 from ..exceptions import StoreError
@@ -56,9 +57,13 @@ def _notice_refusal(request: Request, response: Response) -> None:
 
     Sending them back would cause a redirect loop.
     """
-    if request.blueprint != "chatbotkit_auth" and urlsplit(response.location or "").path == url_for(
-        "chatbotkit_auth.sign_in"
-    ):
-        with suppress(StoreError):
-            if current_session() is not None and login_fresh():
-                session[REFUSED] = True
+    if request.blueprint == "chatbotkit_auth":
+        return
+    # Where the prefix has a variable, such as a language code, a page of the application may have no value for it.
+    with suppress(StoreError, BuildError):
+        if (
+            urlsplit(response.location or "").path == url_for("chatbotkit_auth.sign_in")
+            and current_session() is not None
+            and login_fresh()
+        ):
+            session[REFUSED] = True

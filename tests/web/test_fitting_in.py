@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from flask import Flask, g, session
+from flask import Flask, g, redirect, session
 from flask.testing import FlaskClient
 from flask_login import current_user, fresh_login_required, login_required
 from flask_mail import Message
@@ -323,6 +323,29 @@ def test_a_new_key_signs_nobody_out_of_an_application_that_reads_the_user_first(
     client.delete_cookie("session")
     early.config.update(SECRET_KEY="a new one", SECRET_KEY_FALLBACKS=["not a secret"])
     assert client.get("/known").text == "True"
+
+
+def test_the_prefix_may_begin_with_a_language_code(join: Callable[..., Flask], sign_in: SignIn) -> None:
+    app = Flask("shop")
+
+    @app.url_value_preprocessor
+    def read_language(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+        g.lang = (values or {}).pop("lang", None)
+
+    @app.url_defaults
+    def write_language(endpoint: str, values: dict[str, Any]) -> None:
+        if g.lang and app.url_map.is_endpoint_expecting(endpoint, "lang"):
+            values.setdefault("lang", g.lang)
+
+    app.add_url_rule("/", "index", lambda: redirect("/en/"))
+    app.add_url_rule("/<lang>/", "home", login_required(lambda: str(current_user.email)))
+    client = join(app, CHATBOTKIT_AUTH_URL_PREFIX="/<lang>/auth").test_client()
+    assert client.get("/").location == "/en/"
+    assert client.get("/de/").location == "/de/auth/sign-in?next=%2Fde%2F"
+    assert sign_in(client, ADA, prefix="/de/auth").status_code == 200
+    assert client.get("/").location == "/en/"
+    assert client.get("/en/").text == ADA
+    assert 'action="/en/auth/sign-out"' in client.get("/en/auth/account").text
 
 
 # A session cookie that is Strict
