@@ -117,7 +117,7 @@ def _begin() -> Response | None:
         raise RuntimeError(NO_SECRET_KEY)
     if _waits_for_strict_cookie(request):
         url = request.script_root + request.full_path.rstrip("?")
-        return make_response(render_template("chatbotkit_auth/_reload.html", url=url))
+        return _html("_reload", 200, url=url)
     _refuse_large_bodies(request)
     check_csrf(request)
     return None
@@ -216,9 +216,15 @@ def page(name: str, shown: Flash | None = None, /, **context: Any) -> Response:
         ngettext=language.ngettext,
         pgettext=language.pgettext,
     )
-    response = make_response(render_template(template(f"{name}.html"), **context), shown.status)
+    response = _html(name, shown.status, **context)
     if shown.retry_after is not None:
         response.headers["Retry-After"] = str(shown.retry_after)
+    return response
+
+
+def _html(name: str, status: int, /, **context: Any) -> Response:
+    response = make_response(render_template(template(f"{name}.html"), **context), status)
+    response.mimetype = "text/html"  # the response class of an application with an API may have another default
     return response
 
 

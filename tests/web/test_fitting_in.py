@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from flask import Flask, g, redirect, session
+from flask import Flask, Response, g, redirect, session
 from flask.testing import FlaskClient
 from flask_login import current_user, fresh_login_required, login_required
 from flask_mail import Message
@@ -346,6 +346,20 @@ def test_the_prefix_may_begin_with_a_language_code(join: Callable[..., Flask], s
     assert client.get("/").location == "/en/"
     assert client.get("/en/").text == ADA
     assert 'action="/en/auth/sign-out"' in client.get("/en/auth/account").text
+
+
+def test_pages_are_html_where_the_applications_own_answers_are_json(join: Callable[..., Flask]) -> None:
+    class Json(Response):
+        default_mimetype = "application/json"
+
+    class Api(Flask):
+        response_class = Json
+
+    client = join(Api("shop"), SESSION_COOKIE_SAMESITE="Strict").test_client()
+    assert client.get("/auth/sign-in").content_type == "text/html; charset=utf-8"
+    elsewhere = client.get("/auth/account", headers={"Sec-Fetch-Site": "cross-site"})
+    assert elsewhere.content_type == "text/html; charset=utf-8"
+    assert client.get("/auth/session").content_type == "application/json"
 
 
 # A session cookie that is Strict
