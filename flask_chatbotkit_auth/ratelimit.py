@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .clock import utcnow
 from .exceptions import ConfigurationError, RateLimited, StoreError
@@ -193,10 +193,13 @@ def _parse(name: str, rate: str) -> list[RateLimitItem]:
         ) from None
 
 
-def _options(uri: str) -> dict[str, float]:
+def _options(uri: str) -> dict[str, Any]:
     # With an older driver, a server that takes a command and does not answer holds the request for ever.
-    waits = uri.startswith(("redis", "valkey"))
-    return {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT} if waits else {}
+    if not uri.startswith(("redis", "valkey")):
+        return {}
+    waits = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+    # The driver asks a Sentinel with options of its own, and newer ones ask up to eleven times.
+    return {**waits, "sentinel_kwargs": {**waits, "retry": None}} if "+sentinel:" in uri else waits
 
 
 def _open(uri: str) -> Storage:

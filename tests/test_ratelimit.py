@@ -452,13 +452,17 @@ def test_a_prefix_in_redis(redis_url: str) -> None:
     store.close()
 
 
-def test_a_redis_that_takes_a_command_and_keeps_quiet_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "path", "error"), [("redis", "0", "TimeoutError"), ("redis+sentinel", "mymaster", "MasterNotFoundError")]
+)
+def test_a_redis_that_takes_a_command_and_keeps_quiet_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, path: str, error: str
+) -> None:
     monkeypatch.setattr(ratelimit, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        limiter = RateLimiter({"verify:email": "5/minute"}, f"redis://127.0.0.1:{silent.getsockname()[1]}/0", keys)
-        with pytest.raises(
-            StoreError, match=r"\(TimeoutError\): check that what CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI"
-        ):
+        uri = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/{path}"
+        limiter = RateLimiter({"verify:email": "5/minute"}, uri, keys)
+        with pytest.raises(StoreError, match=rf"\({error}\): check that what CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI"):
             limiter.hit("verify:email", "key")
 
 

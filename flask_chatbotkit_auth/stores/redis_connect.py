@@ -164,8 +164,9 @@ def _sentinel(url: str) -> Callable[[], Any]:
     sentinel_options = {
         key.removeprefix("sentinel_"): options.pop(key) for key in list(options) if key.startswith("sentinel_")
     }
-    timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
-    sentinel: Any = Sentinel(hosts, sentinel_kwargs={**timeouts, **sentinel_options})  # type: ignore[no-untyped-call]
+    # Newer drivers ask a Sentinel up to eleven times, though another one could answer.
+    patience = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": None}
+    sentinel: Any = Sentinel(hosts, sentinel_kwargs={**patience, **sentinel_options})  # type: ignore[no-untyped-call]
     client = sentinel.master_for(name, db=int(database or 0), **{**_options(), **options})
     _check_options(client)
     return lambda: client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 import redis
 
 from flask_chatbotkit_auth import ConfigurationError
-from flask_chatbotkit_auth.stores import open_store
+from flask_chatbotkit_auth.exceptions import StoreError
+from flask_chatbotkit_auth.stores import open_store, redis_connect
 from tests.support.apps import MakeApp
 from tests.support.certificates import self_signed
 from tests.support.commands import failed, findings, run
@@ -86,6 +88,18 @@ def test_a_redis_of_another_kind_than_the_url_says_is_named(
         app = make_app(CHATBOTKIT_AUTH_STORE_URL=url.format(place=place))
         assert error(ask(app.test_client())) == (503, "store_unavailable")
         assert failed(run(app, "init-db"), cure)
+
+
+def test_a_sentinel_that_keeps_quiet_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_connect, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
+        store = open_store(f"redis+sentinel://127.0.0.1:{silent.getsockname()[1]}/mymaster")
+        with pytest.raises(StoreError, match="No master found"):
+            store.ping()
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 @pytest.mark.parametrize("kind", ["server", "cluster"])
