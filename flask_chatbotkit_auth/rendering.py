@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any, cast
 
 from flask import Flask
-from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, Template, nodes
+from jinja2 import (
+    BaseLoader,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PrefixLoader,
+    StrictUndefined,
+    Template,
+    Undefined,
+    defaults,
+    nodes,
+)
 
 from .proxies import running_app
 
@@ -16,6 +27,14 @@ _log = logging.getLogger("flask_chatbotkit_auth")
 
 _OURS = "flask_chatbotkit_auth:"
 _KEY = "chatbotkit_auth_templates"
+_FOLDER = Path(__file__).parent / "templates"
+
+_SYNTAX = {
+    name.lower(): getattr(defaults, name)
+    for part in ("BLOCK", "VARIABLE", "COMMENT")
+    for name in (f"{part}_START_STRING", f"{part}_END_STRING")
+}
+"""Jinja's own delimiters, in which our templates are written."""
 
 
 def template(name: str) -> Template:
@@ -26,7 +45,7 @@ def template(name: str) -> Template:
     app = running_app()
     if _KEY not in app.extensions:
         app.extensions[_KEY] = _overlay(app)
-        if app.debug:
+        if app.debug and _has_our_syntax(app.jinja_env):
             _tell_of_missing_blocks(app.extensions[_KEY])
     return cast(Environment, app.extensions[_KEY]).get_template(f"chatbotkit_auth/{name}")
 
@@ -34,8 +53,10 @@ def template(name: str) -> Template:
 def _overlay(app: Flask) -> Environment:
     # It shares filters, globals and extensions with the application's environment, which is not changed.
     environment = app.jinja_env.overlay()
+    if issubclass(environment.undefined, StrictUndefined):
+        environment.undefined = Undefined  # our templates ask for values that may be missing
     usual = environment.join_path
-    ours = FileSystemLoader(Path(__file__).parent / "templates")
+    ours = FileSystemLoader(_FOLDER)
     theirs = cast(BaseLoader, environment.loader)
     environment.loader = ChoiceLoader([PrefixLoader({_OURS[:-1]: ours}, delimiter=":"), theirs])
 
@@ -49,7 +70,24 @@ def _overlay(app: Flask) -> Environment:
 
     # Jinja's own chains two mappings. Each rendering and each import copies the chain, which takes longer than the rest.
     environment.make_globals = make_globals  # type: ignore[method-assign]
+    if not _has_our_syntax(environment):
+        _compile_ours_apart(environment)
     return environment
+
+
+def _has_our_syntax(environment: Environment) -> bool:
+    return all(getattr(environment, name) == value for name, value in _SYNTAX.items())
+
+
+def _compile_ours_apart(environment: Environment) -> None:
+    """Compile our templates with Jinja's own delimiters, and those of the application with the ones that it has set."""
+    usual, standard = environment.compile, environment.overlay(**_SYNTAX)
+
+    def compile(source: Any, name: str | None = None, filename: str | None = None, **options: Any) -> Any:
+        ours = filename is not None and Path(filename).is_relative_to(_FOLDER)
+        return (standard.compile if ours else usual)(source, name, filename, **options)
+
+    environment.compile = compile  # type: ignore[assignment,method-assign]
 
 
 def _tell_of_missing_blocks(environment: Environment) -> None:

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, render_template_string
 from flask.testing import FlaskClient
 from flask_mail import Message
+from jinja2 import StrictUndefined, UndefinedError
 from werkzeug.test import TestResponse
 
+from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import MakeApp
-from tests.support.steps import ask
+from tests.support.steps import ADA, ask
 
 SignIn = Callable[..., TestResponse]
 
@@ -120,6 +122,57 @@ def test_a_layout_with_our_blocks_is_told_nothing(
     own("base.html", '{% extends "site.html" %}')
     assert app.test_client().get("/auth/sign-in").status_code == 200
     assert "has no block" not in caplog.text
+
+
+def every_page(client: FlaskClient, sign_in: SignIn) -> list[str]:
+    """Return the text of each page of a sign-in, with those about something that went wrong."""
+    pages = [client.get("/auth/sign-in")]
+    form = {"csrf_token": client.get("/auth/session").get_json()["csrf_token"]}
+    for path, fields in (("sign-in", {"email": "no address"}), ("sign-in", {"email": ADA}), ("verify", {"code": "no"})):
+        answer = client.post(f"/auth/{path}", data={**form, **fields})
+        pages.append(client.get(answer.location))
+    sign_in(client, ADA)
+    pages += [client.get(f"/auth/{path}") for path in ("account", "account/email", "account/activity", "sign-out")]
+    assert {page.status_code for page in pages} == {200, 400}
+    return [page.text for page in pages]
+
+
+EVERYTHING = {
+    "CHATBOTKIT_AUTH_ORIGIN": "http://localhost",
+    **{f"CHATBOTKIT_AUTH_{name}": True for name in ("EMAIL_CHANGE", "EVENTS", "PASSKEYS", "REMEMBER_CHOICE")},
+}
+
+
+def test_pages_and_mails_work_where_a_missing_value_is_an_error(
+    make_app: MakeApp, sign_in: SignIn, chatbotkit_outbox: list[Message]
+) -> None:
+    strict = make_app(**EVERYTHING)
+    strict.jinja_env.undefined = StrictUndefined
+    assert len(every_page(strict.test_client(), sign_in)) == 8
+    assert read_code(chatbotkit_outbox[0]).isdigit()
+    with strict.test_request_context(), pytest.raises(UndefinedError):
+        render_template_string("{{ missing }}")  # the application's own stay as they were
+
+
+def test_an_application_has_delimiters_of_its_own(
+    make_app: MakeApp, sign_in: SignIn, chatbotkit_outbox: list[Message], tmp_path: Path
+) -> None:
+    vue = make_app(**EVERYTHING)
+    vue.jinja_env.variable_start_string, vue.jinja_env.variable_end_string = "[[", "]]"
+    vue.jinja_env.block_start_string, vue.jinja_env.block_end_string = "<%", "%>"
+    folder = tmp_path / "vue" / "chatbotkit_auth"
+    folder.mkdir(parents=True)
+    vue.jinja_loader.searchpath.insert(0, str(folder.parent))  # type: ignore[union-attr]
+    extends, own = (
+        '<% extends "chatbotkit_auth/base.html" %>',
+        "<% block footer %>{{ vue }} [[ site_name ]]<% endblock %>",
+    )
+    (folder / "base.html").write_text(f"{extends}{own}")
+    for page in every_page(vue.test_client(), sign_in):
+        assert page.count("{{ vue }} Shop") == 1
+        assert "{%" not in page
+        assert page.count("{{") == 1
+    assert "{{" not in str(chatbotkit_outbox[0].html) + str(chatbotkit_outbox[0].body)
 
 
 @pytest.mark.parametrize(
