@@ -16,7 +16,7 @@ import pytest
 from cachelib.file import FileSystemCache
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_login import FlaskLoginClient, encode_cookie, login_user
+from flask_login import FlaskLoginClient, LoginManager, encode_cookie, login_user
 from flask_mail import Message
 from flask_session import Session
 from werkzeug.test import TestResponse
@@ -50,6 +50,34 @@ def test_a_user_loader_that_comes_later_is_told_in_the_log(
     sign_in(client, ADA)
     assert not is_in(client)
     assert "another user_loader was registered after init_app, so nobody stays signed in. Register yours" in caplog.text
+
+
+@pytest.mark.parametrize("loads", [True, False], ids=["with a loader", "without one"])
+def test_a_login_manager_that_comes_later_asks_us_too(worker: Worker, sign_in: SignIn, loads: bool) -> None:
+    app = worker()
+    manager = LoginManager()
+    asked: list[object] = []
+    if loads:
+        manager.user_loader(lambda user_id: asked.append(user_id))
+    manager.init_app(app)
+    assert "ok       user_loader" in app.test_cli_runner().invoke(args=["chatbotkit-auth", "doctor"]).output
+    client = app.test_client()
+    assert client.get("/dashboard").location == "/auth/sign-in?next=%2Fdashboard"
+    sign_in(client, ADA)
+    assert is_in(client)
+    assert is_in(restarted(client))
+    member = app.test_client()
+    with member.session_transaction() as session:
+        session["_user_id"] = "7"
+    assert not is_in(member)
+    assert asked == (["7"] if loads else [])
+
+
+def test_a_login_manager_that_comes_later_answers_apps_in_json(worker: Worker) -> None:
+    app = worker(CHATBOTKIT_AUTH_APP_SESSIONS=True)
+    LoginManager(app)
+    answer = app.test_client().get("/dashboard", headers={"Authorization": "Bearer cbk-app-x"})
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (401, "invalid_token")
 
 
 # The cookie

@@ -6,7 +6,7 @@ Everything that uses the private names of Flask-Login is in this folder.
 from .browser import enter, go_on, leave, renew
 from .cookie import complete_cookie, follow_session_cookie, renew_cookie
 from .loader import LATER_LOADER, asks_us
-from .manager import has_request_loader, prepare
+from .manager import follow_manager, has_request_loader, prepare
 from .request import (
     APP_REQUEST,
     current_session,
@@ -25,6 +25,7 @@ __all__ = [
     "complete_cookie",
     "current_session",
     "enter",
+    "follow_manager",
     "follow_session_cookie",
     "go_on",
     "has_request_loader",

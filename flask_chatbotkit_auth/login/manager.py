@@ -40,10 +40,23 @@ def prepare(
     if not asks_us(app):
         chosen.user_loader(Loader(chosen, find))
     app.extensions["chatbotkit_auth_login"] = find
+    app.extensions["chatbotkit_auth_manager"] = chosen
     # Connected once for all applications. The receivers check whether an application uses this extension.
     user_logged_in.connect(_on_login)
     user_logged_out.connect(_on_logout)
     session_protected.connect(_on_protection)
+
+
+def follow_manager(app: Flask) -> LoginManager | None:
+    """Register our user loader again if the application has initialised another ``LoginManager`` since :func:`prepare`.
+
+    :returns: that manager, or ``None`` if it is still the one from before.
+    """
+    manager = getattr(app, "login_manager", None)
+    if manager is app.extensions["chatbotkit_auth_manager"]:
+        return None
+    prepare(app, manager, app.extensions["chatbotkit_auth_login"])
+    return manager
 
 
 def has_request_loader() -> bool:

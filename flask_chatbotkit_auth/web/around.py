@@ -11,7 +11,7 @@ from werkzeug.routing import BuildError
 
 from .. import failures, skew
 from ..exceptions import StoreError
-from ..login import complete_cookie, current_session, follow_session_cookie, renew_cookie, was_read
+from ..login import complete_cookie, current_session, follow_manager, follow_session_cookie, renew_cookie, was_read
 from ..proxies import this_request
 from ..state import current_state
 from .blueprint import blueprint
@@ -31,8 +31,13 @@ def surround(app: Flask) -> None:
         request = this_request()
         failures.begin(request)
         if not started:
-            # Again at the first request, since an application may configure its session cookie after init_app.
+            # Again at the first request, since an application may set its session cookie and its manager after init_app.
             follow()
+            manager = follow_manager(app)
+            if manager is not None and current_state().config.app_sessions:
+                from .bearer import answer_apps  # only where they are on
+
+                answer_apps(manager)
             started = True
         renew_cookie(app, request, current_state)
         take_over(app, blueprint)  # where CSRFProtect comes later

@@ -38,6 +38,11 @@ def prepare(app: Flask, manager: LoginManager) -> None:
     app.before_request_funcs.setdefault(None, []).insert(0, _begin)
     # Functions after a request are called in reverse order of registration.
     app.after_request_funcs.setdefault(None, []).insert(0, _without_cookies)
+    answer_apps(manager)
+
+
+def answer_apps(manager: LoginManager) -> None:
+    """Change a ``LoginManager`` to answer apps with JSON instead of a redirect."""
     to_sign_in, to_prove = manager.unauthorized, manager.needs_refresh
 
     def unauthorized() -> Any:

@@ -8,7 +8,8 @@ from flask import current_app
 
 from ...config import unknown_keys
 from ...keys import NO_SECRET_KEY
-from ...login import LATER_LOADER, asks_us
+from ...login import LATER_LOADER, asks_us, follow_manager
+from ...proxies import running_app
 from ...state import current_auth
 from .findings import Look, from_hints
 
@@ -134,6 +135,7 @@ def _middleware(name: str) -> Any:
 
 def user_loader() -> Look:
     """Check that Flask-Login still uses our user loader."""
+    follow_manager(running_app())  # as the first request does
     if asks_us(current_app):
         return "ok", "Flask-Login asks us who is signed in"
     return "failure", LATER_LOADER
