@@ -43,7 +43,7 @@ def _bounded(gen: PQGen[Result], connection: psycopg.Connection[Any], seconds: f
     try:
         state = next(gen)
         while True:
-            # While nothing arrives, psycopg sends "not ready" ten times a second, to hear Ctrl-C.
+            # While nothing arrives, psycopg sends "not ready" ten times a second, to hear Ctrl-C; in C only from 3.2.11 on.
             ready = yield state
             if ready:
                 state = gen.send(ready)
