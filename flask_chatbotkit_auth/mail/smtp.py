@@ -20,6 +20,7 @@ from ..exceptions import ConfigurationError, MailError
 from ..mailbox import parse_mailbox
 from ..measure import measured
 from ..proxies import running_app
+from ..signals import emit
 from .connection import Host
 
 TIMEOUT = 15
@@ -96,11 +97,11 @@ def send(message: flask_mail.Message) -> None:
                     begun.append(host)
                     to = [_bare(each) for each in message.send_to]
                     host.sendmail(sender.address, to, message.as_bytes(), message.mail_options, message.rcpt_options)
-            flask_mail.email_dispatched.send(running_app(), message=message)
     except MailError as error:
         if begun and begun[0].named:
             raise MailError(str(error), for_everybody=error.for_everybody) from Undelivered()
         raise
+    emit(flask_mail.email_dispatched, running_app(), message=message)
 
 
 def rehearse(message: flask_mail.Message) -> None:

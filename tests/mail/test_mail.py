@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import socket
 import threading
@@ -15,6 +16,7 @@ import pytest
 from flask import Flask, Request
 from flask.testing import FlaskClient
 from flask_mail import Message as Mail
+from flask_mail import email_dispatched
 from redis import Redis
 from rq import Queue, SimpleWorker
 
@@ -390,6 +392,22 @@ def test_templates_are_the_applications_to_replace(
     (mail,) = chatbotkit_outbox
     assert mail.body.startswith("Hi! ")
     assert mail.html.count("This email went to") == mail.html.count("Imprint") == 1, "ours of the same name is extended"
+
+
+def test_a_receiver_that_fails_is_not_the_mail_servers_failure(
+    make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    server, config = mail_server
+    app = make_app(**config)
+
+    def fail(_app: Flask, message: Mail) -> None:
+        raise TypeError("no number")
+
+    with email_dispatched.connected_to(fail, app):
+        _request_code(app.test_client())
+    assert len(server.mails) == 1
+    (line,) = (each for each in caplog.records if each.levelno >= logging.WARNING)
+    assert line.getMessage() == "a receiver of email-dispatched failed"
 
 
 def test_many_sends_at_once_do_not_mix(make_app: MakeApp, mail_server: tuple[MailServer, dict[str, Any]]) -> None:
