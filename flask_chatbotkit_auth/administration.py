@@ -74,7 +74,8 @@ class Administration:
         :raises StoreError: the account was deleted, and its sessions end at their next refresh.
         """
         id = id_of(user)
-        known = user if isinstance(user, User) else self._registry.last_known(id)
+        # The address is needed to end pending codes, also of a person without a session.
+        known = user if isinstance(user, User) else self._registry.last_known(id) or self._adapter.get(id)
         self._adapter.delete(id)
         try:
             self._registry.stop_sign_ins(id, known.email if known is not None else "")

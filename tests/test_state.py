@@ -32,6 +32,7 @@ from flask_chatbotkit_auth import (
 from flask_chatbotkit_auth.testing import Sandbox
 from flask_chatbotkit_auth.testing.plugin import read_code
 from tests.support.apps import Clock, MakeApp
+from tests.support.sites import Worker
 from tests.support.steps import ask, verify
 
 ADA = "ada@example.com"
@@ -136,16 +137,24 @@ def test_who_is_suspended_in_the_middle_of_a_sign_in_stays_out(
     sign_in(client, ADA)
 
 
-def test_whose_account_is_deleted_in_the_middle_of_a_sign_in_gets_no_session(
-    make_app: MakeApp, sign_in: SignIn, chatbotkit_outbox: list[Message], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_session", [True, False])
+def test_whose_account_another_worker_deletes_in_the_middle_of_a_sign_in_gets_no_session(
+    worker: Worker,
+    sign_in: SignIn,
+    chatbotkit_outbox: list[Message],
+    monkeypatch: pytest.MonkeyPatch,
+    has_session: bool,
 ) -> None:
-    app = make_app()
+    app, another = worker(), worker()
     id = signed_in_user(app.test_client(), sign_in)
     state = app.extensions["chatbotkit_auth"]
     complete = state.store.complete
+    if not has_session:
+        state.store.end_sessions(id)
 
     def delete_first(*args: Any, **named: Any) -> Any:
-        state.admin.delete(id)
+        with another.app_context():
+            current_auth.admin.delete(id)
         return complete(*args, **named)
 
     client = app.test_client()
