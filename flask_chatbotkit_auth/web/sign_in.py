@@ -174,7 +174,7 @@ def _sign_in_page(shown: Flash | None) -> Response:
         again=record is not None,
         fixed=bool(fixed),
         next=safe_next() or "",
-        pending=pending and pending.identifier,
+        pending=pending.identifier if pending and pending.sends else None,
         creates_account=current_auth.adapter.auto_create,
         passkey_options=_passkeys().options_json() if current_auth.config.passkeys else None,
         remember_choice=current_auth.config.remember_choice,

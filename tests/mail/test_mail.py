@@ -263,8 +263,10 @@ def test_a_page_says_that_a_code_was_sent_only_if_one_was(
         assert "We can send a new one to" in page.text
         assert "We sent a" not in page.text
         assert "Check your spam folder" not in page.text
+    assert "Enter the code" not in client.get("/auth/sign-in").text
     server.refusal = None
     client.post("/auth/resend")
+    assert "Enter the code we sent to" in client.get("/auth/sign-in").text
     server.refusal = "450 4.2.0 Greylisted"
     clock.advance(31)
     page = client.post("/auth/resend", follow_redirects=True)
