@@ -203,15 +203,21 @@ def _options(uri: str) -> dict[str, Any]:
 
 
 def _open(uri: str) -> Storage:
-    from limits import errors
     from limits.storage import storage_from_string
 
     if uri.startswith("sqlalchemy+"):
         from .stores import limits as counting  # noqa: F401  # makes this kind of URI known to the library
     try:
-        return cast("Storage", storage_from_string(uri, **_options(uri)))
-    except (errors.ConfigurationError, ValueError) as error:
+        storage = cast("Storage", storage_from_string(uri, **_options(uri)))
+        if hasattr(client := getattr(storage, "storage", None), "connection_pool"):
+            from .stores.redis_connect import check_options
+
+            check_options(client)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a cluster is connected here, and drivers have exceptions of their own
         raise ConfigurationError(
             "CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI cannot be opened by the limits library. Give one of its URIs, such as "
-            f"redis://host:6379, and install its driver ({type(error).__name__})."
+            f"redis://host:6379, install its driver, and see that a cluster runs ({type(error).__name__})."
         ) from None
+    return storage

@@ -466,6 +466,20 @@ def test_a_redis_that_takes_a_command_and_keeps_quiet_is_given_up(
             limiter.hit("verify:email", "key")
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "redis://127.0.0.1:1/0?nosuch=1",
+        "rediss://127.0.0.1:1/0?ssl_cert_reqs=nosuch",
+        "redis+cluster://127.0.0.1:1",
+        "nosuch://127.0.0.1:1",
+    ],
+)
+def test_a_storage_that_cannot_be_opened_is_named_at_the_start(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="CHATBOTKIT_AUTH_RATE_LIMIT_STORAGE_URI cannot be opened"):
+        RateLimiter({"verify:email": "5/minute"}, uri, keys)
+
+
 # Eight workers
 
 

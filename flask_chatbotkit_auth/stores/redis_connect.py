@@ -104,7 +104,7 @@ def connector(url: str) -> Callable[[], Any]:
         if scheme != "unix":
             int(urlsplit(url).path.strip("/") or 0)  # the driver takes database 0 in place of what is no number
         client = redis.Redis.from_url(url, **_options())
-        _check_options(client)
+        check_options(client)
     except (TypeError, redis.RedisError):
         raise ConfigurationError(
             "CHATBOTKIT_AUTH_STORE_URL has an option after the ? that the driver of Redis does not know, or that has a wrong "
@@ -119,7 +119,7 @@ def connector(url: str) -> Callable[[], Any]:
     return lambda: client
 
 
-def _check_options(client: Any) -> None:
+def check_options(client: Any) -> None:
     """Raise a ``TypeError`` or a ``RedisError`` if the driver does not take an option. Nothing is connected."""
     connection = client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
     if not hasattr(connection.retry, "call_with_retry"):
@@ -148,7 +148,7 @@ def _cluster(url: str) -> Callable[[], Any]:
     hosts, _, options = _parts(url, 6379)
     # The driver ignores an option that neither a cluster nor a connection has.
     own = signature(RedisCluster).parameters
-    _check_options(Redis(**{**_options(), **{key: value for key, value in options.items() if key not in own}}))
+    check_options(Redis(**{**_options(), **{key: value for key, value in options.items() if key not in own}}))
     nodes = [ClusterNode(host, port) for host, port in hosts]  # type: ignore[no-untyped-call]
     # A node that answers MOVED or ASK has not run the command. So following it does not run a command twice.
     return lambda: RedisCluster(startup_nodes=nodes, **{**_options(), **options})
@@ -168,7 +168,7 @@ def _sentinel(url: str) -> Callable[[], Any]:
     patience = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": None}
     sentinel: Any = Sentinel(hosts, sentinel_kwargs={**patience, **sentinel_options})  # type: ignore[no-untyped-call]
     client = sentinel.master_for(name, db=int(database or 0), **{**_options(), **options})
-    _check_options(client)
+    check_options(client)
     return lambda: client
 
 
