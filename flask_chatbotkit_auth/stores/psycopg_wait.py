@@ -15,7 +15,7 @@ from psycopg.abc import PQGen
 Result = TypeVar("Result")
 
 
-class Silence(psycopg.OperationalError):
+class _Silence(psycopg.OperationalError):
     """The server has not answered in time. The connection is closed."""
 
 
@@ -49,7 +49,7 @@ def _bounded(gen: PQGen[Result], connection: psycopg.Connection[Any], seconds: f
                 state = gen.send(ready)
             elif time.monotonic() >= end:
                 connection.close()
-                raise Silence("no answer")
+                raise _Silence("no answer")
     except StopIteration as done:
         result: Result = done.value
         return result
