@@ -105,7 +105,7 @@ def connector(url: str) -> Callable[[], Any]:
             int(urlsplit(url).path.strip("/") or 0)  # the driver takes database 0 in place of what is no number
         client = redis.Redis.from_url(url, **_options())
         check_options(client)
-    except (TypeError, redis.RedisError):
+    except (TypeError, AttributeError, redis.RedisError):
         raise ConfigurationError(
             "CHATBOTKIT_AUTH_STORE_URL has an option after the ? that the driver of Redis does not know, or that has a wrong "
             "value. Correct it, or remove it."
